@@ -1,0 +1,26 @@
+"""Options of the backbone. A light module: it may be imported to print help."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(kw_only=True, slots=True)
+class BackboneConfig:
+    """Which ViT, with which weights, and where its features are taken."""
+
+    name: str = "dinov2_base"
+    """Catalogue name of the ViT."""
+    timm: str | None = None
+    """Any plain ViT of timm by its timm name, such as vit_small_patch16_224.dino; used instead of name."""
+    weights: str | None = None
+    """Local weights file (.safetensors, .pth, .pt, .bin), or random (untrained); left out: downloaded from the hub."""
+    image_size: Any = None
+    """Size in pixels of a view: one number, or [height,width]; left out: the catalogue's, or the model's own."""
+    stride: int | None = None
+    """Pixels between neighbouring patches, for denser features; left out: the patch size."""
+    layer: int = -1
+    """Block whose output is taken; negative numbers count from the last."""
+    norm: bool = True
+    """Apply the ViT's final norm."""
+    precision: str = "fp32"
+    """Number format of the forward pass: fp32, fp16 or bf16."""

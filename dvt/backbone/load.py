@@ -1,0 +1,86 @@
+"""From a name to a backbone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dvt.backbone.backbone import Backbone
+from dvt.backbone.build import Vit, build_vit
+from dvt.backbone.catalogue import lookup
+from dvt.backbone.config import BackboneConfig
+from dvt.backbone.readout import Readout
+from dvt.backbone.weights import load_weights
+from dvt.errors import ConfigError
+from dvt.runtime import Precision, pick_device
+
+
+def load_backbone(
+    name: str = "dinov2_base",
+    weights: str | Path | None = None,
+    image_size: int | Sequence[int] | None = None,
+    stride: int | None = None,
+    layer: int = -1,
+    norm: bool = True,
+    device: str | torch.device = "auto",
+    precision: str = "fp32",
+) -> Backbone:
+    """Load a frozen ViT.
+
+    Args:
+        name: a catalogue name (`dvt.backbone.catalogue.CATALOGUE`), or the name of any plain ViT of timm.
+        weights: None for the pretrained weights of the Hugging Face hub; a local `.safetensors`, `.pth`, `.pt` or
+            `.bin` file, with the key names of timm or of the model's authors; `random` for an untrained model.
+        image_size: default size of an image in pixels: one number, or height and width. None: the catalogue's, or for
+            a timm name the native size of the model.
+        stride: pixels between neighbouring patches, 1..patch size, for denser features. None: the patch size.
+        layer: index of the block whose output is taken; negative numbers count from the last.
+        norm: whether to apply the ViT's final norm to it.
+        device: `auto` (cuda, else mps, else cpu) or a device of this machine.
+        precision: `fp32`, `fp16` or `bf16`, of the forward pass and of the features.
+
+    Raises:
+        ConfigError: an image size, device or precision that does not exist.
+        BackboneError: no such model, block or norm; not a plain ViT.
+        GeometryError: image size, patch size and stride do not go together.
+        WeightsError: the weights cannot be had, read, or do not fit.
+    """
+    place, number_format = pick_device(device), Precision.parse(precision)
+    row = lookup(name)
+    vit = build_vit(row.timm)
+    image_hw = _image_hw(row.image_size if image_size is None else image_size, vit)
+    readout = Readout.of(vit, image_hw, stride, layer, norm)  # before anything is downloaded
+    weights_hash = load_weights(vit, weights)
+    return Backbone(vit, readout, name=name, weights_hash=weights_hash, precision=number_format).to(place)
+
+
+def load_from_config(config: BackboneConfig, device: str | torch.device = "auto") -> Backbone:
+    """Load the frozen ViT that a configuration asks for.
+
+    Raises:
+        ConfigError, BackboneError, GeometryError, WeightsError: as `load_backbone`.
+    """
+    return load_backbone(
+        config.timm or config.name,
+        weights=config.weights,
+        image_size=config.image_size,
+        stride=config.stride,
+        layer=config.layer,
+        norm=config.norm,
+        device=device,
+        precision=config.precision,
+    )
+
+
+def _image_hw(image_size: Any, vit: Vit) -> tuple[int, int]:
+    if image_size is None:
+        config: Any = vit.pretrained_cfg
+        _, height, width = config["input_size"]
+        return height, width
+    sides = [image_size, image_size] if isinstance(image_size, int) else image_size
+    is_pair = isinstance(sides, Sequence) and not isinstance(sides, str) and len(sides) == 2
+    if not is_pair or any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in sides):
+        raise ConfigError(f"image_size={image_size!r}: give one number of pixels, or two: [height,width].")
+    height, width = sides
+    return height, width

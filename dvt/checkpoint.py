@@ -1,0 +1,237 @@
+"""Weights from files: read without running code, compared key by key, loaded strictly."""
+
+import argparse
+import hashlib
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from dvt.errors import WeightsError
+
+TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".pth.tar")
+"""File names that are read as written by torch.save."""
+_NESTINGS = ("state_dict", "model", "model_state_dict", "model_state", "teacher", "encoder")
+_PREFIXES = ("module.", "_orig_mod.", "model.")
+_CONVERT = "Where you trust it, load it with the code it came from and save its state dict as .safetensors."
+_AGAIN = "Copy or download it again."
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read the tensors of a weights file onto the CPU. No code in the file is ever run.
+
+    `.safetensors` holds tensors alone. Files of torch.save (`.pth`, `.pt`, `.bin`, `.pth.tar`) are read with torch's
+    weights-only unpickler. A state dict that lies inside another mapping is found where exactly one of `state_dict`,
+    `model`, `model_state_dict`, `model_state`, `teacher` or `encoder` holds it (so of a DINO training checkpoint the
+    teacher is taken), also several levels deep. The prefixes `module.`, `_orig_mod.` and `model.` are taken off where
+    every key has them, `backbone.` from the keys that have it.
+
+    Args:
+        path: the file.
+
+    Raises:
+        WeightsError: the file is missing, of an unknown kind, damaged, holds code, or holds no state dict.
+    """
+    path = Path(path).expanduser()
+    _look_at(path)
+    if path.suffix == ".safetensors":
+        try:
+            loaded: Any = load_file(path)
+        except SafetensorError as error:
+            raise WeightsError(
+                f"{path} is damaged, truncated, or not a safetensors file ({error}). {_AGAIN}"
+            ) from error
+    else:
+        loaded = _read_torch(path)
+    return _without_prefixes(_find_state_dict(loaded, path))
+
+
+def file_hash(path: str | Path) -> str:
+    """The sha256 of a file, in hex, read piece by piece."""
+    with Path(path).expanduser().open("rb") as file:
+        digest = hashlib.sha256()
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReport:
+    """How the tensors of a file compare with those of a model."""
+
+    missing: tuple[str, ...]
+    """Keys of the model that the file lacks."""
+    unexpected: tuple[str, ...]
+    """Keys of the file that the model lacks."""
+    mis_shaped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+    """Keys of both with another shape: key, shape in the model, shape in the file."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the file fits the model exactly."""
+        return not (self.missing or self.unexpected or self.mis_shaped)
+
+    def __str__(self) -> str:
+        if self.ok:
+            return "every key fits"
+        shapes = [
+            f"{key}: {_shape(here)} in the model, {_shape(there)} in the file" for key, here, there in self.mis_shaped
+        ]
+        lists = (
+            _listing("missing from the file", self.missing),
+            _listing("in the file but not in the model", self.unexpected),
+            _listing("of another shape", shapes),
+        )
+        return "\n".join(line for lines in lists for line in lines)
+
+
+def key_report(model_state: Mapping[str, Tensor], file_state: Mapping[str, Tensor]) -> KeyReport:
+    """Compare the keys and shapes of a model with those of a file."""
+    return KeyReport(
+        missing=tuple(key for key in model_state if key not in file_state),
+        unexpected=tuple(key for key in file_state if key not in model_state),
+        mis_shaped=tuple(
+            (key, tuple(tensor.shape), tuple(file_state[key].shape))
+            for key, tensor in model_state.items()
+            if key in file_state and file_state[key].shape != tensor.shape
+        ),
+    )
+
+
+def load_strict(module: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
+    """Copy tensors into a module where every key and shape fits; nothing is skipped.
+
+    Args:
+        module: the model.
+        state: the tensors.
+        source: where they come from, for the error.
+
+    Raises:
+        WeightsError: with a report of the keys that do not fit; the module is then as it was.
+    """
+    report = key_report(module.state_dict(), state)
+    if not report.ok:
+        raise WeightsError(
+            f"{source} does not fit the model ({type(module).__name__}). Give weights of this very model.\n{report}"
+        )
+    module.load_state_dict(dict(state))
+
+
+def _look_at(path: Path) -> None:
+    """Refuse what cannot be a weights file, before a reader chokes on it."""
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder; expected one weights file. Give the file in it.")
+    if not path.is_file():
+        raise WeightsError(f"{path} does not exist. Expected a weights file; check the path.")
+    if not path.name.endswith((".safetensors", *TORCH_SUFFIXES)):
+        raise WeightsError(
+            f"{path} is of no known kind. Expected a file ending in .safetensors, {', '.join(TORCH_SUFFIXES)}:"
+            " rename it if it is one, or convert it to .safetensors."
+        )
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError as error:
+        raise WeightsError(
+            f"{path} cannot be read ({error.strerror}). Expected a weights file that this user may read."
+        ) from error
+    if not start:
+        raise WeightsError(f"{path} is empty (0 bytes). {_AGAIN}")
+    if start.startswith(b"version https://git-lfs"):
+        raise WeightsError(
+            f"{path} is a Git LFS pointer, a text that only names the weights. Fetch them with `git lfs pull`, or"
+            " download the file itself."
+        )
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise WeightsError(
+            f"{path} is a web page, not weights: the download gave an error or a login page. Download the file itself."
+        )
+
+
+def _read_torch(path: Path) -> Any:
+    is_zip = zipfile.is_zipfile(path)
+    if is_zip and _is_torchscript(path):
+        raise WeightsError(f"{path} is a TorchScript archive: it holds a program, and none is run here. {_CONVERT}")
+    try:
+        # Training checkpoints often keep their command-line options, which are plain values.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except MemoryError:
+        raise
+    except Exception as error:  # on damaged files torch raises errors of nearly every type
+        code = _code_in(path, error)
+        if code:
+            raise WeightsError(
+                f"{path} is a pickle that holds more than tensors ({code}), and no code of a file is run here."
+                f" {_CONVERT}"
+            ) from error
+        reason = str(error).partition("\n")[0].partition(" This file can")[0] or type(error).__name__
+        raise WeightsError(f"{path} is damaged, truncated, or not a file of torch.save ({reason}). {_AGAIN}") from error
+
+
+def _code_in(path: Path, error: Exception) -> str:
+    """What the weights-only unpickler refused to run; empty where the file is only damaged."""
+    asked = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+    if asked:
+        return f"it asks for {asked[1]}"
+    with path.open("rb") as file:
+        start = file.read(2)
+    # torch.save writes protocol 2; a newer pickle comes from elsewhere, and the unpickler does not know it.
+    return "Python objects" if start[:1] == b"\x80" and start[1:] in (b"\3", b"\4", b"\5") else ""
+
+
+def _is_torchscript(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return any(Path(name).name == "constants.pkl" for name in archive.namelist())
+
+
+def _find_state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:
+    place = ""
+    while not _is_state_dict(loaded):
+        names = [name for name in _NESTINGS if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping)]
+        if len(names) != 1:
+            found = f"keys {_shortened(loaded)}" if isinstance(loaded, Mapping) else f"a {type(loaded).__name__}"
+            raise WeightsError(
+                f"{path} holds {found}{place}. Expected a state dict (names and tensors), by itself or under exactly"
+                f" one of {', '.join(_NESTINGS)}. Save the state dict alone."
+            )
+        place = f" under {names[0]}"
+        loaded = loaded[names[0]]
+    return {key: tensor.detach() for key, tensor in loaded.items()}
+
+
+def _is_state_dict(loaded: Any) -> bool:
+    if not isinstance(loaded, Mapping) or not loaded:
+        return False
+    return all(isinstance(key, str) and isinstance(value, Tensor) for key, value in loaded.items())
+
+
+def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    while prefix := next((prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in state)), None):
+        state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
+    short = {key.removeprefix("backbone."): tensor for key, tensor in state.items()}
+    return short if len(short) == len(state) else state
+
+
+def _listing(title: str, entries: tuple[str, ...] | list[str], limit: int = 8) -> list[str]:
+    if not entries:
+        return []
+    more = [f"    and {len(entries) - limit} more"] if len(entries) > limit else []
+    return [f"{len(entries)} {title}:", *(f"    {entry}" for entry in entries[:limit]), *more]
+
+
+def _shortened(keys: Mapping[Any, Any], limit: int = 8) -> str:
+    names = ", ".join(str(key) for key in list(keys)[:limit])
+    return f"{names}, ... ({len(keys)} in all)" if len(keys) > limit else names or "(none)"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return f"({', '.join(str(size) for size in shape)})"

@@ -1,0 +1,105 @@
+"""F as a grid of nodes with bilinear interpolation: a linear model, so that it can be solved directly.
+
+`LinearModel` is the matrix A of the closed form, (tokens x nodes) with four entries a row. Both A and its transpose are
+applied as embedding bags, which is how PyTorch gathers weighted rows fast on every device.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from dvt.shapes import ImageXY, Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGrid:
+    """Nodes evenly spaced over the image from edge to edge."""
+
+    hw: tuple[int, int]
+    """Rows and columns of nodes, at least 2 each."""
+
+    @property
+    def num_nodes(self) -> int:
+        """Rows times columns."""
+        return self.hw[0] * self.hw[1]
+
+    def corners(self, xy: Float[Tensor, "N 2"]) -> tuple[Int64[Tensor, "N 4"], Float[Tensor, "N 4"]]:
+        """The four nodes around each place and their bilinear weights, which sum to one."""
+        rows, columns = self.hw
+        cells = torch.tensor([columns - 1, rows - 1], device=xy.device, dtype=xy.dtype)
+        position = xy.clamp(0, 1) * cells
+        low = torch.minimum(position.floor(), cells - 1)  # the far edge belongs to the last cell
+        x, y = (position - low).unbind(-1)
+        first = (low[:, 1] * columns + low[:, 0]).long()
+        node = torch.stack((first, first + 1, first + columns, first + columns + 1), dim=-1)
+        weight = torch.stack(((1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y), dim=-1)
+        return node, weight
+
+    def interpolate(self, values: Float[Tensor, "M C"], image_xy: ImageXY) -> Tensor:
+        """(..., C) values of the field at (..., 2) places in the image."""
+        node, weight = self.corners(image_xy.reshape(-1, 2))
+        return _weighted_rows(values, node, weight).reshape(*image_xy.shape[:-1], -1)
+
+    def roughness(self, device: torch.device) -> Float[Tensor, "M M"]:
+        """The quadratic form of squared differences between neighbouring nodes (graph Laplacian), float64."""
+        rows, columns = (_path_laplacian(count, device) for count in self.hw)
+        eye_rows, eye_columns = (torch.eye(count, device=device, dtype=torch.float64) for count in self.hw)
+        return torch.kron(rows, eye_columns) + torch.kron(eye_rows, columns)
+
+
+class LinearModel:
+    """A and its transpose for the tokens of one image.
+
+    Args:
+        nodes: the grid of F.
+        image_xy: (N, 2) places that the tokens look at.
+        patch_index: (N,) their positions in the view.
+        num_patches: how many positions there are.
+    """
+
+    def __init__(self, nodes: NodeGrid, image_xy: ImageXY, patch_index: Tensor, num_patches: int) -> None:
+        self.num_nodes, self.num_patches = nodes.num_nodes, num_patches
+        self.node, self.weight = nodes.corners(image_xy)
+        self.patch_index = patch_index
+        by_node, self._order = self.node.flatten().sort(stable=True)
+        self._token = self._order // 4
+        self._starts = torch.searchsorted(by_node, torch.arange(nodes.num_nodes, device=by_node.device))
+
+    def apply(self, values: Float[Tensor, "M C"], tokens: slice) -> Tokens:
+        """A F: the field at some of the tokens."""
+        return _weighted_rows(values, self.node[tokens], self.weight[tokens])
+
+    def transpose(self, features: Tokens, token_weight: Float[Tensor, " N"]) -> Float[Tensor, "M C"]:
+        """A^T W y: the weighted sum of the tokens that look at each node."""
+        entry = (self.weight * token_weight[:, None]).flatten()[self._order]
+        return functional.embedding_bag(
+            self._token, features, self._starts, per_sample_weights=entry.to(features.dtype), mode="sum"
+        )
+
+    def node_gram(self, token_weight: Float[Tensor, " N"]) -> Float[Tensor, "M M"]:
+        """A^T W A, float64."""
+        pair = self.node[:, :, None] * self.num_nodes + self.node[:, None, :]
+        value = self.weight[:, :, None] * self.weight[:, None, :] * token_weight[:, None, None]
+        return _scatter(pair, value, self.num_nodes, self.num_nodes)
+
+    def node_patch_gram(self, token_weight: Float[Tensor, " N"]) -> Float[Tensor, "M P"]:
+        """A^T W S, where S says which patch position a token has, float64."""
+        pair = self.node * self.num_patches + self.patch_index[:, None]
+        return _scatter(pair, self.weight * token_weight[:, None], self.num_nodes, self.num_patches)
+
+
+def _weighted_rows(values: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    return functional.embedding_bag(index, values, per_sample_weights=weight.to(values.dtype), mode="sum")
+
+
+def _scatter(index: Tensor, value: Tensor, rows: int, columns: int) -> Tensor:
+    flat = torch.zeros(rows * columns, device=value.device, dtype=torch.float64)
+    return flat.index_add_(0, index.flatten(), value.flatten().double()).reshape(rows, columns)
+
+
+def _path_laplacian(count: int, device: torch.device) -> Tensor:
+    step = torch.eye(count, device=device, dtype=torch.float64).diff(dim=0)
+    return step.T @ step

@@ -1,0 +1,127 @@
+"""The direct solver: with F a bilinear grid the equation is linear, and one Cholesky factor solves it.
+
+    minimise  sum_n w_n |y_n - (A F)_n - G_p(n)|^2  +  smoothness |grad F|^2  +  ridge |G|^2
+
+G is eliminated (its block is diagonal), what is left is one symmetric system in the nodes of F, the same for all
+channels. The weights w are then set from the errors and the system is solved again: tokens that fit neither F nor G
+are turned down, which is the part that h plays in the paper.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dvt.decomposition.bilinear import LinearModel, NodeGrid
+from dvt.decomposition.config import ClosedFormConfig
+from dvt.decomposition.solution import Solution
+from dvt.decomposition.tokens import ViewTokens
+from dvt.errors import DecompositionError
+
+_CHUNK = 4096
+"""Tokens whose errors are held at a time."""
+_JITTER = 1e-6
+"""Pull of F towards zero, in units of the mean weight on a node: only where no token looks does it matter."""
+
+
+class Fit(NamedTuple):
+    """Nodes of F, (M, C), and vectors of G, (P, C), in float32."""
+
+    nodes: Tensor
+    artifact: Tensor
+
+
+def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
+    """Solve for F and G of one image.
+
+    Args:
+        tokens: raw features and places of all views; the sums run on their device, the small system in float64 there
+            too (on the CPU where the device has no float64).
+        config: grid, pulls, reweightings.
+
+    Raises:
+        DecompositionError: the system has no solution in float64; its numbers are named.
+    """
+    num_channels, num_patches = tokens.raw.shape[-1], tokens.grid.num_patches
+    nodes = NodeGrid(hw=node_counts(tokens.grid.hw, config.nodes_per_patch))
+    raw, image_xy = tokens.raw.reshape(-1, num_channels), tokens.image_xy.reshape(-1, 2)
+    patch_index = torch.arange(len(raw), device=raw.device) % num_patches
+    model = LinearModel(nodes, image_xy, patch_index, num_patches)
+    roughness = nodes.roughness(_solve_device(raw.device))
+
+    weight = torch.ones(len(raw), device=raw.device)
+    fit = solve_weighted(model, raw, weight, roughness, config)
+    for _ in range(config.reweightings):
+        weight = inlier_weights(squared_errors(model, raw, fit), config.outlier_scale)
+        fit = solve_weighted(model, raw, weight, roughness, config)
+    return Solution(
+        clean_at=lambda xy: nodes.interpolate(fit.nodes, xy),
+        artifact=fit.artifact.reshape(*tokens.grid.hw, num_channels),
+        diagnostics={"nodes": float(nodes.num_nodes), "turned_down": float((weight < 0.5).float().mean())},
+    )
+
+
+def node_counts(patch_hw: tuple[int, int], nodes_per_patch: float) -> tuple[int, int]:
+    """Rows and columns of nodes for a grid of patches, at least 2 each."""
+    rows, columns = (max(2, round(count * nodes_per_patch)) for count in patch_hw)
+    return rows, columns
+
+
+def solve_weighted(
+    model: LinearModel,
+    raw: Float[Tensor, "N C"],
+    weight: Float[Tensor, " N"],
+    roughness: Float[Tensor, "M M"],
+    config: ClosedFormConfig,
+) -> Fit:
+    """F and G for given token weights; the mean of G is zero."""
+    device = roughness.device
+    patch_weight = torch.zeros(model.num_patches, device=raw.device).index_add_(0, model.patch_index, weight)
+    patch_sum = _patch_sums(raw, weight, model.num_patches).to(device, torch.float64)
+    node_sum = model.transpose(raw, weight).to(device, torch.float64)
+    coupling = model.node_patch_gram(weight).to(device)
+    gram = model.node_gram(weight).to(device)
+
+    per_patch = patch_weight.to(device, torch.float64)
+    diagonal = (per_patch + config.artifact_ridge * per_patch.mean())[:, None]
+    per_node = per_patch.sum() / model.num_nodes
+    system = gram + config.smoothness * per_node * roughness - (coupling / diagonal.T) @ coupling.T
+    system.diagonal().add_(_JITTER * per_node)
+    factor, failed = torch.linalg.cholesky_ex(system)
+    if failed.item():
+        raise DecompositionError(
+            f"the closed form has no unique solution: {model.num_nodes} nodes, {len(raw)} tokens,"
+            f" smoothness={config.smoothness}, artifact_ridge={config.artifact_ridge}."
+            " Give a larger smoothness or artifact_ridge, more views, or fewer nodes_per_patch."
+        )
+    field = torch.cholesky_solve(node_sum - coupling @ (patch_sum / diagonal), factor)
+    artifact = (patch_sum - coupling.T @ field) / diagonal
+    constant = artifact.mean(dim=0)  # a constant in G is F's: the fit alone cannot tell
+    return Fit(nodes=(field + constant).to(raw.device, torch.float32), artifact=(artifact - constant).to(raw))
+
+
+def squared_errors(model: LinearModel, raw: Float[Tensor, "N C"], fit: Fit) -> Float[Tensor, " N"]:
+    """Mean squared error over the channels of every token, in chunks so that no second token matrix is made."""
+    errors = torch.empty(len(raw), device=raw.device)
+    for start in range(0, len(raw), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        error = model.apply(fit.nodes, part).add_(fit.artifact[model.patch_index[part]]).sub_(raw[part])
+        errors[part] = error.square_().mean(dim=1)
+    return errors
+
+
+def inlier_weights(errors: Float[Tensor, " N"], outlier_scale: float) -> Float[Tensor, " N"]:
+    """Cauchy weights of mean one: half the full weight at `outlier_scale` times the median error."""
+    weight = 1 / (1 + errors / (outlier_scale * errors.median()).clamp_min(torch.finfo(errors.dtype).tiny))
+    return weight / weight.mean()
+
+
+def _patch_sums(raw: Tensor, weight: Tensor, num_patches: int) -> Tensor:
+    """(P, C) weighted sums over the views of the tokens at each patch position."""
+    views = raw.reshape(-1, num_patches, raw.shape[-1])
+    return torch.einsum("vp,vpc->pc", weight.reshape(-1, num_patches), views)
+
+
+def _solve_device(device: torch.device) -> torch.device:
+    return torch.device("cpu") if device.type == "mps" else device  # no float64 there

@@ -1,0 +1,107 @@
+"""The paper's solver: hash-grid network, artifact map and residual predictor, fitted by Adam in two phases."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from dvt.decomposition.artifact import ArtifactMap
+from dvt.decomposition.config import Encoding, GradientConfig
+from dvt.decomposition.equation import Decomposition
+from dvt.decomposition.field import SemanticField
+from dvt.decomposition.objective import objective
+from dvt.decomposition.residual import ResidualPredictor
+from dvt.decomposition.schedule import learning_rate_at, phase_at
+from dvt.decomposition.solution import Solution
+from dvt.decomposition.tokens import ViewTokens
+
+
+def solve_gradient(tokens: ViewTokens, config: GradientConfig, encoding: Encoding, seed: int) -> Solution:
+    """Fit F, G and h to the views of one image.
+
+    Args:
+        tokens: raw features and places of all views; the fit runs on their device, in float32.
+        config: steps, rates, weights, networks.
+        encoding: which hash grid.
+        seed: of initialisation and of the draw of tokens; the same seed on the same machine gives the same fit.
+    """
+    device = tokens.raw.device
+    num_channels = tokens.raw.shape[-1]
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        model = Decomposition(
+            SemanticField(num_channels, config.hash_grid, encoding, device, seed),
+            ArtifactMap(tokens.grid, num_channels, config.artifact_std),
+            ResidualPredictor(num_channels),
+        ).to(device)
+    optimizer = make_optimizer(model, config)
+    raw, image_xy = tokens.raw.reshape(-1, num_channels), tokens.image_xy.reshape(-1, 2)
+    distance = raw.new_zeros(())
+    for step, pick in enumerate(draw_tokens(len(raw), config, seed, device)):
+        rate = learning_rate_at(
+            step,
+            config.num_steps,
+            highest=config.learning_rate,
+            final=config.final_learning_rate,
+            warmup=config.warmup,
+        )
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        batch = raw[pick].float()
+        terms = model(batch, image_xy[pick], pick % tokens.grid.num_patches)
+        loss = objective(
+            terms,
+            batch,
+            phase_at(step, config.num_steps),
+            residual_weight=config.residual_weight,
+            sparsity_weight=config.sparsity_weight,
+        )
+        clear_gradients(model)
+        (loss.total * config.loss_scale).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        distance = loss.distance.detach()
+    return _solution(model.requires_grad_(False), config, {"final_distance": float(distance)})
+
+
+def make_optimizer(model: Decomposition, config: GradientConfig) -> torch.optim.Adam:
+    """Adam with betas (0.9, 0.99) and eps 1e-15 over all three terms (released code)."""
+    table = list(model.field.encoding.parameters())
+    others = [p for name, p in model.named_parameters() if not name.startswith("field.encoding.")]
+    groups = [
+        {"params": table, "weight_decay": config.weight_decay if config.decay_hash_grid else 0.0},
+        {"params": others, "weight_decay": config.weight_decay},
+    ]
+    return torch.optim.Adam(groups, lr=config.learning_rate, betas=(0.9, 0.99), eps=1e-15, fused=True)
+
+
+def clear_gradients(model: Decomposition) -> None:
+    """Zero the hash grid's one gradient buffer in place, drop all other gradients.
+
+    The buffer is far larger than what a step writes, so it is kept. The others become None, not zero: Adam must leave
+    a frozen G alone.
+    """
+    for name, parameter in model.named_parameters():
+        if not name.startswith("field.encoding."):
+            parameter.grad = None
+        elif parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        else:
+            parameter.grad.zero_()
+
+
+def draw_tokens(num_tokens: int, config: GradientConfig, seed: int, device: torch.device) -> Iterator[Tensor]:
+    """(batch_tokens,) indices for every step, with replacement; drawn on the CPU so that all devices see the same."""
+    rng = torch.Generator().manual_seed(seed)
+    for start in range(0, config.num_steps, 256):
+        steps = min(256, config.num_steps - start)
+        yield from torch.randint(num_tokens, (steps, config.batch_tokens), generator=rng).to(device)
+
+
+def _solution(model: Decomposition, config: GradientConfig, diagnostics: dict[str, float]) -> Solution:
+    artifact = model.artifact.as_map().clone()
+    constant = artifact.mean(dim=(0, 1)) if config.centre_artifact else torch.zeros_like(artifact[0, 0])
+    return Solution(
+        clean_at=lambda image_xy: model.field(image_xy) + constant,
+        artifact=artifact - constant,
+        diagnostics=diagnostics,
+    )

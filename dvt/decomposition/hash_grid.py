@@ -1,0 +1,109 @@
+"""Multiresolution hash grid (Instant-NGP, Müller et al. 2022) in plain PyTorch, with tiny-cuda-nn's conventions.
+
+A vertex of level l is found at `scale_l * x + 0.5`; levels whose vertices fit into the table are dense, finer ones
+share entries by hashing. All levels live in one table: one gather forward, and backward one sparse gradient with the
+rows that were read, because writing a dense one costs more than all the arithmetic of a step.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dvt.decomposition.config import HashGridConfig
+from dvt.shapes import ImageXY
+
+_PRIME = 2_654_435_761
+"""Multiplier of y in Instant-NGP's spatial hash (their eq. 4; x has 1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One grid of the pyramid."""
+
+    scale: float
+    """Cells per unit of `image_xy`."""
+    resolution: int
+    """Vertices per side, the row length of a dense level."""
+    entries: int
+    """Rows of the table that belong to this level."""
+    offset: int
+    """First of them."""
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether every vertex has an entry of its own."""
+        return self.resolution**2 <= self.entries
+
+
+def make_levels(config: HashGridConfig) -> list[Level]:
+    """The pyramid from `base_resolution` to `max_resolution`.
+
+    Computed in float32 as tiny-cuda-nn does: at its defaults of the paper the finest level gets 1025 vertices per
+    side instead of 1024, by rounding alone.
+    """
+    ratio = config.max_resolution / config.base_resolution
+    log2_per_level_scale = torch.tensor(ratio ** (1 / max(config.n_levels - 1, 1))).log2()
+    levels, offset = [], 0
+    for index in range(config.n_levels):
+        scale = torch.exp2(index * log2_per_level_scale) * config.base_resolution - 1
+        resolution = int(scale.ceil().item()) + 1
+        entries = min(-(-(resolution**2) // 8) * 8, 2**config.log2_hashmap_size)
+        levels.append(Level(scale=scale.item(), resolution=resolution, entries=entries, offset=offset))
+        offset += entries
+    return levels
+
+
+class HashGrid(nn.Module):
+    """Positions to features, trainable in its table alone.
+
+    Args:
+        config: the pyramid.
+        rng: draws the table, uniform in +-1e-4.
+    """
+
+    def __init__(self, config: HashGridConfig, rng: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.levels = make_levels(config)
+        self.num_features = config.n_levels * config.n_features_per_level
+        rows = sum(level.entries for level in self.levels)
+        table = torch.empty(rows, config.n_features_per_level).uniform_(-1e-4, 1e-4, generator=rng)
+        self.table = nn.Parameter(table)
+        for name in ("scale", "resolution", "entries", "offset"):
+            values = torch.tensor([getattr(level, name) for level in self.levels])
+            self.register_buffer(f"level_{name}", values, persistent=False)
+        self.register_buffer("is_dense", torch.tensor([lv.is_dense for lv in self.levels]), persistent=False)
+
+    level_scale: Tensor
+    level_resolution: Tensor
+    level_entries: Tensor
+    level_offset: Tensor
+    is_dense: Tensor
+
+    def forward(self, image_xy: ImageXY) -> Float[Tensor, "*dims F"]:
+        """(..., 2) positions in [0, 1] to (..., n_levels * n_features_per_level) features, coarse levels first."""
+        xy = image_xy.reshape(-1, 2)
+        rows, weights = self.corners(xy)
+        features = functional.embedding_bag(
+            rows.flatten(0, 1),
+            self.table,
+            per_sample_weights=weights.flatten(0, 1).to(self.table.dtype),
+            mode="sum",
+            sparse=True,
+        )
+        return features.reshape(*image_xy.shape[:-1], self.num_features)
+
+    def corners(self, xy: Float[Tensor, "N 2"]) -> tuple[Int64[Tensor, "N L 4"], Float[Tensor, "N L 4"]]:
+        """Table rows of the four vertices around each position on every level, and their bilinear weights."""
+        position = xy[:, None, :] * self.level_scale[:, None] + 0.5  # (N, L, 2)
+        low = position.floor()
+        x, y = (position - low).unbind(-1)
+        weights = torch.stack(((1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y), dim=-1)
+        steps = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]], device=xy.device)
+        vertex_x, vertex_y = (low.long()[:, :, None, :] + steps).unbind(-1)  # (N, L, 4)
+        dense = vertex_x + vertex_y * self.level_resolution[:, None]
+        hashed = vertex_x ^ (vertex_y * _PRIME & 0xFFFFFFFF)
+        index = torch.where(self.is_dense[:, None], dense, hashed)
+        return index % self.level_entries[:, None] + self.level_offset[:, None], weights

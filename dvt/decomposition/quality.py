@@ -1,0 +1,101 @@
+"""`quality`, the one dial of stage 1: named sets of deviations from the defaults, kept in `configs/quality/*.yaml`."""
+
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from dvt.decomposition.config import DecomposeConfig
+from dvt.errors import ConfigError
+
+
+def config_folder() -> Path:
+    """The folder of YAML configs: inside the installed package, or at the top of a checkout."""
+    package = Path(__file__).parents[1]
+    checkout = package.parent / "configs"
+    return checkout if (package.parent / "pyproject.toml").is_file() and checkout.is_dir() else package / "configs"
+
+
+def qualities() -> list[str]:
+    """Names that `quality` takes."""
+    return sorted(path.stem for path in (config_folder() / "quality").glob("*.yaml"))
+
+
+def load_quality(name: str, overrides: dict[str, Any] | None = None) -> DecomposeConfig:
+    """The options of a quality, with single ones changed.
+
+    Args:
+        name: one of `qualities()`.
+        overrides: options by name, `solver="gradient"`; an option of a group by its own name where only one has it,
+            `num_views=64`, or with its group, `views={"num_views": 64}`.
+
+    Raises:
+        ConfigError: a name or value that does not exist, with the nearest that do.
+    """
+    if name not in qualities():
+        raise ConfigError(f"quality={name!r} does not exist: give one of {', '.join(qualities())}.")
+    config = DecomposeConfig()
+    merge(config, yaml.safe_load((config_folder() / "quality" / f"{name}.yaml").read_text()) or {}, "")
+    for key, value in (overrides or {}).items():
+        merge(config, _locate(config, key, value), "")
+    return config
+
+
+def merge(config: Any, changes: dict[str, Any], path: str) -> None:
+    """Set options of a (nested) dataclass in place, checking names and values."""
+    hints = get_type_hints(type(config))
+    for key, value in changes.items():
+        if key not in hints:
+            raise _unknown(f"{path}{key}", [f"{path}{name}" for name in hints])
+        current = getattr(config, key)
+        if is_dataclass(current):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{path}{key} is a group of options: give them as a mapping, not {value!r}.")
+            merge(current, value, f"{path}{key}.")
+        else:
+            setattr(config, key, _convert(value, type(current), f"{path}{key}"))
+    config.__post_init__() if hasattr(config, "__post_init__") else None
+
+
+def _convert(value: Any, kind: type, name: str) -> Any:
+    if issubclass(kind, Enum):
+        if value in [member.value for member in kind]:
+            return kind(value)
+        raise ConfigError(f"{name}={value!r}: give one of {', '.join(str(member.value) for member in kind)}.")
+    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    raise ConfigError(f"{name}={value!r}: give a value of type {kind.__name__}.")
+
+
+def _locate(config: Any, key: str, value: Any) -> dict[str, Any]:
+    """Put an option named without its group into its group."""
+    if key in {entry.name for entry in fields(config)}:
+        return {key: value}
+    homes = [path for path in option_names(config) if path.split(".")[-1] == key]
+    if len(homes) != 1:
+        if homes:
+            raise ConfigError(f"{key!r} names several options: {', '.join(homes)}. Give it inside its group.")
+        raise _unknown(key, [path.split(".")[-1] for path in option_names(config)])
+    for name in reversed(homes[0].split(".")):
+        value = {name: value}
+    return value  # type: ignore[no-any-return]
+
+
+def option_names(config: Any, path: str = "") -> list[str]:
+    """Dotted names of all options of a nested dataclass."""
+    names = []
+    for entry in fields(config):
+        value = getattr(config, entry.name)
+        names += option_names(value, f"{path}{entry.name}.") if is_dataclass(value) else [f"{path}{entry.name}"]
+    return names
+
+
+def _unknown(name: str, known: list[str]) -> ConfigError:
+    near = get_close_matches(name, known, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}."
+    return ConfigError(f"there is no option {name!r}: {hint}")

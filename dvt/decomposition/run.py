@@ -1,0 +1,173 @@
+"""Stage 1 for one image: views, features, solution."""
+
+from time import perf_counter
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from dvt.backbone.features import Features
+from dvt.decomposition.closed_form import solve_closed_form
+from dvt.decomposition.config import DecomposeConfig, Solver
+from dvt.decomposition.gradient import solve_gradient
+from dvt.decomposition.quality import load_quality
+from dvt.decomposition.result import DecomposedImage
+from dvt.decomposition.solution import Solution
+from dvt.decomposition.tokens import ViewTokens
+from dvt.errors import DecompositionError, ImageError
+from dvt.grid import PatchGrid
+from dvt.images import ImageLike, read_image
+from dvt.shapes import FeatureMap, ImageBatch, ImageTensor
+from dvt.views.coordinates import crop_xy
+from dvt.views.crop import Crop, sample_crops
+from dvt.views.render import make_source, render_views
+
+
+class FeatureExtractor(Protocol):
+    """What stage 1 asks of a backbone: anything that yields features has this interface."""
+
+    grid: PatchGrid
+    """Patches of a view."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+
+    def __call__(self, images: ImageBatch) -> Features:
+        """(B, 3, y, x) pictures in [0, 1] to features."""
+
+
+def decompose(
+    image: ImageLike, backbone: FeatureExtractor, quality: str = "fast", seed: int = 0, **overrides: Any
+) -> DecomposedImage:
+    """Separate the raw features of an image into clean features, artifact and residual.
+
+    Args:
+        image: a path, a PIL image, or a (3, y, x) float tensor in [0, 1]; of any size and aspect.
+        backbone: what `dvt.load_backbone` returned.
+        quality: tiny, fast, paper or reference: a named set of options (`configs/quality`).
+        seed: of the crops, and of the fit with `solver="gradient"`.
+        **overrides: single options, such as `num_views=64`, `solver="gradient"`, `views={"area_min": 0.05}`.
+
+    Returns:
+        `.raw`, `.clean`, `.artifact`, `.residual`, each (H, W, C) float32 on the CPU, and `.diagnostics`.
+
+    Raises:
+        ImageError: the image cannot be read, or is smaller than a patch.
+        ConfigError: an option that does not exist.
+        DecompositionError: the backbone gave features that are not finite.
+    """
+    config = load_quality(quality, overrides)
+    return decompose_image(read_image(image), backbone, config, seed)
+
+
+def decompose_image(
+    image: ImageTensor, backbone: FeatureExtractor, config: DecomposeConfig, seed: int
+) -> DecomposedImage:
+    """Separate the raw features of a picture that is read already, with all options given.
+
+    Memory: features of all views in float32, 4 (V + 1) H W C bytes, on the backbone's device, and little else with
+    the closed form.
+    """
+    height, width = image.shape[-2:]
+    if min(height, width) < backbone.grid.patch:
+        raise ImageError(
+            f"the image is {height} x {width} px, smaller than one patch of {backbone.grid.patch} px:"
+            " there is nothing to decompose. Give a larger image."
+        )
+    start_s = perf_counter()
+    tokens, held_out = extract_tokens(image, backbone, config, seed)
+    _synchronise(backbone.device)
+    extracted_s = perf_counter()
+    solution = solve(tokens, config, seed)
+    with torch.no_grad():
+        clean = clean_map(solution, tokens, config.samples_per_patch)
+        diagnostics = _diagnostics(tokens, held_out, clean, solution)
+    maps = [each.float().cpu() for each in (tokens.raw[-1], clean, solution.artifact)]
+    _synchronise(backbone.device)
+    diagnostics |= {"extract_s": extracted_s - start_s, "solve_s": perf_counter() - extracted_s}
+    return DecomposedImage(
+        raw=maps[0].clone(), clean=maps[1], artifact=maps[2], grid=tokens.grid, diagnostics=diagnostics
+    )
+
+
+def extract_tokens(
+    image: ImageTensor, backbone: FeatureExtractor, config: DecomposeConfig, seed: int
+) -> tuple[ViewTokens, ViewTokens | None]:
+    """Raw features and places of the random views and the full view, and of the views held out of the fit, if any.
+
+    Raises:
+        DecompositionError: features that are not finite.
+    """
+    views, grid = config.views, backbone.grid
+    source = make_source(image.to(backbone.device), grid.image_hw, views)
+    source_hw = (source.shape[-2], source.shape[-1])
+    crops = sample_crops(source_hw, grid.image_hw, views.num_views + views.held_out_views, seed, views)
+    crops = [*crops[views.num_views :], *crops[: views.num_views], Crop.whole(source_hw)]
+    raw = _extract(source, crops, backbone, config.batch_size)
+    image_xy = crop_xy(crops, grid, source_hw, views.coordinates).to(raw.device)
+    held = views.held_out_views
+    fitted = ViewTokens(raw=raw[held:], image_xy=image_xy[held:], grid=grid)
+    return fitted, ViewTokens(raw=raw[:held], image_xy=image_xy[:held], grid=grid) if held else None
+
+
+def solve(tokens: ViewTokens, config: DecomposeConfig, seed: int) -> Solution:
+    """F and G by the solver that the options name."""
+    match config.solver:
+        case Solver.closed_form:
+            return solve_closed_form(tokens, config.closed_form)
+        case Solver.gradient:
+            return solve_gradient(tokens, config.gradient, config.encoding, seed)
+
+
+def clean_map(solution: Solution, tokens: ViewTokens, samples_per_patch: int) -> FeatureMap:
+    """(H, W, C) F on the full view: its mean over evenly spaced places in every patch, or its value at the centre.
+
+    A token describes the whole of its patch, and the crops have seen F in finer detail than a patch.
+    """
+    grid, centres = tokens.grid, tokens.image_xy[-1]
+    offset = (torch.arange(samples_per_patch, device=centres.device) + 0.5) / samples_per_patch - 0.5
+    x, y = offset * grid.patch / grid.image_hw[1], offset * grid.patch / grid.image_hw[0]
+    offsets = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
+    places = (centres[:, :, None, :] + offsets).clamp(0, 1)  # corner-aligned centres lie on the edge
+    return solution.clean_at(places).mean(dim=2)
+
+
+def _extract(source: ImageTensor, crops: list[Crop], backbone: FeatureExtractor, batch_size: int) -> Tensor:
+    """(V, H, W, C) features in float32; only one batch of views exists at a time."""
+    raw: Tensor | None = None
+    for start in range(0, len(crops), batch_size):
+        batch = render_views(source, crops[start : start + batch_size], backbone.grid.image_hw)
+        patches = backbone(batch).patches
+        if raw is None:
+            raw = patches.new_empty((len(crops), *patches.shape[1:]), dtype=torch.float32)
+        raw[start : start + len(patches)] = patches
+    assert raw is not None  # there is always the full view
+    if not raw.isfinite().all():
+        bad = int((~raw.isfinite().flatten(1).all(dim=1)).sum())
+        raise DecompositionError(
+            f"the backbone gave features that are NaN or infinite in {bad} of {len(crops)} views."
+            " With backbone.precision=fp16 try bf16 or fp32; else the weights are damaged."
+        )
+    return raw
+
+
+def _diagnostics(
+    tokens: ViewTokens, held_out: ViewTokens | None, clean: Tensor, solution: Solution
+) -> dict[str, float]:
+    variance = (tokens.raw - tokens.raw.mean(dim=(0, 1, 2))).square().mean()
+    left = (tokens.raw[-1] - clean - solution.artifact).square().mean()
+    numbers = {
+        "num_views": float(len(tokens.raw)),
+        "artifact_share": float(solution.artifact.square().mean() / variance),
+        "full_view_error": float(left / variance),
+    }
+    if held_out is not None:
+        error = held_out.raw - solution.clean_at(held_out.image_xy) - solution.artifact
+        numbers["held_out_error"] = float(error.square().mean() / variance)
+    return numbers | solution.diagnostics
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

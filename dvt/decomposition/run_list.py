@@ -1,0 +1,219 @@
+"""Stage 1 for a list of images: into a store, resumably; one bad image does not stop the others."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dvt.backbone.backbone import Backbone
+from dvt.decomposition.config import DecomposeConfig
+from dvt.decomposition.result import DecomposedImage
+from dvt.decomposition.run import decompose_image
+from dvt.errors import ConfigError, DvtError
+from dvt.images import ImageFile, read_image
+from dvt.runtime import environment, seed_for
+from dvt.store import DiskError, StoreMeta, StoreWriter, write_run_record
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of `count` equal parts of a list, for several processes or machines on one store."""
+
+    index: int = 0
+    """Which part, counted from 0."""
+    count: int = 1
+    """How many parts there are."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """From `i/n`, counted from 0: `0/4` to `3/4`.
+
+        Raises:
+            ConfigError: it is not of that form.
+        """
+        index, slash, count = text.partition("/")
+        if slash and index.isdecimal() and count.isdecimal() and int(index) < int(count):
+            return cls(index=int(index), count=int(count))
+        raise ConfigError(f"shard={text}: give i/n with 0 <= i < n, for example shard=0/4 to shard=3/4.")
+
+    @property
+    def worker(self) -> str:
+        """How this part signs its files in the store."""
+        return f"{self.index}of{self.count}"
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run stands; handed to `on_progress` after every image."""
+
+    total: int
+    """Images of this part of the list."""
+    skipped: int = 0
+    """Already in the store, verified."""
+    done: int = 0
+    """Decomposed in this run."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Key and reason of the images that could not be done."""
+    damaged: list[str] = field(default_factory=list)
+    """Shards of the store that had been damaged and are made again, with the reason."""
+    interrupted: bool = False
+    """Whether the run was stopped before its end."""
+    seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "extract": 0.0, "solve": 0.0})
+    """Time spent so far, by what it was spent on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    """What a run over a list needs to know besides how to decompose one image."""
+
+    quality: str = "fast"
+    """Name of the preset, for the record."""
+    seed: int = 0
+    """Every image has a seed of its own, made of this and its key: order and sharding change nothing."""
+    shard: Shard = Shard()
+    """Which part of the list this process does."""
+    dtype: str = "float16"
+    """Number format of the store."""
+    max_pixels: int = 100_000_000
+    """Larger pictures are refused."""
+
+
+def decompose_list(
+    files: Sequence[ImageFile],
+    backbone: Backbone,
+    store: str | Path,
+    config: DecomposeConfig,
+    options: ListOptions | None = None,
+    on_progress: Callable[[Progress, str], None] = lambda progress, key: None,
+) -> Progress:
+    """Decompose images into a store; those that are verified to be there are skipped.
+
+    An image that fails is written down with its reason, and the run goes on. Ctrl-C drops the image in work, commits
+    the others and returns with `interrupted` set. Memory does not grow with the number of images.
+
+    Args:
+        files: images with their keys.
+        backbone: what `dvt.load_backbone` returned.
+        store: folder of the store; made when it does not exist.
+        config: how an image is decomposed.
+        options: seed, shard and the like.
+        on_progress: called before the first image and after every one, with the key of the image.
+
+    Returns:
+        What was done, skipped and failed.
+
+    Raises:
+        StoreError: the store was made with other settings, or the disk is full (what is committed is safe).
+    """
+    options = options or ListOptions()
+    part = files[options.shard.index :: options.shard.count]
+    progress = Progress(total=len(part))
+    started = time.time()
+    meta = make_meta(backbone, config, options)
+    with StoreWriter.open(store, meta, worker=options.shard.worker) as writer:
+        done = writer.done_keys()
+        progress.damaged = writer.damaged
+        todo = [file for file in part if file.key not in done]
+        progress.skipped = len(part) - len(todo)
+        on_progress(progress, "")
+        try:
+            for file in todo:
+                _one(file, backbone, config, options, writer, progress)
+                on_progress(progress, file.key)
+        except KeyboardInterrupt:
+            progress.interrupted = True
+    if todo or not done:
+        record = run_record(progress, backbone, config, options, started)
+        write_run_record(store, record, worker=options.shard.worker)
+    return progress
+
+
+def _one(
+    file: ImageFile,
+    backbone: Backbone,
+    config: DecomposeConfig,
+    options: ListOptions,
+    writer: StoreWriter,
+    progress: Progress,
+) -> None:
+    """Decompose one image into the store, or write down why not."""
+    start_s = time.perf_counter()
+    try:
+        image = read_image(file.path, max_pixels=options.max_pixels)
+        progress.seconds["read"] += time.perf_counter() - start_s
+        result = _decompose(image, backbone, config, seed_for(options.seed, file.key))
+        writer.put(file.key, {"raw": result.raw, "clean": result.clean})
+    except DiskError:
+        raise
+    except DvtError as error:
+        writer.fail(file.key, file.path, str(error))
+        progress.failed[file.key] = str(error)
+        return
+    progress.seconds["extract"] += result.diagnostics["extract_s"]
+    progress.seconds["solve"] += result.diagnostics["solve_s"]
+    progress.done += 1
+
+
+def _decompose(image: torch.Tensor, backbone: Backbone, config: DecomposeConfig, seed: int) -> DecomposedImage:
+    try:
+        return decompose_image(image, backbone, config, seed)
+    except torch.OutOfMemoryError as error:
+        raise ConfigError(
+            f"{backbone.device} ran out of memory with batch_size={config.batch_size} and"
+            f" views.num_views={config.views.num_views}: give a smaller batch_size, then fewer views."
+        ) from error
+
+
+def make_meta(backbone: Backbone, config: DecomposeConfig, options: ListOptions) -> StoreMeta:
+    """What the records of this run have in common."""
+    import dvt
+
+    return StoreMeta(
+        backbone=backbone.timm_name,
+        weights_hash=backbone.weights_hash,
+        layer=backbone.layer,
+        norm=backbone.norm,
+        grid=backbone.grid,
+        channels=backbone.num_channels,
+        solver=solver_settings(config) | {"seed": options.seed, "precision": str(backbone.precision)},
+        quality=options.quality,
+        code_version=dvt.__version__,
+        dtype=options.dtype,
+    )
+
+
+def solver_settings(config: DecomposeConfig) -> dict[str, Any]:
+    """The options that change results, as plain JSON: those of the solver in use, none that only change speed."""
+    settings: dict[str, Any] = {
+        "solver": config.solver.value,
+        "samples_per_patch": config.samples_per_patch,
+        "views": asdict(config.views),
+    }
+    settings[config.solver.value] = asdict(getattr(config, config.solver.value))
+    return settings
+
+
+def run_record(
+    progress: Progress, backbone: Backbone, config: DecomposeConfig, options: ListOptions, started: float
+) -> dict[str, Any]:
+    """What this run did, with what, in which time."""
+    return {
+        "command": "decompose",
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "seconds": round(time.time() - started, 3),
+        "seconds_by_part": {name: round(value, 3) for name, value in progress.seconds.items()},
+        "images": progress.total,
+        "skipped": progress.skipped,
+        "done": progress.done,
+        "failed": progress.failed,
+        "interrupted": progress.interrupted,
+        "damaged": progress.damaged,
+        "backbone": {"name": backbone.name, "timm": backbone.timm_name, "weights_hash": backbone.weights_hash},
+        "config": asdict(config),
+        "seed": options.seed,
+        "shard": options.shard.worker,
+        "environment": environment(),
+    }

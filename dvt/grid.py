@@ -1,0 +1,78 @@
+"""PatchGrid: where the patches of a ViT look. The only place that counts patches."""
+
+from dataclasses import dataclass
+
+import torch
+
+from dvt.errors import GeometryError
+from dvt.shapes import ImageXY
+
+
+@dataclass(frozen=True, slots=True)
+class PatchGrid:
+    """The patches of an image of a given size: rows, columns and centres.
+
+    Build it with `PatchGrid.of`, which checks that image, patch and stride go together.
+    """
+
+    image_hw: tuple[int, int]
+    """Image height and width in pixels."""
+    patch: int
+    """Side of a patch in pixels."""
+    stride: int
+    """Pixels between neighbouring patches; equal to `patch` unless dense."""
+
+    @classmethod
+    def of(cls, image_hw: tuple[int, int], patch: int, stride: int | None = None) -> "PatchGrid":
+        """The grid of an image.
+
+        Args:
+            image_hw: height and width in pixels.
+            patch: side of a patch in pixels.
+            stride: pixels between neighbouring patches, 1..patch; the patch size when left out.
+
+        Raises:
+            GeometryError: a patch does not fit, the stride leaves gaps, or pixels are left over at an edge.
+        """
+        stride = patch if stride is None else stride
+        if not 1 <= stride <= patch:
+            raise GeometryError(f"stride {stride} does not go with patch size {patch}: give a stride of 1 to {patch}.")
+        for side, size in zip(("height", "width"), image_hw, strict=True):
+            if size < patch:
+                raise GeometryError(
+                    f"an image of {image_hw[0]} x {image_hw[1]} px is smaller than one patch of {patch} px"
+                    f" ({side} {size}). Give an image size of at least {patch}."
+                )
+            left_over = (size - patch) % stride
+            if left_over:
+                below = size - left_over
+                raise GeometryError(
+                    f"{side} {size} does not divide: patches of {patch} px every {stride} px leave {left_over} px over."
+                    f" Give an image size of {below} or {below + stride} there, or another stride."
+                )
+        return cls(image_hw=image_hw, patch=patch, stride=stride)
+
+    @property
+    def hw(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        height, width = self.image_hw
+        return (height - self.patch) // self.stride + 1, (width - self.patch) // self.stride + 1
+
+    @property
+    def num_patches(self) -> int:
+        """Rows times columns."""
+        rows, columns = self.hw
+        return rows * columns
+
+    @property
+    def centres_xy(self) -> ImageXY:
+        """(rows, columns, 2) patch centres, x then y, in [0, 1] of the image, float32."""
+        y, x = (
+            (torch.arange(count, dtype=torch.float64) * self.stride + self.patch / 2) / size
+            for count, size in zip(self.hw, self.image_hw, strict=True)
+        )
+        return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).float()
+
+    def __str__(self) -> str:
+        rows, columns = self.hw
+        return f"{rows} x {columns} patches of {self.patch} px every {self.stride} px"

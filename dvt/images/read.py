@@ -1,0 +1,161 @@
+"""read_image: one door for pictures; behind it there is only float RGB in [0, 1]."""
+
+import math
+import stat
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from dvt.errors import ImageError
+from dvt.images.convert import pil_to_tensor
+from dvt.images.formats import IMAGE_EXTENSIONS, PILLOW_FORMATS
+from dvt.images.paths import expand_home
+from dvt.images.pillow_settings import pillow_settings
+from dvt.shapes import ImageTensor
+
+ImageLike: TypeAlias = str | Path | Image.Image | Tensor | npt.NDArray[Any]
+"""What `read_image` takes: a path, a PIL image, a (3, H, W) float tensor, a (H, W, 3) uint8 array."""
+
+_ROUNDING = 1e-5
+"""How far a tensor may leave [0, 1] and still be taken for rounding; it is clamped."""
+
+
+def read_image(image: ImageLike, *, max_pixels: int = 100_000_000) -> ImageTensor:
+    """Read a picture as RGB, upright, transparency on white.
+
+    Of an animation the first frame is read, of a TIFF with several pages the first page. 16-bit grey keeps its depth.
+    Colour profiles are not applied. A truncated file is refused, never filled up.
+
+    Args:
+        image: a path, a PIL image, a (3, H, W) float tensor in [0, 1], or a (H, W, 3) uint8 array.
+        max_pixels: files and PIL images with more pixels than this are refused before they are decoded.
+
+    Returns:
+        (3, H, W) float32 in [0, 1], contiguous, on the CPU; a tensor stays on its device, and is returned without a
+        copy when it is in this form already.
+
+    Raises:
+        ImageError: missing, unreadable, damaged, too large, or of a wrong shape, type or range.
+    """
+    if isinstance(image, (str, Path)):
+        return _read_file(expand_home(image), max_pixels)
+    if isinstance(image, Image.Image):
+        with pillow_settings():
+            return _decode(image, "the PIL image", max_pixels)
+    if isinstance(image, Tensor):
+        return _check_tensor(image)
+    if isinstance(image, np.ndarray):
+        return _read_array(image)
+    raise ImageError(
+        f"an image of type {type(image).__name__} cannot be read."
+        " Give a path, a PIL image, or a (3, height, width) float tensor in [0, 1]."
+    )
+
+
+def _read_file(path: Path, max_pixels: int) -> ImageTensor:
+    _check_file(path)
+    with pillow_settings(), _open(path) as image:
+        return _decode(image, str(path), max_pixels)
+
+
+def _check_file(path: Path) -> None:
+    try:
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise ImageError(f"{path} does not exist. Expected an image file; check the path.") from error
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise _unreadable(path, error) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError(f"{path} is a folder; expected one image file. Use find_images to list the images in it.")
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(f"{path} is not a regular file but a device, pipe or socket. Expected an image file.")
+    if status.st_size == 0:
+        raise ImageError(f"{path} is empty (0 bytes). Expected an image file; copy or download it again.")
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        return Image.open(path, formats=PILLOW_FORMATS)
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{path} is not an image Pillow can read. Expected the content of one of"
+            f" {' '.join(IMAGE_EXTENSIONS)}, whatever its name; convert it or leave it out."
+        ) from error
+    except PermissionError as error:
+        raise _unreadable(path, error) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # on damaged headers Pillow raises errors of nearly every type
+        raise _damaged(str(path), error) from error
+
+
+def _decode(image: Image.Image, name: str, max_pixels: int) -> ImageTensor:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{name} has {width} x {height} = {width * height} pixels, more than the {max_pixels} allowed."
+            f" If you trust it, allow it with max_pixels={width * height}; otherwise make it smaller."
+        )
+    if width * height == 0:
+        raise ImageError(f"{name} has {width} x {height} pixels. Expected at least 1 x 1.")
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except Exception as error:  # on damaged files Pillow raises errors of nearly every type
+        raise _damaged(name, error) from error
+    return pil_to_tensor(image, name)
+
+
+def _unreadable(path: Path, error: Exception) -> ImageError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return ImageError(f"{path} cannot be opened: {reason}. Expected an image file that this user may read.")
+
+
+def _damaged(name: str, error: Exception) -> ImageError:
+    return ImageError(f"{name} is damaged or truncated ({error}). Expected a whole image; copy or download it again.")
+
+
+def _check_tensor(image: Tensor) -> ImageTensor:
+    shape = "x".join(str(size) for size in image.shape)
+    if image.ndim != 3 or image.shape[0] != 3 or image.numel() == 0:
+        raise ImageError(
+            f"a tensor of shape ({', '.join(str(size) for size in image.shape)}) is not an image."
+            " Expected (3, height, width): channels first, RGB, no batch dimension."
+        )
+    if not image.is_floating_point():
+        raise ImageError(
+            f"a tensor of type {image.dtype} is not an image. Expected floats in [0, 1]; of 0..255 make them with"
+            " image.float() / 255."
+        )
+    image = image.detach().to(torch.float32)
+    low, high = (value.item() for value in image.aminmax())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        count = int((~image.isfinite()).sum())
+        raise ImageError(
+            f"the image tensor ({shape}) holds {count} values that are NaN or infinite; expected [0, 1]."
+            " Look for them where it is made."
+        )
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        cause = "normalised by mean and standard deviation" if low < -_ROUNDING else "scaled to 0..255"
+        raise ImageError(
+            f"the image tensor ({shape}) holds values from {low:g} to {high:g}; expected [0, 1]."
+            f" It is probably {cause}: undo that, the backbone normalises by itself."
+        )
+    if low < 0 or high > 1:
+        image = image.clamp(0, 1)
+    return image.contiguous()
+
+
+def _read_array(image: npt.NDArray[Any]) -> ImageTensor:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ImageError(
+            f"an array of shape {image.shape} and type {image.dtype} is not an image. Expected (height, width, 3)"
+            " uint8; or give a (3, height, width) float tensor in [0, 1]."
+        )
+    return pil_to_tensor(Image.fromarray(np.ascontiguousarray(image)), "the array")

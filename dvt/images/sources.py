@@ -1,0 +1,170 @@
+"""find_images: a file, folder, glob, list file or sequence of those -> image files with stable keys."""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+from dvt.errors import ImageError
+from dvt.images.formats import IMAGE_EXTENSIONS, has_image_extension
+from dvt.images.list_file import is_list_file, read_list_file
+from dvt.images.paths import PathKind, expand_home, kind_of
+
+_LOOKED_FOR = f"Looked for {' '.join(IMAGE_EXTENSIONS)}."
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image file and the name it goes by in a store."""
+
+    key: str
+    """POSIX path with extension, relative to what was asked for; never absolute, never with `..`."""
+    path: Path
+    """Where the file is."""
+
+
+def find_images(spec: str | Path | Sequence[str | Path]) -> list[ImageFile]:
+    """List the image files that a spec stands for. Files are not opened.
+
+    What `key` is relative to, so that it depends neither on the working directory nor on where the images lie:
+
+    * a folder (searched with its subfolders, hidden files and folders left out): the folder;
+    * a glob such as `photos/**/*.jpg`: its leading part without wildcards;
+    * one file: its own folder, so the key is its name;
+    * a list file (`.txt`, `.lst`; a path a line, `#` starts a comment): the list's folder, to which relative lines
+      refer; absolute lines, and lines that lead out of that folder, go by the common parent of all listed files;
+    * a sequence of these: each on its own.
+
+    Folders and globs are sorted by key, lists and sequences keep their order. A leading `~` is the home folder. A file
+    that is found twice is kept once, under its first key.
+
+    Raises:
+        ImageError: nothing there, nothing found, a listed file is missing, or two files would have the same key.
+    """
+    if isinstance(spec, (str, Path)):
+        return _unique(_find(spec))
+    if not isinstance(spec, Sequence) or not all(isinstance(part, (str, Path)) for part in spec):
+        raise ImageError(f"{spec!r} is not a list of images. Give a file, folder, glob, list file, or a list of those.")
+    if not spec:
+        raise ImageError("the list of images is empty. Give at least one file, folder, glob or list file.")
+    return _unique([image for part in spec for image in _find(part)])
+
+
+def _find(spec: str | Path) -> list[ImageFile]:
+    if not str(spec).strip():
+        raise ImageError("the images were given as an empty text. Give a file, folder, glob or list file; '.' is here.")
+    path = expand_home(spec)
+    kind = kind_of(path)
+    if kind is PathKind.FOLDER:
+        return _in_folder(path)
+    if kind is PathKind.FILE:
+        return _in_list(path) if is_list_file(path) else [_image_file(path.name, path)]
+    if glob.has_magic(str(path)):
+        return _in_glob(path)
+    where = "" if path.is_absolute() else f" in {Path.cwd()}"
+    raise ImageError(f"{path} does not exist{where}. Expected an image file, a folder, a glob or a list file.")
+
+
+def _in_folder(folder: Path) -> list[ImageFile]:
+    files = list(_walk(folder, ancestors=()))
+    images = [path for path in files if has_image_extension(path)]
+    if not files:
+        raise ImageError(f"the folder {folder} is empty, or holds only hidden files. Give a folder with images.")
+    if not images:
+        raise ImageError(
+            f"the folder {folder} holds no images, but {len(files)} other files (such as {min(files).name})."
+            f" {_LOOKED_FOR} Files with other names can be given in a list file."
+        )
+    return _relative_to(folder, images)
+
+
+def _walk(folder: Path, ancestors: tuple[Path, ...]) -> Iterator[Path]:
+    """All files below a folder but hidden ones. Links to folders are followed, except back to a folder above."""
+    real = folder.resolve()
+    if real in ancestors:
+        return
+    try:
+        with os.scandir(folder) as entries:
+            visible = [(Path(entry.path), entry.is_dir()) for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise ImageError(
+            f"the folder {folder} cannot be read: {error.strerror}. Give one this user may read."
+        ) from error
+    for path, is_folder in visible:
+        if is_folder:
+            yield from _walk(path, (*ancestors, real))
+        else:
+            yield path
+
+
+def _in_glob(pattern: Path) -> list[ImageFile]:
+    parts = pattern.parts
+    first_magic = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+    folder = Path(*parts[:first_magic])
+    if ".." in parts[first_magic:]:
+        raise ImageError(f"the glob {pattern} has '..' after a wildcard. Write it without.")
+    if kind_of(folder) is not PathKind.FOLDER:
+        raise ImageError(f"the glob {pattern} looks into the folder {folder}, which does not exist. Check the path.")
+    found = [Path(name) for name in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207 (leaves hidden files out)
+    images = [path for path in found if has_image_extension(path) and kind_of(path) is not PathKind.FOLDER]
+    if not found:
+        raise ImageError(
+            f"the glob {pattern} matches nothing in {folder}. '*' stands for part of one name, '**' for any folders,"
+            " capitals count; a bracket that belongs to a name is written [[]."
+        )
+    if not images:
+        raise ImageError(
+            f"the glob {pattern} matches no images, but {len(found)} other files or folders (such as {min(found)})."
+            f" {_LOOKED_FOR} To look inside folders, end it with '/**/*'."
+        )
+    return _relative_to(folder, images)
+
+
+def _relative_to(folder: Path, paths: list[Path]) -> list[ImageFile]:
+    images = [_image_file(path.relative_to(folder).as_posix(), path) for path in paths]
+    return sorted(images, key=lambda image: image.key)
+
+
+def _in_list(list_path: Path) -> list[ImageFile]:
+    listed = read_list_file(list_path)
+    folder = _absolute(list_path.parent)
+    parent = Path(os.path.commonpath([_absolute(path).parent for _, path in listed]))
+    images = []
+    for written, path in listed:
+        below = not written.is_absolute() and _absolute(path).is_relative_to(folder)
+        key = _absolute(path).relative_to(folder if below else parent).as_posix()
+        images.append(_image_file(key, path))
+    return images
+
+
+def _absolute(path: Path) -> Path:
+    """Absolute and without `..`, links left as they are."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 (Path.resolve would follow links)
+
+
+def _image_file(key: str, path: Path) -> ImageFile:
+    try:
+        key.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ImageError(f"the file name {str(path)!r} is not valid UTF-8. Rename the file.") from error
+    assert key and ".." not in PurePosixPath(key).parts
+    return ImageFile(key, path)
+
+
+def _unique(images: list[ImageFile]) -> list[ImageFile]:
+    """Each file once; two files under one key are refused, for the store knows them by the key alone."""
+    by_path: dict[Path, ImageFile] = {}
+    real_folder = cache(Path.resolve)
+    for image in images:
+        by_path.setdefault(real_folder(image.path.parent) / image.path.name, image)
+    by_key: dict[str, ImageFile] = {}
+    for image in by_path.values():
+        other = by_key.setdefault(image.key, image)
+        if other is not image:
+            raise ImageError(
+                f"two files have the same key {image.key!r}: {other.path} and {image.path}."
+                " Give a folder or a glob that contains both, or a list file with different lines."
+            )
+    return list(by_path.values())

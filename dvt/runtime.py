@@ -1,0 +1,99 @@
+"""Device, precision and seeds: decided once, said once."""
+
+import hashlib
+import platform
+import sys
+from enum import Enum
+from importlib.metadata import version
+
+import torch
+
+from dvt.errors import ConfigError
+
+
+class Precision(str, Enum):
+    """The number format that a backbone computes in."""
+
+    fp32 = "fp32"
+    """32 bits: exact, the default."""
+    fp16 = "fp16"
+    """16 bits, small range: fastest on older GPUs; may overflow on models with very large activations."""
+    bf16 = "bf16"
+    """16 bits, full range, three significant digits."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The torch type of it."""
+        return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[self.value]
+
+    @classmethod
+    def parse(cls, value: str) -> "Precision":
+        """The precision of that name.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        try:
+            return cls(value)
+        except ValueError as error:
+            raise ConfigError(f"precision={value} does not exist. Give one of {', '.join(cls)}.") from error
+
+    def __str__(self) -> str:
+        return self.value
+
+
+def pick_device(device: str | torch.device = "auto") -> torch.device:
+    """The device to compute on.
+
+    Args:
+        device: `auto` (cuda, else mps, else cpu), or `cpu`, `mps`, `cuda`, `cuda:<number>`.
+
+    Raises:
+        ConfigError: this machine has no such device.
+    """
+    present = _present_devices()
+    if str(device) == "auto":
+        return torch.device(next(name for name in ("cuda", "mps", "cpu") if name in present))
+    if str(device) not in present:
+        raise ConfigError(f"device={device} does not exist on this machine. Give auto or one of {', '.join(present)}.")
+    return torch.device(device)
+
+
+def _present_devices() -> list[str]:
+    present = ["cpu"]
+    if torch.cuda.is_available():
+        present += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        present += ["mps"]
+    return present
+
+
+def seed_for(seed: int, key: str) -> int:
+    """The seed of one piece of work, such as one image: 63 bits that depend on the run's seed and the key alone.
+
+    The number of workers, the order of the work and restarts do not change it.
+    """
+    digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def environment(device: torch.device | None = None) -> dict[str, str]:
+    """What a result was made with: versions of dvt, python, torch and timm, the platform, the name of the device.
+
+    Args:
+        device: where the work ran; the CPU when left out.
+    """
+    return {
+        "dvt": sys.modules["dvt"].__version__,  # not by import: everything of dvt lies above this file
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "timm": version("timm"),
+        "platform": platform.platform(),
+        "device": _device_name(device or torch.device("cpu")),
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({platform.processor() or platform.machine()})"

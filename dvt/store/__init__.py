@@ -1,0 +1,29 @@
+"""The contract between the stages: stage 1 writes feature maps into a folder, stage 2 reads them from it.
+
+The folder holds `meta.json` (what the features are), `shards/` (safetensors files, each committed by its `.json`
+sidecar), `failures/` (images that could not be done, with reasons) and `runs/` (one record per run). Every file is
+written aside, flushed and renamed, so that a crash loses uncommitted records only and never yields a wrong one.
+"""
+
+from dvt.store.atomic import DiskError
+from dvt.store.journal import write_run_record
+from dvt.store.reader import FeatureStore, MissingKeyError, Record
+from dvt.store.schema import SCHEMA_VERSION, StoreMeta
+from dvt.store.verify import Status, Verification, remove_leftovers, status, verify
+from dvt.store.writer import StoreWriter
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "DiskError",
+    "FeatureStore",
+    "MissingKeyError",
+    "Record",
+    "Status",
+    "StoreMeta",
+    "StoreWriter",
+    "Verification",
+    "remove_leftovers",
+    "status",
+    "verify",
+    "write_run_record",
+]

@@ -1,0 +1,111 @@
+"""What happened: the images that failed, with reasons, and one record per run."""
+
+import errno
+import json
+import os
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from dvt.store.atomic import create_exclusive, disk_errors
+from dvt.store.folder import FAILURES, RUNS, check_worker, unreadable
+from dvt.store.keys import check_key
+
+
+class FailureLog:
+    """The failures that one worker writes down, each the moment it happens.
+
+    Args:
+        path: the store.
+        worker: name of the worker.
+    """
+
+    def __init__(self, path: Path, worker: str) -> None:
+        self._file = path / FAILURES / f"{worker}-{uuid4().hex[:8]}.jsonl"
+
+    def append(self, key: str, path: str, error: str) -> None:
+        """Write down that an image failed.
+
+        Raises:
+            StoreError: no valid key.
+            DiskError: the disk is full or refuses.
+        """
+        entry = {"key": check_key(key), "path": path, "error": error, "time": time.time()}
+        line = json.dumps(entry).encode() + b"\n"
+        with disk_errors(self._file), self._file.open("ab", buffering=0) as file:
+            before = file.tell()
+            if file.write(line) != len(line):  # the disk is nearly full: no half line for the next to be glued to
+                file.truncate(before)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def read_failures(path: Path) -> dict[str, str]:
+    """The latest error of every image that failed, by key, sorted.
+
+    Raises:
+        StoreError: a file cannot be read.
+    """
+    latest: dict[str, tuple[float, str]] = {}
+    for _, entry in _entries(path):
+        if entry and (entry[0] not in latest or entry[1] >= latest[entry[0]][0]):
+            latest[entry[0]] = entry[1:]
+    return {key: latest[key][1] for key in sorted(latest)}
+
+
+def garbled_failures(path: Path) -> list[str]:
+    """The lines of the failure files that cannot be understood.
+
+    Raises:
+        StoreError: a file cannot be read.
+    """
+    return [f"{place}: not the record of a failure" for place, entry in _entries(path) if entry is None]
+
+
+def _entries(path: Path) -> Iterator[tuple[str, tuple[str, float, str] | None]]:
+    """(place, (key, time, error)) of every written line; None for what cannot be understood."""
+    for file in sorted((path / FAILURES).glob("*.jsonl")):
+        try:
+            lines = file.read_bytes().split(b"\n")
+        except OSError as error:
+            raise unreadable(file, error) from error
+        # What follows the last line break was cut short by a crash. Its image is not done, so it is tried again.
+        for number, line in enumerate(lines[:-1], start=1):
+            try:
+                entry = json.loads(line)
+                yield file.name, (str(entry["key"]), float(entry["time"]), str(entry["error"]))
+            except (ValueError, KeyError, TypeError):
+                yield f"{file.name} line {number}", None
+
+
+def write_run_record(store_path: str | Path, record: dict[str, Any], *, worker: str = "0of1") -> Path:
+    """Write down a run: its configuration, versions, times, counts.
+
+    Args:
+        store_path: the store.
+        record: plain JSON.
+        worker: name of the worker, such as 0of4.
+
+    Returns:
+        The new file, `runs/<time in UTC>-<worker>.json`.
+
+    Raises:
+        DiskError: the disk is full or refuses.
+        StoreError: the worker's name cannot be part of a file name.
+    """
+    folder = Path(store_path) / RUNS
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    data = (json.dumps(record, indent=2) + "\n").encode()
+    while True:  # two runs within a microsecond: the second takes the next
+        moment = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
+        file = folder / f"{moment}-{check_worker(worker)}.json"
+        if create_exclusive(file, data):
+            return file
+
+
+def run_paths(path: Path) -> list[Path]:
+    """The run records of a store, oldest first."""
+    return sorted(file for file in (path / RUNS).glob("*.json") if not file.name.startswith("."))

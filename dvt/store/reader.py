@@ -1,0 +1,192 @@
+"""FeatureStore: a store as a read-only mapping from key to record."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from dvt.errors import StoreError
+from dvt.grid import PatchGrid
+from dvt.shapes import FeatureMap
+from dvt.store.folder import SHARDS, read_meta
+from dvt.store.journal import read_failures
+from dvt.store.keys import nearest_keys
+from dvt.store.scan import scan
+from dvt.store.schema import StoreMeta, setting_text
+from dvt.store.shard import Shard, check_size, read_array
+
+_NAMED = 5
+
+
+class MissingKeyError(StoreError, KeyError):
+    """A record that a store does not hold."""
+
+    # KeyError would show the text in quotes, with its line breaks escaped.
+    __str__ = StoreError.__str__
+
+
+class _Place(NamedTuple):
+    """Where a record lies: its shard, and the first byte of each array of `meta.arrays`."""
+
+    file: str
+    begins: tuple[int, ...]
+
+
+class Record:
+    """The feature maps of one image. Each access reads from the disk: keep what you use twice."""
+
+    __slots__ = ("_file", "_meta", "_place", "key")
+
+    def __init__(self, key: str, folder: Path, place: _Place, meta: StoreMeta) -> None:
+        self.key = key
+        self._file = folder / place.file
+        self._place = place
+        self._meta = meta
+
+    @property
+    def raw(self) -> FeatureMap:
+        """(H, W, C) features of the backbone on the whole image, in the store's number format.
+
+        Raises:
+            StoreError: the store does not hold them, or they cannot be read.
+        """
+        return self.array("raw")
+
+    @property
+    def clean(self) -> FeatureMap:
+        """(H, W, C) clean features F, in the store's number format.
+
+        Raises:
+            StoreError: the store does not hold them, or they cannot be read.
+        """
+        return self.array("clean")
+
+    @property
+    def artifact(self) -> FeatureMap:
+        """(H, W, C) artifact G, in the store's number format.
+
+        Raises:
+            StoreError: the store does not hold it, or it cannot be read.
+        """
+        return self.array("artifact")
+
+    def array(self, name: str) -> FeatureMap:
+        """Read the (H, W, C) map of a name out of `meta.arrays`.
+
+        Raises:
+            StoreError: the store does not hold it, or it cannot be read.
+        """
+        held = self._meta.arrays
+        if name not in held:
+            raise StoreError(f"the store holds {', '.join(held)} of {self.key!r}, not {name}: make one that does.")
+        return read_array(self._file, self._place.begins[held.index(name)], self._meta.shape, self._meta.torch_dtype)
+
+    def __repr__(self) -> str:
+        return f"Record({self.key!r}, {', '.join(self._meta.arrays)}: {self._meta.dtype} {self._meta.shape})"
+
+
+class FeatureStore(Mapping[str, Record]):
+    """The committed records of a store at the moment of opening; open it with `FeatureStore.open`.
+
+    Iterates in sorted order of the keys. Holds no open file, may be pickled and used by many processes.
+    A key that several shards hold is read from the first of them by name.
+    """
+
+    def __init__(self, path: Path, meta: StoreMeta, places: dict[str, _Place], failures: dict[str, str]) -> None:
+        self.path = path
+        """Folder of the store."""
+        self.meta = meta
+        """What the records are."""
+        self.failures = failures
+        """Why images failed, by key; those done since are not listed."""
+        self._places = places
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> "FeatureStore":
+        """Open a store for reading. The sizes of its shards are checked, their bytes by `dvt.store.verify` only.
+
+        Raises:
+            StoreError: there is no store at this path, it was made by a newer dvt, or shards are missing or damaged.
+        """
+        path = Path(path)
+        meta = read_meta(path)
+        places: dict[str, _Place] = {}
+        damaged: list[str] = []
+        for _, found in scan(path, meta, check_size):
+            if isinstance(found, Shard):
+                for record in found.records:
+                    begins = tuple(record.arrays[name].begin for name in meta.arrays)
+                    places.setdefault(record.key, _Place(found.file, begins))
+            else:
+                damaged.append(str(found))
+        if damaged:
+            raise StoreError(_damage_text(path, damaged))
+        failures = {key: error for key, error in read_failures(path).items() if key not in places}
+        return cls(path, meta, {key: places[key] for key in sorted(places)}, failures)
+
+    def require(
+        self,
+        *,
+        backbone: str | None = None,
+        weights_hash: str | None = None,
+        layer: int | None = None,
+        norm: bool | None = None,
+        grid: PatchGrid | None = None,
+        channels: int | None = None,
+    ) -> None:
+        """Check that the features are those that somebody needs; what is left out may be anything.
+
+        Raises:
+            StoreError: some setting differs; each is named with both values.
+        """
+        needs = {
+            "backbone": backbone, "weights_hash": weights_hash, "layer": layer, "norm": norm, "grid": grid,
+            "channels": channels,
+        }  # fmt: skip
+        faults = [
+            f"\n  {name}: the store has {setting_text(getattr(self.meta, name))}, needed is {setting_text(need)}"
+            for name, need in needs.items()
+            if need is not None and getattr(self.meta, name) != need
+        ]
+        if faults:
+            raise StoreError(
+                f"the store {self.path} does not fit:{''.join(faults)}\n"
+                "Give a store made with these settings, or use the settings of the store."
+            )
+
+    def __getitem__(self, key: str) -> Record:
+        place = self._places.get(key)
+        if place is None:
+            raise MissingKeyError(self._missing_text(key))
+        return Record(key, self.path / SHARDS, place, self.meta)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __repr__(self) -> str:
+        return f"FeatureStore({str(self.path)!r}, {len(self)} records of {self.meta.backbone})"
+
+    def _missing_text(self, key: str) -> str:
+        nearest = ", ".join(map(repr, nearest_keys(key, list(self))))
+        failed = f" It failed: {self.failures[key]}." if key in self.failures else ""
+        return (
+            f"the store {self.path} has no record {key!r} (it has {len(self)}).{failed}"
+            + (f" Nearest: {nearest}." if nearest else "")
+            + f" Make it with: dvt decompose images=... store={self.path}"
+        )
+
+
+def _damage_text(path: Path, damaged: list[str]) -> str:
+    more = f"\n  and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
+    lines = "".join(f"\n  {reason}" for reason in damaged[:_NAMED])
+    return (
+        f"the store {path} has {len(damaged)} damaged shard{'s' * (len(damaged) > 1)}:{lines}{more}\n"
+        f"See all with: dvt store verify store={path}\n"
+        f"Running the same `dvt decompose images=... store={path}` again sets them aside and makes their images again."
+    )

@@ -1,0 +1,31 @@
+"""Every committed shard of a store, checked."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from dvt.store.folder import sidecar_paths
+from dvt.store.schema import StoreMeta
+from dvt.store.shard import DamagedShardError, Shard, read_sidecar
+
+
+def scan(
+    path: Path, meta: StoreMeta, check: Callable[[Path, Shard], None]
+) -> Iterator[tuple[Path, Shard | DamagedShardError]]:
+    """The sidecars of a store in the order of their names, each with its shard or with what is wrong.
+
+    Args:
+        path: the store.
+        meta: of the store.
+        check: raises DamagedShardError when a shard, given its folder, is not what its sidecar says.
+
+    Raises:
+        StoreError: made by a newer dvt, or unreadable.
+    """
+    for sidecar in sidecar_paths(path):
+        try:
+            shard = read_sidecar(sidecar, meta)
+            check(sidecar.parent, shard)
+        except DamagedShardError as damage:
+            yield sidecar, damage
+        else:
+            yield sidecar, shard

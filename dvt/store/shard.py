@@ -1,0 +1,225 @@
+"""One shard: a safetensors file of whole records, and the sidecar that commits it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from dvt.errors import StoreError
+from dvt.shapes import FeatureMap
+from dvt.store.atomic import write_atomic
+from dvt.store.folder import SHARD_SUFFIX, SIDECAR_SUFFIX, unreadable
+from dvt.store.keys import key_fault
+from dvt.store.schema import SCHEMA_VERSION, StoreMeta, check_schema, sha256_of
+
+_CHUNK_BYTES = 1 << 20
+
+
+class DamagedShardError(StoreError):
+    """A shard or its sidecar that is not what was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayEntry:
+    """Where one array lies in its shard."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    """First byte in the file."""
+    end: int
+    """Byte after the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEntry:
+    """One record of a shard."""
+
+    key: str
+    arrays: dict[str, ArrayEntry]
+    digest: str
+    """Hex SHA-256 of the record's arrays: see `record_digest`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """What a sidecar says of its shard."""
+
+    file: str
+    num_bytes: int
+    sha256: str
+    records: tuple[RecordEntry, ...]
+
+
+def record_digest(arrays: Mapping[str, FeatureMap]) -> str:
+    """Hex SHA-256 of the names, formats, shapes and bytes of a record's arrays (CPU, contiguous), in their order."""
+    digest = hashlib.sha256()
+    for name, array in arrays.items():
+        digest.update(f"{name} {array.dtype} {tuple(array.shape)}\n".encode())
+        digest.update(array.numpy().data.cast("B"))
+    return digest.hexdigest()
+
+
+def write_shard(folder: Path, stem: str, records: Mapping[str, Mapping[str, FeatureMap]], meta: StoreMeta) -> None:
+    """Write records and commit them: first the shard, then its sidecar.
+
+    Args:
+        folder: the folder of shards.
+        stem: name of the files without extension.
+        records: arrays by key, each checked and in the store's number format; CPU, contiguous.
+        meta: of the store.
+
+    Raises:
+        DiskError: the disk is full or refuses.
+    """
+    data = save({_tensor_name(key, name): array for key, arrays in records.items() for name, array in arrays.items()})
+    header_bytes = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:header_bytes])
+
+    def entry(key: str, name: str) -> ArrayEntry:
+        begin, end = (header_bytes + offset for offset in header[_tensor_name(key, name)]["data_offsets"])
+        return ArrayEntry(meta.dtype, meta.shape, begin, end)
+
+    entries = tuple(
+        RecordEntry(key, {name: entry(key, name) for name in arrays}, record_digest(arrays))
+        for key, arrays in records.items()
+    )
+    shard = Shard(stem + SHARD_SUFFIX, len(data), hashlib.sha256(data).hexdigest(), entries)
+    write_atomic(folder / shard.file, data)
+    write_atomic(folder / (stem + SIDECAR_SUFFIX), _sidecar_json(shard, meta))
+
+
+def read_sidecar(path: Path, meta: StoreMeta) -> Shard:
+    """Read and check a sidecar; the shard itself is not looked at.
+
+    Raises:
+        DamagedShardError: the sidecar is not what was written, or belongs to a store with other settings.
+        StoreError: made by a newer dvt, or unreadable.
+    """
+    try:
+        body = json.loads(path.read_bytes())
+        checksum = body.pop("checksum")
+        intact = checksum == sha256_of(body)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedShardError(f"{path.name}: the sidecar is garbled ({type(error).__name__}: {error})") from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if not intact:
+        raise DamagedShardError(f"{path.name}: the sidecar does not match its own checksum")
+    check_schema(body.get("schema"), path.name)
+    try:
+        shard = _shard_of(body)
+        fault = _misfit(path, shard, body.get("origin"), meta)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DamagedShardError(f"{path.name}: the sidecar lacks parts ({error!r})") from error
+    if fault:
+        raise DamagedShardError(f"{path.name}: {fault}")
+    return shard
+
+
+def check_size(folder: Path, shard: Shard) -> None:
+    """Check that a shard is there and as long as it was.
+
+    Raises:
+        DamagedShardError: missing, or of another size.
+        StoreError: unreadable.
+    """
+    try:
+        size = (folder / shard.file).stat().st_size
+    except FileNotFoundError:
+        raise DamagedShardError(f"{shard.file}: missing, though its sidecar is there") from None
+    except OSError as error:
+        raise unreadable(folder / shard.file, error) from error
+    if size != shard.num_bytes:
+        raise DamagedShardError(f"{shard.file}: {size} bytes, written were {shard.num_bytes}")
+
+
+def check_bytes(folder: Path, shard: Shard) -> None:
+    """Check the size and the SHA-256 of a shard.
+
+    Raises:
+        DamagedShardError: missing, or other bytes than were written.
+        StoreError: unreadable.
+    """
+    check_size(folder, shard)
+    digest = hashlib.sha256()
+    try:
+        with (folder / shard.file).open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    except OSError as error:
+        raise unreadable(folder / shard.file, error) from error
+    if digest.hexdigest() != shard.sha256:
+        raise DamagedShardError(f"{shard.file}: other bytes than were written (SHA-256 differs)")
+
+
+def read_array(path: Path, begin: int, shape: tuple[int, ...], dtype: torch.dtype) -> FeatureMap:
+    """Read one array straight into a new tensor; nothing is hashed.
+
+    Args:
+        path: the shard.
+        begin: first byte of the array in it.
+        shape: of the array.
+        dtype: of the array.
+
+    Raises:
+        StoreError: the shard is gone, cut short or unreadable.
+    """
+    array = torch.empty(shape, dtype=dtype)
+    rest = array.numpy().data.cast("B")
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(begin)
+            while rest:
+                count = file.readinto(rest)
+                if not count:
+                    raise DamagedShardError(f"{path} is cut short. See: dvt store verify")
+                rest = rest[count:]
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return array
+
+
+def _tensor_name(key: str, array: str) -> str:
+    return f"{key}:{array}"
+
+
+def _sidecar_json(shard: Shard, meta: StoreMeta) -> bytes:
+    body = {"schema": SCHEMA_VERSION, "origin": meta.origin, **asdict(shard)}
+    return json.dumps({**body, "checksum": sha256_of(body)}).encode()
+
+
+def _shard_of(body: dict[str, Any]) -> Shard:
+    def record(entry: dict[str, Any]) -> RecordEntry:
+        arrays = {name: ArrayEntry(**span | {"shape": tuple(span["shape"])}) for name, span in entry["arrays"].items()}
+        return RecordEntry(entry["key"], arrays, entry["digest"])
+
+    return Shard(body["file"], body["num_bytes"], body["sha256"], tuple(map(record, body["records"])))
+
+
+def _misfit(path: Path, shard: Shard, origin: object, meta: StoreMeta) -> str | None:
+    """Why an intact sidecar does not belong to this store, if so."""
+    if shard.file != path.stem + SHARD_SUFFIX:
+        return f"it is the sidecar of {shard.file}; files were renamed"
+    if origin != meta.origin:
+        return f"the shard was made with other settings ({origin}; the store has {meta.origin})"
+    num_bytes = prod(meta.shape) * meta.torch_dtype.itemsize
+    for record in shard.records:
+        if fault := key_fault(record.key):
+            return f"the key {record.key!r} {fault}"
+        if set(record.arrays) != set(meta.arrays):
+            return f"record {record.key!r} holds {', '.join(record.arrays)}; the store has {', '.join(meta.arrays)}"
+        for name, array in record.arrays.items():
+            if (array.dtype, array.shape) != (meta.dtype, meta.shape):
+                return (
+                    f"{name} of {record.key!r} is {array.dtype} {array.shape}; the store has {meta.dtype} {meta.shape}"
+                )
+            if array.begin < 0 or array.end > shard.num_bytes or array.end - array.begin != num_bytes:
+                return f"{name} of {record.key!r} does not lie in the shard"
+    return None

@@ -1,0 +1,225 @@
+"""StoreWriter: puts records into a store, shard by shard, and knows what is done already."""
+
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from uuid import uuid4
+
+import torch
+from torch import Tensor
+
+from dvt.errors import StoreError
+from dvt.shapes import FeatureMap
+from dvt.store.atomic import DiskError, disk_errors
+from dvt.store.folder import DAMAGED, SHARD_SUFFIX, SHARDS, check_worker, create_or_match
+from dvt.store.journal import FailureLog
+from dvt.store.keys import check_key
+from dvt.store.scan import scan
+from dvt.store.schema import StoreMeta
+from dvt.store.shard import Shard, check_bytes, write_shard
+
+
+class StoreWriter:
+    """One worker's way into a store; open it with `StoreWriter.open`, as a context manager.
+
+    Records are whole or not there: `put` keeps them in memory, `commit` writes them as one shard. A crash loses what
+    was put since the last commit. Leaving the block commits, also after an error or Ctrl-C, unless the disk failed.
+    Memory: at most `shard_bytes` and one record of pending arrays, about four times that while a shard is written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        meta: StoreMeta,
+        worker: str,
+        shard_bytes: int,
+        commit_seconds: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self.path = path
+        """Folder of the store."""
+        self.meta = meta
+        """What the records are."""
+        self.damaged: list[str] = []
+        """What `done_keys` found damaged and set aside, one reason per shard."""
+        self._worker = worker
+        self._shard_bytes = shard_bytes
+        self._commit_seconds = commit_seconds
+        self._clock = clock
+        self._failures = FailureLog(path, worker)
+        self._pending: dict[str, dict[str, FeatureMap]] = {}
+        self._pending_bytes = 0
+        self._put: set[str] = set()
+        self._counter = _next_counter(path / SHARDS, worker)
+        self._last_commit_s = clock()
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        meta: StoreMeta,
+        *,
+        worker: str = "0of1",
+        shard_bytes: int = 64 * 2**20,
+        commit_seconds: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> "StoreWriter":
+        """Make a store, or go on with one that was made with the same settings.
+
+        Args:
+            path: folder of the store; made when it is not there.
+            meta: what the records are.
+            worker: name of this worker, part of the names of its files; several may write at once.
+            shard_bytes: commit when this many bytes are pending.
+            commit_seconds: commit when this much time has passed since the last commit.
+            clock: seconds from any start; for tests.
+
+        Raises:
+            StoreError: the store was made with other settings, or the folder holds something else.
+            DiskError: the disk is full or refuses.
+        """
+        check_worker(worker)
+        path = Path(path)
+        create_or_match(path, meta)
+        return cls(path, meta, worker, shard_bytes, commit_seconds, clock)
+
+    def done_keys(self) -> set[str]:
+        """The keys that any worker has committed and whose shards still have the bytes that were written.
+
+        Every shard is hashed. One that is damaged is moved to `damaged/`, so that no reader meets it and its images
+        are made again; `damaged` says why.
+
+        Raises:
+            StoreError: a shard was made by a newer dvt, or cannot be read.
+            DiskError: a damaged shard cannot be moved.
+        """
+        done: set[str] = set()
+        for sidecar, found in scan(self.path, self.meta, check_bytes):
+            if isinstance(found, Shard):
+                done.update(record.key for record in found.records)
+            else:
+                self._set_aside(sidecar)
+                self.damaged.append(f"{found}; set aside in {self.path / DAMAGED}, its images are made again")
+        return done
+
+    def put(self, key: str, arrays: Mapping[str, Tensor]) -> None:
+        """Add a record; it is committed with others when they are many or old enough.
+
+        Args:
+            key: relative path of the image, with extension.
+            arrays: the (H, W, C) maps that `meta.arrays` names, floating point, on any device; copied.
+
+        Raises:
+            StoreError: the key is not valid or was put before, or the arrays are not what the store holds: other
+                names or shapes, NaN, infinity, or values beyond the store's number format.
+            DiskError: the disk is full or refuses.
+        """
+        if self._closed:
+            raise StoreError(f"the writer of {self.path} is closed: open another to put {key!r}.")
+        if check_key(key) in self._put:
+            raise StoreError(f"{key!r} was put before: two images with one key. Give each image once.")
+        if set(arrays) != set(self.meta.arrays):
+            raise StoreError(
+                f"record {key!r} has arrays {', '.join(arrays) or 'none'};"
+                f" the store holds {', '.join(self.meta.arrays)}."
+            )
+        record = {name: self._storable(key, name, arrays[name]) for name in self.meta.arrays}
+        self._put.add(key)
+        self._pending[key] = record
+        self._pending_bytes += sum(array.nbytes for array in record.values())
+        self._commit_if_due()
+
+    def fail(self, key: str, path: str | os.PathLike[str], error: str) -> None:
+        """Write down, at once, that an image could not be done; a later success beats it.
+
+        Args:
+            key: relative path of the image, with extension.
+            path: where the image lies.
+            error: why it failed, for people.
+
+        Raises:
+            StoreError: the key is not valid.
+            DiskError: the disk is full or refuses.
+        """
+        self._failures.append(key, os.fspath(path), error)
+        self._commit_if_due()
+
+    def commit(self) -> None:
+        """Write the pending records as one shard; nothing when there are none.
+
+        Raises:
+            DiskError: the disk is full or refuses; the records stay pending.
+        """
+        if self._pending:
+            stem = f"{self._worker}-{self._counter:06d}-{uuid4().hex[:8]}"
+            write_shard(self.path / SHARDS, stem, self._pending, self.meta)
+            self._counter += 1
+            self._pending, self._pending_bytes = {}, 0
+        self._last_commit_s = self._clock()
+
+    def close(self) -> None:
+        """Commit what is pending and take no more.
+
+        Raises:
+            DiskError: the disk is full or refuses.
+        """
+        self._closed = True
+        self.commit()
+
+    def __enter__(self) -> "StoreWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, DiskError):
+            self._closed = True
+        else:
+            self.close()
+
+    def _commit_if_due(self) -> None:
+        waited_s = self._clock() - self._last_commit_s
+        if self._pending_bytes >= self._shard_bytes or waited_s >= self._commit_seconds:
+            self.commit()
+
+    def _storable(self, key: str, name: str, array: Tensor) -> FeatureMap:
+        """A checked copy of an array in the store's number format, on the CPU."""
+        if tuple(array.shape) != self.meta.shape or not array.is_floating_point():
+            raise StoreError(
+                f"{name} of {key!r} is {array.dtype} {tuple(array.shape)};"
+                f" the store holds floating point {self.meta.shape} (rows, columns, channels)."
+            )
+        array = array.detach()
+        num_bad = int((~array.isfinite()).sum())
+        if num_bad:
+            raise StoreError(
+                f"{name} of {key!r} has {num_bad} of {array.numel()} values that are NaN or infinite:"
+                " it is not stored. Look at the image and at the backbone's precision."
+            )
+        stored = torch.empty(self.meta.shape, dtype=self.meta.torch_dtype).copy_(array)
+        if not stored.isfinite().all():
+            raise StoreError(
+                f"{name} of {key!r} has values up to {float(array.abs().max()):.4g}, beyond the"
+                f" {torch.finfo(stored.dtype).max:.6g} of {self.meta.dtype}: a store with dtype float32 avoids it."
+            )
+        return stored
+
+    def _set_aside(self, sidecar: Path) -> None:
+        """Move a damaged shard out of the readers' way: the sidecar first, which undoes the commit."""
+        folder = self.path / DAMAGED
+        with disk_errors(folder):
+            folder.mkdir(exist_ok=True)
+            for file in (sidecar, sidecar.with_suffix(SHARD_SUFFIX)):
+                with suppress(FileNotFoundError):  # missing is what may be wrong; or another worker was faster
+                    file.replace(folder / file.name)
+
+
+def _next_counter(folder: Path, worker: str) -> int:
+    """One more than the number of the worker's last shard: names sort in the order of writing."""
+    name = re.compile(rf"{re.escape(worker)}-(\d+)-[0-9a-f]+{re.escape(SHARD_SUFFIX)}")
+    return max((int(match[1]) + 1 for file in folder.iterdir() if (match := name.fullmatch(file.name))), default=0)

@@ -1,0 +1,46 @@
+"""Where in the image the patches of a view look."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from dvt.grid import PatchGrid
+from dvt.shapes import ImageXY
+from dvt.views.config import Coordinates
+from dvt.views.crop import Crop
+
+
+def view_xy(grid: PatchGrid, coordinates: Coordinates) -> ImageXY:
+    """(H, W, 2) places of the patches in their own view, x then y, [0, 1], float32."""
+    match coordinates:
+        case Coordinates.centre:
+            return grid.centres_xy
+        case Coordinates.corner:
+            y, x = (torch.linspace(0, 1, count) for count in grid.hw)
+            return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+
+
+def crop_xy(
+    crops: Sequence[Crop], grid: PatchGrid, source_hw: tuple[int, int], coordinates: Coordinates
+) -> Float32[Tensor, "V H W 2"]:
+    """Places in the image that the patches of each view look at.
+
+    Args:
+        crops: one per view, in pixels of the source.
+        grid: the patches of a view.
+        source_hw: height and width in pixels of the source.
+        coordinates: where in its view a patch looks.
+
+    Returns:
+        (V, H, W, 2) x then y in [0, 1] of the image. A flip mirrors the places inside the crop; the patch index of
+        a token, to which the artifact is tied, stays that of the view.
+    """
+    boxes = torch.tensor([(c.left, c.top, c.width, c.height) for c in crops], dtype=torch.float64)
+    flip = torch.tensor([c.flip for c in crops])[:, None, None]
+    inside = view_xy(grid, coordinates).double().expand(len(crops), *grid.hw, 2)
+    x = torch.where(flip, 1 - inside[..., 0], inside[..., 0])
+    inside = torch.stack((x, inside[..., 1]), dim=-1)
+    size = torch.tensor(source_hw[::-1], dtype=torch.float64)
+    return ((boxes[:, None, None, :2] + inside * boxes[:, None, None, 2:]) / size).float()

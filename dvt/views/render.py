@@ -1,0 +1,42 @@
+"""From one resident picture and its crops to a batch of views, on the device of the picture."""
+
+from collections.abc import Sequence
+
+from dvt.images.resize import resize
+from dvt.shapes import ImageBatch, ImageTensor
+from dvt.views.config import Source, ViewsConfig
+from dvt.views.crop import Crop
+
+
+def make_source(image: ImageTensor, view_hw: tuple[int, int], config: ViewsConfig) -> ImageTensor:
+    """The picture that crops are cut from.
+
+    `native` keeps the picture's own resolution, but no more than the smallest crop can show: a side on which even
+    that crop would be shrunk is brought down first, which bounds memory for pictures of any size.
+    """
+    if config.source is Source.squashed:
+        return resize(image, view_hw)
+    height, width = image.shape[-2:]
+    zoom = (config.aspect_max / config.area_min) ** 0.5  # of the narrowest crop
+    useful = (min(height, round(view_hw[0] * zoom)), min(width, round(view_hw[1] * zoom)))
+    return resize(image, useful)
+
+
+def render_views(source: ImageTensor, crops: Sequence[Crop], view_hw: tuple[int, int]) -> ImageBatch:
+    """Cut, resize and flip: one view per crop.
+
+    Args:
+        source: the picture on the compute device, values in [0, 1].
+        crops: boxes in whole pixels of `source`.
+        view_hw: height and width in pixels of a view.
+
+    Returns:
+        (V, 3, y, x) views. Bicubic interpolation may step a little outside [0, 1]; nothing is clipped, as in the
+        original. A crop never sees beyond its box.
+    """
+    views = source.new_empty((len(crops), 3, *view_hw))
+    for view, crop in zip(views, crops, strict=True):
+        box = source[:, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+        shown = resize(box, view_hw)
+        view.copy_(shown.flip(-1) if crop.flip else shown)
+    return views

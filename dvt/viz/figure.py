@@ -1,0 +1,168 @@
+"""Feature maps beside their image, as rows of tiles: directions, lengths, likeness, groups."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from dvt.errors import DvtError
+from dvt.images import ImageLike, read_image
+from dvt.shapes import FeatureMap
+from dvt.viz.check import require_maps, require_patch
+from dvt.viz.colours import colourise, colourise_labels
+from dvt.viz.maps import cluster_map, norm_map, similarity_map
+from dvt.viz.panel import Tile
+from dvt.viz.pca import PCABasis
+
+_NUM_CLUSTERS = 5
+_NORM_SPAN = 100
+"""Largest to smallest norm on the scale at most; smaller ones, and zero, are painted as the smallest."""
+
+
+def decomposition_rows(
+    image: ImageLike,
+    raw: FeatureMap,
+    clean: FeatureMap,
+    artifact: FeatureMap,
+    residual: FeatureMap,
+    *,
+    patch: tuple[int, int] | None = None,
+) -> list[list[Tile]]:
+    """The four terms of raw = clean + artifact + residual beside the image, in four rows for `draw_panel`.
+
+    1. PCA colours in one basis, fitted to raw and clean together. The artifact and the residual are differences of
+       features, so they are painted in the same directions on the same scale, and no difference is mid-grey: what is
+       pale in them is small in raw. The artifact is taken about its mean, for what it adds to all patches alike
+       cannot be told from clean; the residual about zero.
+    2. Lengths of the vectors, one logarithmic scale for all four.
+    3. Cosine to one patch.
+    4. Clusters of raw and clean together.
+
+    Args:
+        image: the picture that the maps cover; a path, PIL image, or (3, y, x) tensor in [0, 1].
+        raw: (H, W, C), as are the others.
+        clean: what depends on the place in the image.
+        artifact: what depends on the place on the patch grid.
+        residual: what is left.
+        patch: row and column for the third row, counted from 0; the middle when left out.
+
+    Raises:
+        DvtError: maps of different shapes or not finite, or no such patch.
+        ImageError: the image cannot be read.
+    """
+    maps = {"raw": raw, "clean": clean, "artifact": artifact, "residual": residual}
+    require_maps(list(maps.values()), list(maps))
+    for name, feature_map in maps.items():
+        if feature_map.shape != raw.shape:
+            raise DvtError(
+                f"raw has shape {tuple(raw.shape)} and {name} {tuple(feature_map.shape)}."
+                " The terms of one decomposition have one shape."
+            )
+    basis = PCABasis.fit([raw, clean])
+    colours = {
+        "raw: PCA": basis.colours(raw),
+        "clean: PCA": basis.colours(clean),
+        "artifact: same PCA and scale, grey is its mean": basis.deviation_colours(artifact, artifact.mean(dim=(0, 1))),
+        "residual: same PCA and scale, grey is zero": basis.deviation_colours(residual),
+    }
+    return _rows(image, colours, maps, {"raw": raw, "clean": clean}, patch)
+
+
+def method_rows(
+    image: ImageLike, maps: Mapping[str, FeatureMap], *, patch: tuple[int, int] | None = None
+) -> list[list[Tile]]:
+    """The features of any number of methods beside the image, in four rows for `draw_panel`.
+
+    PCA colours in one basis for all; lengths of the vectors on one logarithmic scale; cosine to one patch; clusters
+    over all.
+
+    Args:
+        image: the picture that the maps cover; a path, PIL image, or (3, y, x) tensor in [0, 1].
+        maps: (H, W, C) by name; H and W may differ, C may not.
+        patch: row and column in the first map, counted from 0; the middle when left out. Where another map has other
+            rows and columns, its patch at that place of the image is taken.
+
+    Raises:
+        DvtError: no maps, different C, a map that is not finite, or no such patch.
+        ImageError: the image cannot be read.
+    """
+    require_maps(list(maps.values()), list(maps))
+    basis = PCABasis.fit(list(maps.values()))
+    colours = {f"{name}: PCA": basis.colours(feature_map) for name, feature_map in maps.items()}
+    return _rows(image, colours, maps, maps, patch)
+
+
+def _rows(
+    image: ImageLike,
+    colours: Mapping[str, Tensor],
+    maps: Mapping[str, Tensor],
+    clustered: Mapping[str, Tensor],
+    patch: tuple[int, int] | None,
+) -> list[list[Tile]]:
+    picture = _picture(image)
+    first = next(iter(maps.values()))
+    row, column = patch or (first.shape[0] // 2, first.shape[1] // 2)
+    require_patch(first, row, column)
+    patch_xy = ((column + 0.5) / first.shape[1], (row + 0.5) / first.shape[0])
+    similarities = {
+        f"{name}: similarity": colourise(similarity_map(one, *_patch_at(one, patch_xy)), -1, 1, "coolwarm")
+        for name, one in maps.items()
+    }
+    num_clusters = min(_NUM_CLUSTERS, sum(one.shape[0] * one.shape[1] for one in clustered.values()))
+    labels = cluster_map(list(clustered.values()), num_clusters)
+    return [
+        _row(picture, "image", colours),
+        _norm_row(picture, maps),
+        _row(
+            _marked(picture, patch_xy),
+            "image; cosine to the dot: blue -1, grey 0, red 1",
+            similarities,
+        ),
+        _row(
+            picture,
+            f"image; {num_clusters} clusters, shared",
+            {f"{name}: clusters": colourise_labels(one) for name, one in zip(clustered, labels, strict=True)},
+        ),
+    ]
+
+
+def _norm_row(picture: Image.Image, maps: Mapping[str, Tensor]) -> list[Tile]:
+    """Lengths on one logarithmic scale: artifacts can be ten times as long as the rest, and both shall be seen."""
+    norms = {f"{name}: norm": norm_map(one).double() for name, one in maps.items()}
+    high = max(torch.finfo(torch.float32).tiny, *(norm.max().item() for norm in norms.values()))
+    low = max(high / _NORM_SPAN, min(norm.min().item() for norm in norms.values()))
+    colours = {
+        label: colourise(norm.clamp(min=low).log(), math.log(low), math.log(high)) for label, norm in norms.items()
+    }
+    return _row(picture, f"image; norm, log scale: black {low:.3g}, yellow {high:.3g}", colours)
+
+
+def _row(picture: Image.Image, heading: str, colours: Mapping[str, Float[Tensor, "H W 3"]]) -> list[Tile]:
+    aspect = picture.width / picture.height
+    return [Tile(heading, picture), *(Tile(label, one, aspect) for label, one in colours.items())]
+
+
+def _picture(image: ImageLike) -> Image.Image:
+    pixels = read_image(image).permute(1, 2, 0)
+    return Image.fromarray((pixels.cpu() * 255).round().to(torch.uint8).numpy())
+
+
+def _patch_at(feature_map: Tensor, patch_xy: tuple[float, float]) -> tuple[int, int]:
+    """Row and column of the patch at a place of the image, given in [0, 1]."""
+    x, y = patch_xy
+    return int(y * feature_map.shape[0]), int(x * feature_map.shape[1])
+
+
+def _marked(picture: Image.Image, patch_xy: tuple[float, float]) -> Image.Image:
+    """The picture with a red dot in a white ring."""
+    marked = picture.copy()
+    x, y = patch_xy[0] * picture.width, patch_xy[1] * picture.height
+    radius = max(picture.size) / 36
+    draw = ImageDraw.Draw(marked)
+    for share, colour in ((1.0, (255, 255, 255)), (0.65, (220, 20, 20))):
+        r = share * radius
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=colour)
+    return marked

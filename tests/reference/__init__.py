@@ -1,0 +1,1 @@
+"""The arithmetic of the original, written from its equations, for parity tests."""

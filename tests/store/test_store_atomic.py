@@ -1,0 +1,47 @@
+import errno
+import os
+
+import pytest
+
+from dvt.store.atomic import DiskError, create_exclusive, write_atomic
+
+
+def names(folder):
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_a_written_file_is_whole_and_alone(tmp_path):
+    write_atomic(tmp_path / "a", b"one")
+    write_atomic(tmp_path / "a", b"two, longer")
+    assert (tmp_path / "a").read_bytes() == b"two, longer"
+    assert names(tmp_path) == ["a"]
+
+
+def test_the_first_to_create_wins(tmp_path):
+    assert create_exclusive(tmp_path / "a", b"one")
+    assert not create_exclusive(tmp_path / "a", b"two")
+    assert (tmp_path / "a").read_bytes() == b"one"
+    assert names(tmp_path) == ["a"]
+
+
+def test_file_systems_without_hard_links(tmp_path, monkeypatch):
+    def refuse(source, target):
+        raise OSError(errno.EPERM, "no hard links")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert create_exclusive(tmp_path / "a", b"one")
+    assert not create_exclusive(tmp_path / "a", b"two")
+    assert (tmp_path / "a").read_bytes() == b"one"
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_target_that_cannot_be_replaced_leaves_no_temporary_file(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(DiskError, match="cannot write"):
+        write_atomic(tmp_path / "a", b"one")
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_folder_that_is_gone_is_an_error_for_people(tmp_path):
+    with pytest.raises(DiskError, match=r"cannot write .*mend the disk or the permissions"):
+        write_atomic(tmp_path / "gone" / "a", b"one")

@@ -1,0 +1,150 @@
+import json
+import os
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dvt.errors import StoreError
+from dvt.store import FeatureStore, StoreWriter, remove_leftovers, status, verify
+from dvt.store.schema import sha256_of
+
+KEYS = ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "f.jpg"]
+
+
+def truncate(shard, sidecar):
+    shard.write_bytes(shard.read_bytes()[:-1])
+
+
+def flip(shard, sidecar):
+    data = bytearray(shard.read_bytes())
+    data[-1] ^= 1
+    shard.write_bytes(data)
+
+
+def flip_header(shard, sidecar):
+    data = bytearray(shard.read_bytes())
+    data[20] ^= 1
+    shard.write_bytes(data)
+
+
+def lose(shard, sidecar):
+    shard.unlink()
+
+
+def cut_sidecar(shard, sidecar):
+    sidecar.write_bytes(sidecar.read_bytes()[:-40])
+
+
+def empty_sidecar(shard, sidecar):
+    sidecar.write_bytes(b"")
+
+
+def rename_a_key(shard, sidecar):
+    sidecar.write_text(sidecar.read_text().replace('"c.jpg"', '"x.jpg"'))
+
+
+def swap_sidecar(shard, sidecar):
+    sidecar.write_bytes(min(sidecar.parent.glob("*.json")).read_bytes())
+
+
+UNSEEN_WHEN_OPENING = {flip, flip_header}
+
+
+@pytest.mark.parametrize(
+    "damage", [truncate, flip, flip_header, lose, cut_sidecar, empty_sidecar, rename_a_key, swap_sidecar]
+)
+def test_damage_is_found_named_and_mended_by_the_next_run(filled, meta, arrays_of, refill, damage):
+    shard = sorted((filled / "shards").glob("*.safetensors"))[1]
+    sidecar = shard.with_suffix(".json")
+    damage(shard, sidecar)
+
+    found = verify(filled)
+    assert not found.ok and found.num_shards == 2 and found.num_records == 4
+    (reason,) = found.damaged
+    assert shard.stem in reason
+    if damage is flip:
+        assert "'c.jpg'" in reason or "'d.jpg'" in reason
+
+    if damage in UNSEEN_WHEN_OPENING:
+        FeatureStore.open(filled)
+    else:
+        assert len(status(filled).damaged) == 1
+        with pytest.raises(StoreError, match="1 damaged shard:") as caught:
+            FeatureStore.open(filled)
+        for part in (shard.stem, f"dvt store verify store={filled}", "dvt decompose", "makes their images again"):
+            assert part in str(caught.value)
+
+    with StoreWriter.open(filled, meta) as writer:
+        assert writer.done_keys() == {"a.jpg", "b.jpg", "e.jpg", "f.jpg"}
+    (reason,) = writer.damaged
+    assert shard.stem in reason and "set aside" in reason
+    assert refill(filled, KEYS) == ["c.jpg", "d.jpg"]
+
+    store = FeatureStore.open(filled)
+    assert list(store) == KEYS
+    for key in KEYS:
+        assert torch.equal(store[key].raw, arrays_of(key, meta)["raw"])
+    found = verify(filled)
+    assert found.ok and f"damaged/{sidecar.name}" in found.set_aside
+
+
+def test_many_damaged_shards_are_counted(filled, refill):
+    refill(filled, [f"{number}.jpg" for number in range(8)])
+    for shard in (filled / "shards").glob("*.safetensors"):
+        shard.unlink()
+    with pytest.raises(StoreError, match="7 damaged shards:") as caught:
+        FeatureStore.open(filled)
+    assert "and 2 more" in str(caught.value)
+
+
+def test_a_sidecar_of_a_newer_dvt_is_refused_and_left_alone(filled, meta):
+    sidecar = min((filled / "shards").glob("*.json"))
+    body = json.loads(sidecar.read_text()) | {"schema": 2}
+    del body["checksum"]
+    sidecar.write_text(json.dumps(body | {"checksum": sha256_of(body)}))
+    for action in (FeatureStore.open, verify, lambda path: StoreWriter.open(path, meta).done_keys()):
+        with pytest.raises(StoreError, match=r"newer dvt \(schema 2; this one reads 1\): upgrade dvt"):
+            action(filled)
+    assert sidecar.exists()
+
+
+def test_a_shard_of_a_store_with_other_settings_does_not_pass(tmp_path, filled, meta, arrays_of):
+    for change in ({"weights_hash": "other"}, {"channels": 6}, {"dtype": "float32"}, {"arrays": ("clean",)}):
+        other = replace(meta, **change)
+        with StoreWriter.open(tmp_path / "other", other, worker="x") as writer:
+            writer.put("x.jpg", arrays_of("x.jpg", other))
+        moved = [file.replace(filled / "shards" / file.name) for file in (tmp_path / "other" / "shards").iterdir()]
+        (reason,) = verify(filled).damaged
+        assert moved[0].stem in reason and "the store has" in reason
+        for file in (*moved, tmp_path / "other" / "meta.json"):
+            file.unlink()
+
+
+def test_orphans_are_passed_over_and_old_ones_removed_on_request(filled):
+    before = verify(filled)
+    (filled / "shards" / "0of1-000009-aaaaaaaa.safetensors").write_bytes(b"whole, but never committed")
+    (filled / "shards" / ".0of1-000010-bbbbbbbb.safetensors.cccccccc.tmp").write_bytes(b"half")
+    (filled / ".meta.json.dddddddd.tmp").write_bytes(b"half")
+    assert list(FeatureStore.open(filled)) == KEYS
+    found = verify(filled)
+    assert found.ok and (found.num_records, found.num_bytes) == (before.num_records, before.num_bytes)
+    assert found.uncommitted == ("shards/0of1-000009-aaaaaaaa.safetensors",)
+    assert found.temporary == (
+        ".meta.json.dddddddd.tmp",
+        "shards/.0of1-000010-bbbbbbbb.safetensors.cccccccc.tmp",
+    )
+    assert remove_leftovers(filled) == ()
+    old = time.time() - 4000
+    os.utime(filled / found.uncommitted[0], (old, old))
+    assert remove_leftovers(filled) == found.uncommitted
+    assert remove_leftovers(filled, older_than_s=0.0) == found.temporary
+    assert verify(filled) == before
+
+
+def test_status_counts(filled, meta):
+    found = status(filled)
+    assert (found.num_records, found.num_shards, found.num_failed, found.num_runs) == (6, 3, 0, 0)
+    assert found.num_bytes == sum(file.stat().st_size for file in (filled / "shards").glob("*.safetensors"))
+    assert found.meta == meta and found.damaged == ()

@@ -1,0 +1,146 @@
+"""Views: pixels and places come from the same crop, and the plan depends on its seed alone."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from dvt.errors import ConfigError
+from dvt.grid import PatchGrid
+from dvt.views.config import Coordinates, Source, ViewsConfig
+from dvt.views.coordinates import crop_xy, view_xy
+from dvt.views.crop import Crop, sample_crops
+from dvt.views.render import make_source, render_views
+
+
+def coordinate_image(height, width):
+    """A picture whose red is x and whose green is y."""
+    y = ((torch.arange(height) + 0.5) / height)[:, None].expand(height, width)
+    x = ((torch.arange(width) + 0.5) / width)[None, :].expand(height, width)
+    return torch.stack((x, y, torch.zeros(height, width)))
+
+
+def patch_means(views, grid):
+    """A backbone without a ViT: the mean colour of every patch, (V, H, W, 2)."""
+    means = functional.avg_pool2d(views[:, :2], grid.patch, grid.stride)
+    return means.permute(0, 2, 3, 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    source_hw=st.tuples(st.integers(150, 260), st.integers(150, 260)),
+    patch_stride=st.sampled_from([(16, 16), (16, 8), (14, 7), (12, 4), (10, 7)]),
+    counts=st.tuples(st.integers(3, 8), st.integers(3, 8)),
+    source=st.sampled_from(Source),
+    seed=st.integers(0, 2**40),
+)
+def test_coordinate_image(source_hw, patch_stride, counts, source, seed):
+    """Features of the coordinate image are the places of the patches: any crop, flip, size, aspect, stride."""
+    patch, stride = patch_stride
+    hw = tuple((count - 1) * stride + patch for count in counts)
+    grid = PatchGrid.of(hw, patch, stride)
+    config = ViewsConfig(source=source)
+    picture = make_source(coordinate_image(*source_hw), hw, config)
+    used_hw = tuple(picture.shape[-2:])
+    crops = [*sample_crops(used_hw, hw, 6, seed, config), Crop.whole(used_hw)]
+    seen = patch_means(render_views(picture, crops, hw), grid)
+    told = crop_xy(crops, grid, used_hw, Coordinates.centre)
+    # The interpolation bends the ramp within two pixels of a crop's edge, by a third of a pixel at most.
+    tolerance = 0.34 / min(used_hw)
+    torch.testing.assert_close(seen, told, atol=tolerance, rtol=0)
+
+
+def test_corner_coordinates_of_the_original_are_half_a_patch_off_at_the_borders():
+    grid = PatchGrid.of((64, 64), 16)
+    crop = Crop(left=10, top=20, width=40, height=60)
+    corner = crop_xy([crop], grid, (100, 100), Coordinates.corner)[0]
+    centre = crop_xy([crop], grid, (100, 100), Coordinates.centre)[0]
+    torch.testing.assert_close(corner[0, :, 0], torch.tensor([0.1, 0.1 + 0.4 / 3, 0.1 + 0.8 / 3, 0.5]))
+    torch.testing.assert_close(centre[0, :, 0], torch.tensor([0.15, 0.25, 0.35, 0.45]))
+    torch.testing.assert_close(corner[:, 0, 1], torch.tensor([0.2, 0.4, 0.6, 0.8]))
+
+
+def test_a_flip_mirrors_places_inside_the_crop():
+    grid = PatchGrid.of((64, 64), 16)
+    crop = Crop(left=10, top=20, width=40, height=60)
+    for coordinates in Coordinates:
+        plain, flipped = crop_xy(
+            [crop, Crop(left=10, top=20, width=40, height=60, flip=True)], grid, (100, 100), coordinates
+        )
+        torch.testing.assert_close(flipped, plain.flip(1))
+    view, mirrored = render_views(torch.rand(3, 100, 100), [crop, Crop(10, 20, 40, 60, True)], (64, 64))
+    assert not torch.equal(view, mirrored)
+    view, mirrored = render_views(coordinate_image(100, 100), [crop, Crop(10, 20, 40, 60, True)], (64, 64))
+    torch.testing.assert_close(mirrored, view.flip(-1))
+
+
+def test_the_full_view_is_the_picture_bit_for_bit():
+    picture = torch.rand(3, 64, 48)
+    assert torch.equal(render_views(picture, [Crop.whole((64, 48))], (64, 48))[0], picture)
+    torch.testing.assert_close(
+        crop_xy([Crop.whole((64, 48))], PatchGrid.of((64, 48), 16), (64, 48), Coordinates.centre)[0],
+        view_xy(PatchGrid.of((64, 48), 16), Coordinates.centre),
+    )
+
+
+def test_the_plan_depends_on_the_seed_alone_and_grows_at_its_end():
+    config = ViewsConfig()
+    many = sample_crops((300, 400), (224, 224), 50, 7, config)
+    torch.manual_seed(123)
+    assert sample_crops((300, 400), (224, 224), 20, 7, config) == many[:20]
+    assert sample_crops((300, 400), (224, 224), 20, 8, config) != many[:20]
+
+
+def test_areas_aspects_and_flips_are_drawn_from_their_ranges():
+    """The rule of torchvision's RandomResizedCrop: uniform in area, uniform in log aspect."""
+    config = ViewsConfig()
+    crops = sample_crops((1000, 2000), (224, 224), 4000, 0, config)
+    area = torch.tensor([c.width * c.height / 2e6 for c in crops])
+    aspect = torch.tensor([(c.width / 2000) / (c.height / 1000) for c in crops])  # in the frame of the view
+    assert 0.099 < area.min() and area.max() < 0.501
+    assert 0.745 < aspect.min() and aspect.max() < 1.342
+    assert abs(area.mean() - 0.3) < 0.01
+    assert abs(aspect.log().mean()) < 0.02
+    assert abs(sum(c.flip for c in crops) / 4000 - 0.5) < 0.03
+    assert all(0 <= c.left <= 2000 - c.width and 0 <= c.top <= 1000 - c.height for c in crops)
+    left = torch.tensor([c.left / (2000 - c.width) for c in crops])
+    assert abs(left.mean() - 0.5) < 0.02 and left.min() < 0.01 and left.max() > 0.99
+
+
+def test_a_crop_larger_than_the_picture_is_cut_to_it():
+    config = ViewsConfig(area_min=1.0, area_max=1.0, aspect_min=1.3, aspect_max=1.3)
+    for crop in sample_crops((50, 50), (64, 64), 20, 0, config):
+        assert (crop.width, crop.left) == (50, 0) and crop.top + crop.height <= 50
+
+
+def test_tiny_pictures_have_crops_of_at_least_a_pixel():
+    crops = sample_crops((1, 3), (64, 64), 20, 0, ViewsConfig())
+    assert all(c.width >= 1 and c.height == 1 and c.left + c.width <= 3 for c in crops)
+
+
+def test_the_source_never_holds_more_than_the_smallest_crop_can_show():
+    huge = torch.zeros(3, 3000, 500)
+    source = make_source(huge, (64, 64), ViewsConfig())
+    zoom = (4 / 3 / 0.1) ** 0.5
+    assert source.shape == (3, round(64 * zoom), round(64 * zoom))
+    assert make_source(huge, (64, 64), ViewsConfig(source=Source.squashed)).shape == (3, 64, 64)
+    small = torch.rand(3, 40, 50)
+    assert make_source(small, (64, 64), ViewsConfig()) is small
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_views": 0},
+        {"held_out_views": -1},
+        {"area_min": 0.0},
+        {"area_min": 0.6},
+        {"area_max": 1.5},
+        {"aspect_min": 2.0},
+        {"flip_probability": 1.5},
+    ],
+)
+def test_ranges_that_make_no_crop_are_refused(options):
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        ViewsConfig(**options)
