@@ -7,6 +7,8 @@ result = dvt.decomposition("cat.jpg", backbone)     # .raw .clean .artifact .res
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dvt.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from dvt.backbone.load import load_backbone as load_backbone
     from dvt.decomposition.quality import qualities as qualities
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from dvt.errors import DvtError as DvtError
     from dvt.grid import PatchGrid as PatchGrid
     from dvt.store.reader import FeatureStore as FeatureStore
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "DecomposedImage": "dvt.decomposition.result",

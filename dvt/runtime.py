@@ -2,13 +2,13 @@
 
 import hashlib
 import platform
-import sys
 from enum import Enum
 from importlib.metadata import version
 
 import torch
 
 from dvt.errors import ConfigError
+from dvt.version import __version__
 
 
 class Precision(str, Enum):
@@ -84,7 +84,7 @@ def environment(device: torch.device | None = None) -> dict[str, str]:
         device: where the work ran; the CPU when left out.
     """
     return {
-        "dvt": sys.modules["dvt"].__version__,  # not by import: everything of dvt lies above this file
+        "dvt": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "timm": version("timm"),

@@ -3,4 +3,4 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # `from reference import ...`
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "decomposition")]

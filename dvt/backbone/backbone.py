@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Float
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
-from torch.nn import functional
 
 from dvt.backbone.build import Vit, full_name
 from dvt.backbone.features import Features
@@ -14,6 +13,7 @@ from dvt.backbone.readout import Readout
 from dvt.backbone.stride import set_stride
 from dvt.errors import BackboneError
 from dvt.grid import PatchGrid
+from dvt.images.resize import resize
 from dvt.runtime import Precision
 from dvt.shapes import ImageBatch, ImageTensor
 
@@ -131,8 +131,4 @@ class Backbone(nn.Module):
             The interpolation may step a little outside [0, 1]; nothing is clipped. A picture of the right size comes
             back as it is.
         """
-        if image.shape[-2:] == self.grid.image_hw:
-            return image
-        return functional.interpolate(
-            image[None], size=self.grid.image_hw, mode="bicubic", antialias=True, align_corners=False
-        )[0]
+        return resize(image, self.grid.image_hw)

@@ -40,10 +40,10 @@ def build_vit(timm_name: str, **architecture: Any) -> Vit:
     if not isinstance(model, VisionTransformer | Eva):
         raise BackboneError(f"{timm_name} cannot be used: it is a {type(model).__name__}. {_KINDS}")
     embed = model.patch_embed
-    if type(embed) is not PatchEmbed or len(set(embed.patch_size)) > 1 or model.in_chans != 3:
+    if type(embed) is not PatchEmbed or len(set(embed.patch_size)) > 1 or embed.proj.in_channels != 3:
         raise BackboneError(
-            f"{timm_name} cannot be used: it does not cut an RGB image into square patches ({type(embed).__name__},"
-            f" {model.in_chans} input channels). {_KINDS}"
+            f"{timm_name} cannot be used: it does not cut an RGB image into square patches ({type(embed).__name__})."
+            f" {_KINDS}"
         )
     _drop_classifier(model)
     return model

@@ -65,6 +65,11 @@ CATALOGUE = {row.name: row for row in _ROWS}
 """Every named ViT."""
 
 
+def list_backbones() -> list[str]:
+    """Names of the catalogue; `load_backbone` takes the plain ViTs of timm by their own names besides."""
+    return list(CATALOGUE)
+
+
 def lookup(name: str) -> Row:
     """The ViT of that name.
 

@@ -41,7 +41,9 @@ def attribute_docs(kind: type) -> dict[str, str]:
         body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
         for entry, after in zip(body, body[1:], strict=False):
             if isinstance(entry, ast.AnnAssign) and isinstance(entry.target, ast.Name):
-                text = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
+                text = (
+                    after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
+                )
                 docs[entry.target.id] = " ".join(str(text).split())
     return docs
 

@@ -39,7 +39,7 @@ def run(arguments: list[str]) -> int:
         print(PAGE.format(verbs="\n".join(f"  dvt {verb:<12} {text}" for verb, text in VERBS.items())), end="")
         return DONE if arguments else USAGE
     if arguments[0] == "--version":
-        from dvt import __version__
+        from dvt.version import __version__
 
         print(f"dvt {__version__}")
         return DONE

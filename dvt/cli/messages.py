@@ -47,7 +47,9 @@ def _unknown_choice(error: Any) -> str:
     near = get_close_matches(choice, options, n=3)
     text = f"{group}={choice} does not exist: give {'one of ' if len(near) != 1 else ''}{', '.join(near or options)}."
     if group == "backbone":
-        text += f"\nAny other ViT of timm is given as backbone.timm={choice}; `dvt decompose --help` lists the catalogue."
+        text += (
+            f"\nAny other ViT of timm is given as backbone.timm={choice}; `dvt decompose --help` lists the catalogue."
+        )
     return text
 
 

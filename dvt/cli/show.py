@@ -51,7 +51,9 @@ def show(options: Options, choices: dict[str, str]) -> int:
     if "decomposed" in options.method:
         result = decompose_image(image, backbone, options, options.seed)
         if "raw" in options.method:
-            rows = decomposition_rows(full_view, result.raw, result.clean, result.artifact, result.residual, patch=patch)
+            rows = decomposition_rows(
+                full_view, result.raw, result.clean, result.artifact, result.residual, patch=patch
+            )
         else:
             rows = method_rows(full_view, {"clean": result.clean}, patch=patch)
     else:

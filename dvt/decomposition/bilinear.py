@@ -43,11 +43,14 @@ class NodeGrid:
         node, weight = self.corners(image_xy.reshape(-1, 2))
         return _weighted_rows(values, node, weight).reshape(*image_xy.shape[:-1], -1)
 
-    def roughness(self, device: torch.device) -> Float[Tensor, "M M"]:
-        """The quadratic form of squared differences between neighbouring nodes (graph Laplacian), float64."""
-        rows, columns = (_path_laplacian(count, device) for count in self.hw)
-        eye_rows, eye_columns = (torch.eye(count, device=device, dtype=torch.float64) for count in self.hw)
-        return torch.kron(rows, eye_columns) + torch.kron(eye_rows, columns)
+    def add_roughness_(self, system: Float[Tensor, "M M"], pull: float) -> None:
+        """Add, in place, `pull` times the squared differences of neighbouring nodes, as a quadratic form."""
+        index = torch.arange(self.num_nodes, device=system.device).reshape(self.hw)
+        one = torch.cat((index[1:].flatten(), index[:, 1:].flatten()))
+        other = torch.cat((index[:-1].flatten(), index[:, :-1].flatten()))
+        flat, amount = system.view(-1), torch.full_like(one, 1, dtype=system.dtype).mul_(pull)
+        for row, column, sign in ((one, one, 1), (other, other, 1), (one, other, -1), (other, one, -1)):
+            flat.index_add_(0, row * self.num_nodes + column, amount, alpha=sign)
 
 
 class LinearModel:
@@ -61,7 +64,7 @@ class LinearModel:
     """
 
     def __init__(self, nodes: NodeGrid, image_xy: ImageXY, patch_index: Tensor, num_patches: int) -> None:
-        self.num_nodes, self.num_patches = nodes.num_nodes, num_patches
+        self.nodes, self.num_nodes, self.num_patches = nodes, nodes.num_nodes, num_patches
         self.node, self.weight = nodes.corners(image_xy)
         self.patch_index = patch_index
         by_node, self._order = self.node.flatten().sort(stable=True)
@@ -98,8 +101,3 @@ def _weighted_rows(values: Tensor, index: Tensor, weight: Tensor) -> Tensor:
 def _scatter(index: Tensor, value: Tensor, rows: int, columns: int) -> Tensor:
     flat = torch.zeros(rows * columns, device=value.device, dtype=torch.float64)
     return flat.index_add_(0, index.flatten(), value.flatten().double()).reshape(rows, columns)
-
-
-def _path_laplacian(count: int, device: torch.device) -> Tensor:
-    step = torch.eye(count, device=device, dtype=torch.float64).diff(dim=0)
-    return step.T @ step

@@ -18,6 +18,7 @@ from dvt.decomposition.config import ClosedFormConfig
 from dvt.decomposition.solution import Solution
 from dvt.decomposition.tokens import ViewTokens
 from dvt.errors import DecompositionError
+from dvt.grid import PatchGrid
 
 _CHUNK = 4096
 """Tokens whose errors are held at a time."""
@@ -44,17 +45,16 @@ def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
         DecompositionError: the system has no solution in float64; its numbers are named.
     """
     num_channels, num_patches = tokens.raw.shape[-1], tokens.grid.num_patches
-    nodes = NodeGrid(hw=node_counts(tokens.grid.hw, config.nodes_per_patch))
+    nodes = NodeGrid(hw=node_counts(tokens.grid, config.nodes_per_patch))
     raw, image_xy = tokens.raw.reshape(-1, num_channels), tokens.image_xy.reshape(-1, 2)
     patch_index = torch.arange(len(raw), device=raw.device) % num_patches
     model = LinearModel(nodes, image_xy, patch_index, num_patches)
-    roughness = nodes.roughness(_solve_device(raw.device))
 
     weight = torch.ones(len(raw), device=raw.device)
-    fit = solve_weighted(model, raw, weight, roughness, config)
+    fit = solve_weighted(model, raw, weight, config)
     for _ in range(config.reweightings):
         weight = inlier_weights(squared_errors(model, raw, fit), config.outlier_scale)
-        fit = solve_weighted(model, raw, weight, roughness, config)
+        fit = solve_weighted(model, raw, weight, config)
     return Solution(
         clean_at=lambda xy: nodes.interpolate(fit.nodes, xy),
         artifact=fit.artifact.reshape(*tokens.grid.hw, num_channels),
@@ -62,9 +62,9 @@ def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
     )
 
 
-def node_counts(patch_hw: tuple[int, int], nodes_per_patch: float) -> tuple[int, int]:
-    """Rows and columns of nodes for a grid of patches, at least 2 each."""
-    rows, columns = (max(2, round(count * nodes_per_patch)) for count in patch_hw)
+def node_counts(grid: PatchGrid, nodes_per_patch: float) -> tuple[int, int]:
+    """Rows and columns of nodes for a full view, at least 2 each; a denser stride needs no more of them."""
+    rows, columns = (max(2, round(size / grid.patch * nodes_per_patch)) for size in grid.image_hw)
     return rows, columns
 
 
@@ -72,21 +72,21 @@ def solve_weighted(
     model: LinearModel,
     raw: Float[Tensor, "N C"],
     weight: Float[Tensor, " N"],
-    roughness: Float[Tensor, "M M"],
     config: ClosedFormConfig,
 ) -> Fit:
     """F and G for given token weights; the mean of G is zero."""
-    device = roughness.device
+    device = _solve_device(raw.device)
     patch_weight = torch.zeros(model.num_patches, device=raw.device).index_add_(0, model.patch_index, weight)
     patch_sum = _patch_sums(raw, weight, model.num_patches).to(device, torch.float64)
     node_sum = model.transpose(raw, weight).to(device, torch.float64)
     coupling = model.node_patch_gram(weight).to(device)
-    gram = model.node_gram(weight).to(device)
+    system = model.node_gram(weight).to(device)
 
     per_patch = patch_weight.to(device, torch.float64)
     diagonal = (per_patch + config.artifact_ridge * per_patch.mean())[:, None]
     per_node = per_patch.sum() / model.num_nodes
-    system = gram + config.smoothness * per_node * roughness - (coupling / diagonal.T) @ coupling.T
+    model.nodes.add_roughness_(system, config.smoothness * float(per_node))
+    system.addmm_(coupling / diagonal.T, coupling.T, alpha=-1)
     system.diagonal().add_(_JITTER * per_node)
     factor, failed = torch.linalg.cholesky_ex(system)
     if failed.item():

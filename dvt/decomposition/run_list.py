@@ -16,6 +16,7 @@ from dvt.errors import ConfigError, DvtError
 from dvt.images import ImageFile, read_image
 from dvt.runtime import environment, seed_for
 from dvt.store import DiskError, StoreMeta, StoreWriter, write_run_record
+from dvt.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +170,6 @@ def _decompose(image: torch.Tensor, backbone: Backbone, config: DecomposeConfig,
 
 def make_meta(backbone: Backbone, config: DecomposeConfig, options: ListOptions) -> StoreMeta:
     """What the records of this run have in common."""
-    import dvt
-
     return StoreMeta(
         backbone=backbone.timm_name,
         weights_hash=backbone.weights_hash,
@@ -180,7 +179,7 @@ def make_meta(backbone: Backbone, config: DecomposeConfig, options: ListOptions)
         channels=backbone.num_channels,
         solver=solver_settings(config) | {"seed": options.seed, "precision": str(backbone.precision)},
         quality=options.quality,
-        code_version=dvt.__version__,
+        code_version=__version__,
         dtype=options.dtype,
     )
 
@@ -215,5 +214,5 @@ def run_record(
         "config": asdict(config),
         "seed": options.seed,
         "shard": options.shard.worker,
-        "environment": environment(),
+        "environment": environment(backbone.device),
     }

@@ -1,10 +1,15 @@
 """What a feature map must be before it is painted."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
+from jaxtyping import Float
 from torch import Tensor
 
 from dvt.errors import DvtError
+
+MapOfAnySize: TypeAlias = Float[Tensor, "_ _ _"]
+"""A feature map (H, W, C) among others that need not have the same rows and columns."""
 
 
 def require_map(feature_map: Tensor, name: str) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from dvt.errors import DvtError
 from dvt.images import ImageLike, read_image
 from dvt.shapes import FeatureMap
-from dvt.viz.check import require_maps, require_patch
+from dvt.viz.check import MapOfAnySize, require_maps, require_patch
 from dvt.viz.colours import colourise, colourise_labels
 from dvt.viz.maps import cluster_map, norm_map, similarity_map
 from dvt.viz.panel import Tile
@@ -72,7 +72,7 @@ def decomposition_rows(
 
 
 def method_rows(
-    image: ImageLike, maps: Mapping[str, FeatureMap], *, patch: tuple[int, int] | None = None
+    image: ImageLike, maps: Mapping[str, MapOfAnySize], *, patch: tuple[int, int] | None = None
 ) -> list[list[Tile]]:
     """The features of any number of methods beside the image, in four rows for `draw_panel`.
 
@@ -108,7 +108,7 @@ def _rows(
     require_patch(first, row, column)
     patch_xy = ((column + 0.5) / first.shape[1], (row + 0.5) / first.shape[0])
     similarities = {
-        f"{name}: similarity": colourise(similarity_map(one, *_patch_at(one, patch_xy)), -1, 1, "coolwarm")
+        f"{name}: similarity": colourise(similarity_map(one, *_patch_at(one, patch_xy)), -1.0, 1.0, "coolwarm")
         for name, one in maps.items()
     }
     num_clusters = min(_NUM_CLUSTERS, sum(one.shape[0] * one.shape[1] for one in clustered.values()))

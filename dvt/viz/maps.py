@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dvt.errors import DvtError
 from dvt.shapes import FeatureMap
-from dvt.viz.check import require_map, require_maps, require_patch
+from dvt.viz.check import MapOfAnySize, require_map, require_maps, require_patch
 
 
 def norm_map(feature_map: FeatureMap) -> Float[Tensor, "H W"]:
@@ -36,11 +36,11 @@ def similarity_map(feature_map: FeatureMap, row: int, column: int) -> Float[Tens
     require_map(feature_map, "the feature map")
     require_patch(feature_map, row, column)
     directions = _directions(feature_map)
-    return (directions @ directions[row, column]).clamp(-1, 1).float()
+    return (directions @ directions[row, column]).float()  # single precision rounds 1 + 2e-16 to 1
 
 
 def cluster_map(
-    feature_maps: Sequence[FeatureMap], num_clusters: int = 5, seed: int = 0
+    feature_maps: Sequence[MapOfAnySize], num_clusters: int = 5, seed: int = 0
 ) -> list[Int64[Tensor, "rows columns"]]:
     """Group the directions of feature vectors by k-means, over all maps together.
 

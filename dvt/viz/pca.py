@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dvt.errors import DvtError
 from dvt.shapes import FeatureMap
-from dvt.viz.check import require_map, require_maps
+from dvt.viz.check import MapOfAnySize, require_map, require_maps
 
 _FLOOR = 1e-5
 """Narrowest colour range, as a share of the features' root mean square; below it differences are rounding."""
@@ -33,7 +33,7 @@ class PCABasis:
     """Projection that is painted 1; greater than `low`."""
 
     @classmethod
-    def fit(cls, feature_maps: Sequence[FeatureMap], num_components: int = 3) -> "PCABasis":
+    def fit(cls, feature_maps: Sequence[MapOfAnySize], num_components: int = 3) -> "PCABasis":
         """Fit one basis to all vectors of all maps.
 
         The colour range of a component goes from the 1st to the 99th percentile of its projections, so that a few

@@ -30,36 +30,33 @@ def test_no_images(small_backbone):
     assert extract(small_backbone(), torch.empty(0, 3, 48, 80)).shape == (0, 3, 5, 64)
 
 
-class Narrow:
-    """A backbone on a device with memory for few images."""
+def with_room_for(num_images, backbone):
+    """Let a backbone run out of memory on larger batches; gives the sizes it was asked for."""
+    batches = []
 
-    def __init__(self, backbone, room):
-        self.backbone, self.room, self.batches = backbone, room, []
-
-    def __getattr__(self, name):
-        return getattr(self.backbone, name)
-
-    def __call__(self, images):
-        self.batches.append(len(images))
-        if len(images) > self.room:
+    def refuse(_, inputs):
+        batches.append(len(inputs[0]))
+        if len(inputs[0]) > num_images:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return self.backbone(images)
+
+    backbone.register_forward_pre_hook(refuse)
+    return batches
 
 
 def test_batches_are_halved_until_they_fit(small_backbone, images, caplog):
-    narrow = Narrow(small_backbone(), room=2)
-    pictures = images(9, 48, 80)
+    backbone, pictures = small_backbone(), images(9, 48, 80)
+    expected = backbone(pictures).patches
+    batches = with_room_for(2, backbone)
     with caplog.at_level(logging.WARNING, logger="dvt"):
-        got = extract(narrow, pictures, batch_size=8)
-    assert narrow.batches == [8, 4, 2, 2, 2, 2, 1]
-    torch.testing.assert_close(got, narrow.backbone(pictures).patches, atol=1e-5, rtol=1e-5)
-    assert [record.getMessage() for record in caplog.records] == [
-        "out of memory on cpu: batches of 8 images are halved."
-    ]
+        got = extract(backbone, pictures, batch_size=8)
+    assert batches == [8, 4, 2, 2, 2, 2, 1]
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+    (record,) = caplog.records
+    assert record.getMessage() == "out of memory on cpu: batches of 8 images are halved."
 
 
 def test_one_image_that_does_not_fit(small_backbone, images):
-    with pytest.raises(
-        BackboneError, match=r"one image of 48 x 80 px does not fit into the memory of cpu. Use a smaller"
-    ):
-        extract(Narrow(small_backbone(), room=0), images(3, 48, 80))
+    backbone = small_backbone()
+    with_room_for(0, backbone)
+    with pytest.raises(BackboneError, match=r"one image of 48 x 80 px does not fit into the memory of cpu. Use a"):
+        extract(backbone, images(3, 48, 80))

@@ -74,6 +74,12 @@ def test_prefix_tokens_are_timms(timm_name, small_backbone, images):
     torch.testing.assert_close(tokens, all_tokens, atol=2e-5, rtol=1e-4)
 
 
+def test_an_eva_without_prefix_tokens(small_backbone, images):
+    features = small_backbone("vit_small_patch16_dinov3", class_token=False, num_reg_tokens=0)(images(2, 48, 80))
+    assert features.prefix.shape == (2, 0, 64)
+    assert features.patches.shape == (2, 3, 5, 64)
+
+
 @pytest.mark.parametrize("timm_name", ["vit_tiny_patch16_224", "eva02_base_patch16_clip_224"])
 def test_layers_before_and_after_the_norm(timm_name, small_backbone, images):
     pictures = images(1, 48, 80)

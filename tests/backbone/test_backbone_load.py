@@ -10,7 +10,7 @@ import pytest
 import timm
 import yaml
 
-from dvt.backbone.catalogue import CATALOGUE, lookup
+from dvt.backbone.catalogue import CATALOGUE, list_backbones, lookup
 from dvt.backbone.config import BackboneConfig
 from dvt.backbone.load import load_backbone, load_from_config
 from dvt.errors import BackboneError, ConfigError, DvtError
@@ -23,6 +23,10 @@ TINY = {"weights": "random", "device": "cpu"}
 def test_every_row_has_a_config_and_every_config_a_row():
     found = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIGS.glob("*.yaml")}
     assert found == {name: {"name": name} for name in CATALOGUE}
+
+
+def test_the_names_are_listed():
+    assert list_backbones() == list(CATALOGUE)
 
 
 def test_every_row_has_weights_in_timm_and_a_size_that_fits():

@@ -129,9 +129,7 @@ def as_dinov2_with_registers(state):
 
 
 def as_deit3(state):
-    return {
-        key.replace("ls1.gamma", "gamma_1").replace("ls2.gamma", "gamma_2"): tensor for key, tensor in state.items()
-    }
+    return renamed(state, (("ls1.gamma", "gamma_1"), ("ls2.gamma", "gamma_2")))
 
 
 def as_openai_clip(state):
@@ -182,7 +180,7 @@ def test_key_names_of_the_authors(timm_name, theirs, small_vit, caplog, capsys):
 
 
 def test_a_dino_training_checkpoint(tmp_path, trained):
-    heads = {"module.head.mlp.0.weight": torch.ones(2), "module.head.last_layer.weight_g": torch.ones(2)}
+    heads = {f"module.{name}.mlp.0.weight": torch.ones(2) for name in ("head", "dino_head", "ibot_head")}
     teacher = {f"module.backbone.{key}": tensor for key, tensor in trained.items()} | heads
     student = {key: torch.zeros_like(tensor) for key, tensor in teacher.items()}
     content = {"student": student, "teacher": teacher, "epoch": 9, "args": argparse.Namespace(arch="vit_tiny")}

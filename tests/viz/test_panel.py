@@ -96,7 +96,7 @@ def test_letters_are_never_smaller_than_twelve_pixels_and_grow_with_the_tile(til
     frame_top = frame_of(panel)[0]
     rows = np.nonzero((pixels(panel).max(axis=-1) < 160).any(axis=1))[0]
     assert rows.max() < frame_top
-    assert rows.max() - rows.min() + 1 >= max(11, tile_px / 14 * 0.9)
+    assert rows.max() - rows.min() + 1 >= max(10, tile_px / 17)  # from the top of A to the foot of g
 
 
 def test_title_and_long_labels_are_wrapped_within_the_panel():
@@ -195,6 +195,13 @@ def test_file_in_the_place_of_a_folder(tmp_path):
     (tmp_path / "a").touch()
     with pytest.raises(DvtError, match="cannot be written"):
         save_png(PICTURE, tmp_path / "a/out.png")
+
+
+def test_folder_of_that_name(tmp_path):
+    (tmp_path / "out.png").mkdir()
+    with pytest.raises(DvtError, match="cannot be written: Is a directory"):
+        save_png(PICTURE, tmp_path / "out.png")
+    assert [one.name for one in tmp_path.iterdir()] == ["out.png"]
 
 
 def test_permissions_are_those_of_any_new_file(tmp_path):

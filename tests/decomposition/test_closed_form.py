@@ -1,0 +1,141 @@
+"""The direct solver against dense least squares, written plainly, and its parts by hand."""
+
+import pytest
+import torch
+
+from dvt.decomposition.bilinear import LinearModel, NodeGrid
+from dvt.decomposition.closed_form import (
+    inlier_weights,
+    node_counts,
+    solve_closed_form,
+    solve_weighted,
+    squared_errors,
+)
+from dvt.decomposition.config import ClosedFormConfig
+from dvt.decomposition.tokens import ViewTokens
+from dvt.errors import ConfigError, DecompositionError
+from dvt.grid import PatchGrid
+
+GRID = PatchGrid.of((48, 64), 16)
+NODES = NodeGrid(hw=(4, 5))
+
+
+def problem(num_views=9, channels=3, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    raw = torch.randn(num_views * 12, channels, generator=rng)
+    image_xy = torch.rand(num_views * 12, 2, generator=rng)
+    weight = torch.rand(num_views * 12, generator=rng) + 0.1
+    index = torch.arange(num_views * 12) % 12
+    return LinearModel(NODES, image_xy, index, 12), raw, image_xy, weight, index
+
+
+def roughness():
+    """The quadratic form that pulls neighbouring nodes together, at a pull of one."""
+    system = torch.zeros(20, 20, dtype=torch.float64)
+    NODES.add_roughness_(system, 1.0)
+    return system
+
+
+def dense_matrix(image_xy):
+    """A, written as a product of hat functions."""
+    columns = (1 - (image_xy[:, :1] * 4 - torch.arange(5)).abs()).clamp(min=0)
+    rows = (1 - (image_xy[:, 1:] * 3 - torch.arange(4)).abs()).clamp(min=0)
+    return (rows[:, :, None] * columns[:, None, :]).flatten(1)
+
+
+def test_the_linear_model_equals_its_dense_matrix():
+    model, raw, image_xy, weight, index = problem()
+    a = dense_matrix(image_xy)
+    values = torch.randn(20, 3)
+    torch.testing.assert_close(model.apply(values, slice(0, None)), a @ values)
+    torch.testing.assert_close(NODES.interpolate(values, image_xy.reshape(9, 12, 2)).reshape(-1, 3), a @ values)
+    torch.testing.assert_close(model.transpose(raw, weight), a.T @ (weight[:, None] * raw))
+    torch.testing.assert_close(model.node_gram(weight).float(), a.T @ (weight[:, None] * a))
+    s = torch.nn.functional.one_hot(index, 12).float()
+    torch.testing.assert_close(model.node_patch_gram(weight).float(), a.T @ (weight[:, None] * s))
+
+
+def test_the_far_edges_of_the_image_belong_to_the_grid():
+    values = torch.arange(20.0)[:, None]
+    corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    assert NODES.interpolate(values, corners).flatten().tolist() == [0, 4, 15, 19]
+
+
+def test_roughness_is_the_sum_of_squared_differences_of_neighbours():
+    values = torch.randn(4, 5).double()
+    expected = values.diff(dim=0).square().sum() + values.diff(dim=1).square().sum()
+    flat = values.flatten()
+    torch.testing.assert_close(flat @ roughness() @ flat, expected)
+
+
+@pytest.mark.parametrize("ridge", [0.02, 1.0])
+def test_the_solution_equals_stacked_dense_least_squares(ridge):
+    """Every squared term of the objective is a row of one tall system for torch.linalg.lstsq."""
+    model, raw, image_xy, weight, index = problem()
+    config = ClosedFormConfig(smoothness=0.3, artifact_ridge=ridge)
+    fit = solve_weighted(model, raw, weight, config)
+
+    design = torch.cat((dense_matrix(image_xy), torch.nn.functional.one_hot(index, 12).float()), dim=1).double()
+    per_node, per_patch = weight.sum() / 20, weight.sum() / 12
+    factor = torch.linalg.cholesky(roughness() + 1e-12 * torch.eye(20)).T
+    pulls = torch.block_diag(
+        (0.3 * per_node).sqrt() * factor + 0 * torch.eye(20), (ridge * per_patch).sqrt() * torch.eye(12)
+    )
+    tall = torch.cat((weight.sqrt()[:, None] * design, pulls.double()))
+    target = torch.cat((weight.sqrt()[:, None] * raw, torch.zeros(32, 3))).double()
+    solution = torch.linalg.lstsq(tall, target).solution
+    constant = solution[20:].mean(dim=0)
+    torch.testing.assert_close(fit.nodes.double(), solution[:20] + constant, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(fit.artifact.double(), solution[20:] - constant, atol=1e-4, rtol=1e-3)
+
+
+def test_backfitting_converges_to_the_same_solution():
+    """The sweeps of the founding design, alternating F and G, end where the direct solve starts."""
+    model, raw, image_xy, weight, index = problem()
+    config = ClosedFormConfig(smoothness=0.2, artifact_ridge=0.5)
+    fit = solve_weighted(model, raw, weight, config)
+    a, w = dense_matrix(image_xy).double(), weight.double()[:, None]
+    field, artifact = torch.zeros(20, 3).double(), torch.zeros(12, 3).double()
+    count = torch.zeros(12).double().index_add_(0, index, weight.double())[:, None] + 0.5 * weight.sum() / 12
+    gram = a.T @ (w * a) + 0.2 * weight.sum() / 20 * roughness()
+    for _ in range(400):
+        field = torch.linalg.solve(gram, a.T @ (w * (raw - artifact[index])))
+        artifact = torch.zeros(12, 3).double().index_add_(0, index, w * (raw - a @ field)) / count
+    constant = artifact.mean(dim=0)
+    torch.testing.assert_close(fit.nodes.double(), field + constant, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(fit.artifact.double(), artifact - constant, atol=1e-3, rtol=1e-3)
+
+
+def test_a_constant_added_to_the_features_goes_to_f_alone():
+    model, raw, _, weight, _ = problem()
+    config = ClosedFormConfig()
+    plain = solve_weighted(model, raw, weight, config)
+    moved = solve_weighted(model, raw + 5, weight, config)
+    torch.testing.assert_close(moved.nodes, plain.nodes + 5, atol=1e-3, rtol=0)
+    torch.testing.assert_close(moved.artifact, plain.artifact, atol=1e-3, rtol=0)
+
+
+def test_errors_and_weights_by_hand():
+    model, raw, image_xy, weight, index = problem()
+    fit = solve_weighted(model, raw, weight, ClosedFormConfig())
+    expected = (dense_matrix(image_xy) @ fit.nodes + fit.artifact[index] - raw).square().mean(dim=1)
+    torch.testing.assert_close(squared_errors(model, raw, fit), expected)
+    weights = inlier_weights(torch.tensor([1.0, 1.0, 1.0, 4.0, 0.0]), outlier_scale=4)
+    torch.testing.assert_close(weights / weights[-1], torch.tensor([0.8, 0.8, 0.8, 0.5, 1.0]))
+    assert weights.mean() == pytest.approx(1)
+    assert inlier_weights(torch.zeros(5), 4.0).tolist() == [1.0] * 5  # a perfect fit
+
+
+def test_without_any_pull_the_gauge_makes_the_system_singular_and_that_is_said():
+    raw, image_xy = torch.randn(1, 3, 4, 2), torch.rand(1, 3, 4, 2) * 0.2
+    tokens = ViewTokens(raw=raw, image_xy=image_xy, grid=GRID)
+    with pytest.raises(DecompositionError, match="larger smoothness or artifact_ridge"):
+        solve_closed_form(tokens, ClosedFormConfig(smoothness=0, artifact_ridge=0, nodes_per_patch=4))
+
+
+def test_node_counts():
+    assert node_counts(PatchGrid.of((224, 592), 16), 2.0) == (28, 74)
+    assert node_counts(PatchGrid.of((224, 592), 16, 8), 2.0) == (28, 74)
+    assert node_counts(PatchGrid.of((16, 16), 16), 0.5) == (2, 2)
+    with pytest.raises(ConfigError, match="nodes_per_patch"):
+        ClosedFormConfig(nodes_per_patch=0)

@@ -1,0 +1,126 @@
+"""Stage 1 for one image with a real ViT, and what bad input gets."""
+
+import pytest
+import torch
+from PIL import Image
+from planted import PlantedBackbone, coordinate_image
+
+import dvt
+from dvt.backbone.load import load_backbone
+from dvt.decomposition.config import DecomposeConfig, Encoding, Solver
+from dvt.decomposition.quality import load_quality, option_names, qualities
+from dvt.decomposition.run import clean_map
+from dvt.decomposition.solution import Solution
+from dvt.decomposition.tokens import ViewTokens
+from dvt.errors import ConfigError, DecompositionError, DvtError, ImageError
+from dvt.grid import PatchGrid
+from dvt.views.config import Coordinates, Source
+
+
+@pytest.fixture(scope="module")
+def vit():
+    return load_backbone("vit_tiny_patch16_224", weights="random", image_size=96, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return torch.rand(3, 150, 120, generator=torch.Generator().manual_seed(0))
+
+
+def test_public_api_with_a_real_vit(vit, picture, tmp_path):
+    Image.fromarray((picture.permute(1, 2, 0) * 255).byte().numpy()).save(tmp_path / "a.png")
+    result = dvt.decompose(tmp_path / "a.png", vit, quality="tiny", seed=3)
+    assert result.raw.shape == result.clean.shape == result.artifact.shape == result.residual.shape == (6, 6, 192)
+    full_view = vit.preprocess(dvt.read_image(tmp_path / "a.png"))
+    torch.testing.assert_close(result.raw, vit(full_view[None]).patches[0], atol=1e-4, rtol=1e-4)
+    assert result.diagnostics["num_views"] == 9
+    assert result.grid.hw == (6, 6)
+
+
+@pytest.mark.parametrize("solver", [member.value for member in Solver])
+def test_the_same_seed_gives_the_same_result_and_another_another(vit, picture, solver):
+    torch.manual_seed(1)
+    one = dvt.decompose(picture, vit, quality="tiny", seed=5, solver=solver)
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    two = dvt.decompose(picture, vit, quality="tiny", seed=5, solver=solver)
+    other = dvt.decompose(picture, vit, quality="tiny", seed=6, solver=solver)
+    assert torch.equal(one.clean, two.clean) and torch.equal(one.artifact, two.artifact)
+    assert not torch.allclose(one.clean, other.clean, atol=1e-4)
+    assert torch.equal(torch.get_rng_state(), state)  # the caller's random state is his own
+
+
+def test_a_dense_stride_gives_a_finer_map(picture):
+    dense = load_backbone("vit_tiny_patch16_224", weights="random", image_size=96, stride=8, device="cpu")
+    result = dvt.decompose(picture, dense, quality="tiny")
+    assert result.clean.shape == (11, 11, 192)
+    coarse = dvt.decompose(picture, dense, quality="tiny", samples_per_patch=1)
+    assert not torch.allclose(coarse.clean, result.clean, atol=1e-4)
+
+
+def test_the_clean_feature_of_a_patch_is_the_mean_of_f_over_it():
+    """Of a parabola, whose mean over four evenly spaced places is known."""
+    grid = PatchGrid.of((64, 128), 16)
+    tokens = ViewTokens(raw=torch.zeros(1, 4, 8, 1), image_xy=grid.centres_xy[None], grid=grid)
+    solution = Solution(clean_at=torch.square, artifact=torch.zeros(4, 8, 2), diagnostics={})
+    centre = grid.centres_xy.square()
+    torch.testing.assert_close(clean_map(solution, tokens, 1), centre)
+    spread = torch.tensor([16 / 128, 16 / 64]).square() * (1 - 1 / 16) / 12
+    torch.testing.assert_close(clean_map(solution, tokens, 4), centre + spread)
+
+
+def test_features_that_are_not_finite_are_named():
+    class Broken(PlantedBackbone):
+        def __call__(self, images):
+            features = super().__call__(images)
+            features.patches[0, 0, 0, 0] = float("nan")
+            return features
+
+    with pytest.raises(DecompositionError, match=r"NaN or infinite in 5 of 129 views.*precision=fp16"):
+        dvt.decompose(coordinate_image(), Broken())
+
+
+def test_an_image_smaller_than_a_patch_is_refused(vit):
+    with pytest.raises(ImageError, match=r"1 x 1 px, smaller than one patch of 16 px"):
+        dvt.decompose(torch.rand(3, 1, 1), vit)
+
+
+def test_qualities():
+    assert qualities() == ["fast", "paper", "reference", "tiny"]
+    fast, paper, reference = (load_quality(name) for name in ("fast", "paper", "reference"))
+    assert fast == DecomposeConfig()
+    assert (paper.solver, paper.views.num_views, paper.gradient.num_steps) == (Solver.gradient, 768, 20_000)
+    assert paper.views.coordinates is Coordinates.centre
+    assert reference.views.coordinates is Coordinates.corner and reference.views.source is Source.squashed
+    assert (reference.gradient.num_steps, reference.gradient.loss_scale) == (25_000, 1024)
+    with pytest.raises(ConfigError, match="fast, paper, reference, tiny"):
+        load_quality("best")
+
+
+def test_single_options_by_name():
+    config = load_quality(
+        "tiny", {"num_views": 5, "solver": "gradient", "views": {"area_min": 0.2}, "encoding": "torch"}
+    )
+    assert (config.views.num_views, config.views.area_min) == (5, 0.2)
+    assert config.solver is Solver.gradient and config.encoding is Encoding.torch
+    assert load_quality("fast", {"outlier_scale": 3}).closed_form.outlier_scale == 3.0
+    assert "gradient.hash_grid.n_levels" in option_names(config)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"num_vews": 5}, "did you mean num_views"),
+        ({"solver": "magic"}, "closed_form, gradient"),
+        ({"num_views": "many"}, "views.num_views='many': give a value of type int"),
+        ({"num_views": True}, "type int"),
+        ({"views": 5}, "is a group of options"),
+        ({"views": {"area_mim": 0.1}}, "views.area_min"),
+        ({"num_views": 0}, "give at least 1"),
+    ],
+)
+def test_options_that_do_not_exist_are_refused_with_the_nearest(options, text):
+    with pytest.raises(ConfigError) as error:
+        load_quality("fast", options)
+    assert text in str(error.value)
+    assert isinstance(error.value, DvtError)

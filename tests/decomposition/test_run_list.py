@@ -1,0 +1,188 @@
+"""Stage 1 for a list: resumes, shards, survives bad images, Ctrl-C and kill -9, and the result is always the same."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from dvt.backbone.load import load_backbone
+from dvt.decomposition.quality import load_quality
+from dvt.decomposition.run_list import ListOptions, Shard, decompose_list
+from dvt.errors import ConfigError, StoreError
+from dvt.images import find_images
+from dvt.store import FeatureStore, verify
+
+CONFIG = load_quality("tiny", {"num_views": 4})
+NUM_IMAGES = 7
+
+
+@pytest.fixture(scope="module")
+def vit():
+    return make_vit()
+
+
+def make_vit():
+    return load_backbone("vit_tiny_patch16_224", weights="random", image_size=64, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for index in range(NUM_IMAGES):
+        rng = torch.Generator().manual_seed(index)
+        pixels = torch.randint(256, (80, 90, 3), generator=rng, dtype=torch.uint8)
+        Image.fromarray(pixels.numpy()).save(folder / f"{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(vit, folder, tmp_path_factory):
+    """The store of an uninterrupted run."""
+    store = tmp_path_factory.mktemp("whole") / "store"
+    decompose_list(find_images(folder), vit, store, CONFIG)
+    return arrays(store)
+
+
+def arrays(store):
+    opened = FeatureStore.open(store)
+    return {key: (opened[key].raw.numpy().tobytes(), opened[key].clean.numpy().tobytes()) for key in opened}
+
+
+def test_everything_is_done_once(vit, folder, whole, tmp_path):
+    assert sorted(whole) == [f"{index}.png" for index in range(NUM_IMAGES)]
+    files = find_images(folder)
+    first = decompose_list(files[:3], vit, tmp_path / "s", CONFIG)
+    assert (first.done, first.skipped, first.total) == (3, 0, 3)
+    seen = []
+    second = decompose_list(files, vit, tmp_path / "s", CONFIG, on_progress=lambda progress, key: seen.append(key))
+    assert (second.done, second.skipped, second.total) == (NUM_IMAGES - 3, 3, NUM_IMAGES)
+    assert seen == ["", *(file.key for file in files[3:])]
+    assert arrays(tmp_path / "s") == whole
+
+
+def test_shards_and_order_change_nothing(vit, folder, whole, tmp_path):
+    files = find_images(folder)
+    for index in (2, 0, 1):
+        decompose_list(files, vit, tmp_path / "s", CONFIG, ListOptions(shard=Shard(index, 3)))
+    assert arrays(tmp_path / "s") == whole
+    decompose_list(files[::-1], vit, tmp_path / "r", CONFIG)
+    assert arrays(tmp_path / "r") == whole
+
+
+def test_another_seed_is_another_store(vit, folder, tmp_path):
+    files = find_images(folder)[:1]
+    decompose_list(files, vit, tmp_path / "s", CONFIG)
+    with pytest.raises(StoreError, match="seed"):
+        decompose_list(files, vit, tmp_path / "s", CONFIG, ListOptions(seed=1))
+
+
+def test_a_store_of_another_backbone_grid_or_solver_is_refused(vit, folder, tmp_path):
+    files = find_images(folder)[:1]
+    decompose_list(files, vit, tmp_path / "s", CONFIG)
+    other = load_backbone("vit_tiny_patch16_224", weights="random", image_size=96, device="cpu")
+    with pytest.raises(StoreError, match="grid"):
+        decompose_list(files, other, tmp_path / "s", CONFIG)
+    deit = load_backbone("deit_tiny_patch16_224", weights="random", image_size=64, device="cpu")
+    with pytest.raises(StoreError, match="deit_tiny"):
+        decompose_list(files, deit, tmp_path / "s", CONFIG)
+    with pytest.raises(StoreError, match="smoothness"):
+        decompose_list(files, vit, tmp_path / "s", load_quality("tiny", {"num_views": 4, "smoothness": 7.0}))
+
+
+def test_options_that_change_speed_alone_do_not_make_another_store(vit, folder, whole, tmp_path):
+    files = find_images(folder)
+    decompose_list(files[:2], vit, tmp_path / "s", CONFIG)
+    progress = decompose_list(files, vit, tmp_path / "s", load_quality("tiny", {"num_views": 4, "batch_size": 3}))
+    assert progress.skipped == 2
+
+
+def test_bad_images_are_written_down_and_do_not_stop_the_others(vit, folder, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "good.png").write_bytes((folder / "0.png").read_bytes())
+    (photos / "text.jpg").write_text("not a picture")
+    (photos / "cut.png").write_bytes((folder / "1.png").read_bytes()[:2000])
+    Image.new("RGB", (1, 1)).save(photos / "dot.png")
+    progress = decompose_list(find_images(photos), vit, tmp_path / "s", CONFIG)
+    assert progress.done == 1 and sorted(progress.failed) == ["cut.png", "dot.png", "text.jpg"]
+    assert "smaller than one patch" in progress.failed["dot.png"]
+    opened = FeatureStore.open(tmp_path / "s")
+    assert list(opened) == ["good.png"] and sorted(opened.failures) == sorted(progress.failed)
+    (photos / "text.jpg").write_bytes((folder / "2.png").read_bytes())  # mended: the same run again takes it
+    again = decompose_list(find_images(photos), vit, tmp_path / "s", CONFIG)
+    assert (again.done, again.skipped, sorted(again.failed)) == (1, 1, ["cut.png", "dot.png"])
+
+
+def test_a_run_record_stands_beside_the_features(vit, folder, tmp_path):
+    import json
+
+    decompose_list(find_images(folder)[:1], vit, tmp_path / "s", CONFIG)
+    (record,) = (tmp_path / "s" / "runs").glob("*.json")
+    content = json.loads(record.read_text())
+    assert content["done"] == 1 and content["config"]["views"]["num_views"] == 4
+    assert content["backbone"]["weights_hash"] == vit.weights_hash
+    assert content["environment"]["torch"] == torch.__version__
+    assert content["seconds_by_part"]["extract"] > 0
+
+
+RUN = """
+import sys, time
+from decomposition.test_run_list import CONFIG, make_vit
+from dvt.decomposition.run_list import decompose_list
+from dvt.images import find_images
+from dvt.store import StoreWriter
+
+def slowly(progress, key):
+    print(progress.done, flush=True)
+    time.sleep(0.05)
+
+open_writer = StoreWriter.open.__func__
+StoreWriter.open = classmethod(lambda cls, *a, **k: open_writer(cls, *a, **k, shard_bytes=1))  # commit every image
+progress = decompose_list(find_images(sys.argv[1]), make_vit(), sys.argv[2], CONFIG, on_progress=slowly)
+print("interrupted" if progress.interrupted else "finished", flush=True)
+"""
+
+
+def start(folder, store):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, str(folder), str(store)], stdout=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def test_kill_9_at_random_moments_then_resume_equals_an_uninterrupted_run(folder, whole, tmp_path):
+    rng = torch.Generator().manual_seed(0)
+    store = tmp_path / "s"
+    for _ in range(2):
+        process = start(folder, store)
+        assert process.stdout.readline()  # the list has begun
+        time.sleep(float(torch.rand((), generator=rng)) * 0.4)
+        process.kill()
+        process.communicate()
+    process = start(folder, store)
+    assert process.communicate()[0].endswith("finished\n") and process.returncode == 0
+    assert arrays(store) == whole
+    assert verify(store).ok
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_so(folder, whole, tmp_path):
+    process = start(folder, tmp_path / "s")
+    while process.stdout.readline() != "2\n":
+        pass
+    process.send_signal(signal.SIGINT)
+    assert process.communicate()[0].endswith("interrupted\n")
+    kept = arrays(tmp_path / "s")
+    assert 2 <= len(kept) < NUM_IMAGES and all(whole[key] == kept[key] for key in kept)
+
+
+def test_shard_text():
+    assert Shard.parse("2/4") == Shard(2, 4)
+    for text in ("4/4", "1", "a/b", "-1/2", "1/0", ""):
+        with pytest.raises(ConfigError, match="give i/n"):
+            Shard.parse(text)
