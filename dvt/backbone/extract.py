@@ -1,55 +1,60 @@
-"""Features of many images of one size, in batches."""
+"""Features of many pictures of one size, in batches that exist one at a time."""
 
 import logging
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from dvt.backbone.backbone import Backbone
+from dvt.backbone.features import FeatureExtractor
 from dvt.errors import BackboneError
-from dvt.shapes import FeatureMaps, ImageBatch
+from dvt.shapes import FeatureMaps
 
 _log = logging.getLogger(__name__)
 
 
-def extract(backbone: Backbone, images: ImageBatch, batch_size: int = 32, out: Tensor | None = None) -> FeatureMaps:
+def extract(
+    backbone: FeatureExtractor, render: Callable[[slice], Tensor], count: int, batch_size: int = 32
+) -> FeatureMaps:
     """The patch features of images or views.
 
     Where the memory of a GPU does not suffice, the batch is halved, which is said once.
 
     Args:
         backbone: the ViT.
-        images: (N, 3, y, x) RGB in [0, 1], on any device; each batch is moved to the backbone's.
-        batch_size: images per forward pass, at least 1.
-        out: (N, H, W, C) tensor to write to, of any device and floating-point type; a new one when left out, on the
-            backbone's device and in its number format.
+        render: gives the pictures of a part of the list: (B, 3, y, x) RGB in [0, 1], all parts of one size.
+        count: how many pictures there are, at least 1.
+        batch_size: pictures per forward pass, at least 1.
 
     Returns:
-        (N, H, W, C), `out` where it was given.
+        (count, H, W, C) float32 on the backbone's device.
 
     Raises:
-        BackboneError: not even one image fits into the memory.
+        BackboneError: not even one picture fits into the memory.
         GeometryError: the image size does not fit patch and stride.
     """
-    assert batch_size >= 1, batch_size
-    shape = (len(images), *backbone.grid_for((images.shape[2], images.shape[3])).hw, backbone.num_channels)
-    if out is None:
-        out = torch.empty(shape, dtype=backbone.precision.dtype, device=backbone.device)
-    assert out.shape == shape, f"out has shape {tuple(out.shape)}, the features have {shape}"
+    assert count >= 1 and batch_size >= 1, (count, batch_size)
+    out: Tensor | None = None
     start, halved = 0, False
-    while start < len(images):
-        batch = images[start : start + batch_size]
+    while start < count:
+        part = slice(start, min(start + batch_size, count))
         try:
-            out[start : start + len(batch)] = backbone(batch).patches
+            patches = backbone(render(part)).patches
+            if out is None:
+                out = patches.new_empty((count, *patches.shape[1:]), dtype=torch.float32)
+            out[part] = patches
         except torch.OutOfMemoryError as error:
-            if len(batch) == 1:
+            if part.stop - start == 1:
                 raise BackboneError(
-                    f"one image of {images.shape[2]} x {images.shape[3]} px does not fit into the memory of"
-                    f" {backbone.device}. Use a smaller image_size, a larger stride, precision=bf16, or a smaller ViT."
+                    f"one image of {backbone.grid.image_hw[0]} x {backbone.grid.image_hw[1]} px, or the features of all"
+                    f" {count} views, do not fit into the memory of {backbone.device}. Use fewer views, a smaller"
+                    " image_size, a larger stride, precision=bf16, or a smaller ViT."
                 ) from error
-            batch_size, was_halved, halved = len(batch) // 2, halved, True
-            if not was_halved:
-                _log.warning("out of memory on %s: batches of %d images are halved.", backbone.device, len(batch))
+            batch_size = (part.stop - start) // 2
+            if not halved:
+                _log.warning("out of memory on %s: batches of %d are halved.", backbone.device, part.stop - start)
+            halved = True
         else:
-            start += len(batch)
+            start = part.stop
+    assert out is not None
     return out

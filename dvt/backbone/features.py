@@ -1,9 +1,12 @@
-"""Features: what a backbone says about a batch of images."""
+"""Features: what a backbone says about a batch of images, and what counts as a backbone."""
 
 from dataclasses import dataclass
+from typing import Protocol
+
+import torch
 
 from dvt.grid import PatchGrid
-from dvt.shapes import FeatureMaps, PrefixTokens
+from dvt.shapes import FeatureMaps, ImageBatch, PrefixTokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +19,17 @@ class Features:
     """(B, P, C): class and register tokens in the model's own order; P may be 0."""
     grid: PatchGrid
     """Where the patches look; `grid.hw` is (H, W)."""
+
+
+class FeatureExtractor(Protocol):
+    """The one interface of anything that yields features: the raw ViT, and every cleaned one."""
+
+    grid: PatchGrid
+    """The patches of an image of the default size."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+
+    def __call__(self, images: ImageBatch) -> Features:
+        """(B, 3, y, x) pictures, RGB in [0, 1], to features."""

@@ -33,7 +33,7 @@ class ClosedFormConfig:
 
     nodes_per_patch: float = 2.0
     """Nodes of the bilinear grid of F per patch of the full view, along each side."""
-    smoothness: float = 0.01
+    smoothness: float = 0.02
     """Pull between neighbouring nodes of F, in units of the mean weight on a node."""
     artifact_ridge: float = 0.05
     """Pull of G towards zero, in units of the mean weight on a patch position."""

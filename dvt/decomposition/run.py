@@ -1,12 +1,13 @@
 """Stage 1 for one image: views, features, solution."""
 
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from dvt.backbone.features import Features
+from dvt.backbone.extract import extract
+from dvt.backbone.features import FeatureExtractor
 from dvt.decomposition.closed_form import solve_closed_form
 from dvt.decomposition.config import DecomposeConfig, Solver
 from dvt.decomposition.gradient import solve_gradient
@@ -15,26 +16,11 @@ from dvt.decomposition.result import DecomposedImage
 from dvt.decomposition.solution import Solution
 from dvt.decomposition.tokens import ViewTokens
 from dvt.errors import DecompositionError, ImageError
-from dvt.grid import PatchGrid
 from dvt.images import ImageLike, read_image
-from dvt.shapes import FeatureMap, ImageBatch, ImageTensor
+from dvt.shapes import FeatureMap, ImageTensor
 from dvt.views.coordinates import crop_xy
 from dvt.views.crop import Crop, sample_crops
 from dvt.views.render import make_source, render_views
-
-
-class FeatureExtractor(Protocol):
-    """What stage 1 asks of a backbone: anything that yields features has this interface."""
-
-    grid: PatchGrid
-    """Patches of a view."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-
-    def __call__(self, images: ImageBatch) -> Features:
-        """(B, 3, y, x) pictures in [0, 1] to features."""
 
 
 def decompose(
@@ -104,7 +90,10 @@ def extract_tokens(
     source_hw = (source.shape[-2], source.shape[-1])
     crops = sample_crops(source_hw, grid.image_hw, views.num_views + views.held_out_views, seed, views)
     crops = [*crops[views.num_views :], *crops[: views.num_views], Crop.whole(source_hw)]
-    raw = _extract(source, crops, backbone, config.batch_size)
+    raw = extract(
+        backbone, lambda part: render_views(source, crops[part], grid.image_hw), len(crops), config.batch_size
+    )
+    _check_finite(raw)
     image_xy = crop_xy(crops, grid, source_hw, views.coordinates).to(raw.device)
     held = views.held_out_views
     fitted = ViewTokens(raw=raw[held:], image_xy=image_xy[held:], grid=grid)
@@ -133,23 +122,13 @@ def clean_map(solution: Solution, tokens: ViewTokens, samples_per_patch: int) ->
     return solution.clean_at(places).mean(dim=2)
 
 
-def _extract(source: ImageTensor, crops: list[Crop], backbone: FeatureExtractor, batch_size: int) -> Tensor:
-    """(V, H, W, C) features in float32; only one batch of views exists at a time."""
-    raw: Tensor | None = None
-    for start in range(0, len(crops), batch_size):
-        batch = render_views(source, crops[start : start + batch_size], backbone.grid.image_hw)
-        patches = backbone(batch).patches
-        if raw is None:
-            raw = patches.new_empty((len(crops), *patches.shape[1:]), dtype=torch.float32)
-        raw[start : start + len(patches)] = patches
-    assert raw is not None  # there is always the full view
-    if not raw.isfinite().all():
-        bad = int((~raw.isfinite().flatten(1).all(dim=1)).sum())
+def _check_finite(raw: Tensor) -> None:
+    bad = int((~raw.isfinite().flatten(1).all(dim=1)).sum())
+    if bad:
         raise DecompositionError(
-            f"the backbone gave features that are NaN or infinite in {bad} of {len(crops)} views."
+            f"the backbone gave features that are NaN or infinite in {bad} of {len(raw)} views."
             " With backbone.precision=fp16 try bf16 or fp32; else the weights are damaged."
         )
-    return raw
 
 
 def _diagnostics(

@@ -6,11 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dvt.backbone.backbone import Backbone
 from dvt.decomposition.config import DecomposeConfig
-from dvt.decomposition.result import DecomposedImage
 from dvt.decomposition.run import decompose_image
 from dvt.errors import ConfigError, DvtError
 from dvt.images import ImageFile, read_image
@@ -145,7 +142,7 @@ def _one(
     try:
         image = read_image(file.path, max_pixels=options.max_pixels)
         progress.seconds["read"] += time.perf_counter() - start_s
-        result = _decompose(image, backbone, config, seed_for(options.seed, file.key))
+        result = decompose_image(image, backbone, config, seed_for(options.seed, file.key))
         writer.put(file.key, {"raw": result.raw, "clean": result.clean})
     except DiskError:
         raise
@@ -156,16 +153,6 @@ def _one(
     progress.seconds["extract"] += result.diagnostics["extract_s"]
     progress.seconds["solve"] += result.diagnostics["solve_s"]
     progress.done += 1
-
-
-def _decompose(image: torch.Tensor, backbone: Backbone, config: DecomposeConfig, seed: int) -> DecomposedImage:
-    try:
-        return decompose_image(image, backbone, config, seed)
-    except torch.OutOfMemoryError as error:
-        raise ConfigError(
-            f"{backbone.device} ran out of memory with batch_size={config.batch_size} and"
-            f" views.num_views={config.views.num_views}: give a smaller batch_size, then fewer views."
-        ) from error
 
 
 def make_meta(backbone: Backbone, config: DecomposeConfig, options: ListOptions) -> StoreMeta:
