@@ -1,6 +1,7 @@
 """Options of the verbs, as typed Hydra schemas. Light: imported to print help."""
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from dvt.backbone.config import BackboneConfig
@@ -8,6 +9,15 @@ from dvt.decomposition.config import DecomposeConfig
 
 MISSING = "???"
 """How OmegaConf marks an option that must be given."""
+
+
+class StoreDtype(str, Enum):
+    """Number format of a store."""
+
+    float16 = "float16"
+    """16 bits: half the disk, three significant digits."""
+    float32 = "float32"
+    """32 bits: as computed."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -24,7 +34,7 @@ class DecomposeApp(DecomposeConfig):
     """Seed of the run; every image gets its own from this and its key."""
     shard: str = "0/1"
     """Do part i of n of the list, as i/n, counted from 0: several processes may share a store."""
-    dtype: str = "float16"
+    dtype: StoreDtype = StoreDtype.float16
     """Number format of the store: float16 or float32."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""

@@ -2,18 +2,22 @@
 
 import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from typing import Any
 
+from dvt.cli.arguments import prepare
+from dvt.cli.console import DONE, complain, say
+from dvt.cli.messages import option_paths, unknown_option, usage_text
 from dvt.decomposition.quality import config_folder
-
-PATH_OPTIONS = ("images", "image", "store", "out", "backbone.weights")
-"""Options that take paths; what they name on disk needs no quotes for Hydra's grammar."""
+from dvt.errors import ConfigError
 
 
 def run_verb(verb: str, schema: type, arguments: list[str], task: Callable[[Any, dict[str, str]], int]) -> int:
     """Compose the options of a verb and run it, once or, with `-m`, for every combination.
+
+    An error that the user can mend is said, and a sweep goes on with the next combination.
 
     Args:
         verb: name of the verb; `configs/<verb>.yaml` is its root.
@@ -27,43 +31,78 @@ def run_verb(verb: str, schema: type, arguments: list[str], task: Callable[[Any,
     """
     import hydra
     from hydra.core.config_store import ConfigStore
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import DictConfig, OmegaConf
 
     ConfigStore.instance().store(name=f"{verb}_schema", node=schema)
-    codes = [0]
+    codes = [DONE]
+    crashes: list[Exception] = []
 
-    def run(config: DictConfig) -> None:
-        missing = sorted(OmegaConf.missing_keys(config))
-        if missing:
-            raise missing_options(verb, missing)
-        choices = {name: str(choice) for name, choice in HydraConfig.get().runtime.choices.items()}
-        codes.append(task(OmegaConf.to_object(config), choices))
+    def failed(error: Exception) -> None:
+        text = usage_text(error, verb, schema)
+        if text is None:
+            crashes.append(error)
+        else:
+            codes.append(complain(text))
 
-    # Let exceptions through: dvt.cli.messages turns them into text, Hydra would end the process with code 1.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    before, sys.argv = sys.argv, [f"dvt {verb}", *(quote_path(argument) for argument in arguments)]
+    def job(config: Any) -> None:
+        if crashes:
+            return
+        try:
+            codes.append(task(*_typed(config, verb, schema)))
+        except Exception as error:  # kept from Hydra, which would print lines of its own
+            failed(error)
+
     try:
-        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=verb)(run)()
-    finally:
-        sys.argv = before
+        with _for_hydra([f"dvt {verb}", *prepare(verb, option_paths(schema), arguments)]):
+            hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=verb)(job)()
+    except Exception as error:
+        failed(error)
+    if crashes:
+        raise crashes[0]
     return max(codes)
 
 
-def missing_options(verb: str, names: list[str]) -> Exception:
-    """The error for required options that were not given."""
-    from dvt.errors import ConfigError
+@contextmanager
+def _for_hydra(argv: list[str]) -> Iterator[None]:
+    """Its way of being called: `sys.argv`, and a variable without which it ends the process on an error."""
+    argv_before, full_error_before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv, os.environ["HYDRA_FULL_ERROR"] = argv, "1"
+    try:
+        yield
+    finally:
+        sys.argv = argv_before
+        del os.environ["HYDRA_FULL_ERROR"]
+        if full_error_before is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full_error_before
 
-    wanted = " ".join(f"{name}=..." for name in names)
-    return ConfigError(f"dvt {verb} needs {wanted}   (dvt {verb} --help tells what they take)")
+
+def _typed(config: Any, verb: str, schema: type) -> tuple[Any, dict[str, str]]:
+    """The options of one run as dataclasses, and the chosen option of every group.
+
+    Raises:
+        ConfigError: a required option was not given, or one was added that does not exist.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode is RunMode.MULTIRUN:
+        say(f"-- {' '.join(hydra_config.overrides.task)}")
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        wanted = " ".join(f"{name}=..." for name in missing)
+        raise ConfigError(f"dvt {verb} needs {wanted}   (dvt {verb} --help tells what they take)")
+    for name in _added(config, schema):
+        raise ConfigError(unknown_option(name, verb, schema))
+    choices = {name: str(choice) for name, choice in hydra_config.runtime.choices.items()}
+    return OmegaConf.to_object(config), choices
 
 
-def quote_path(argument: str) -> str:
-    """Quote `key=path` where the path exists: a comma, blank or bracket in it means nothing else then."""
-    key, equals, value = argument.partition("=")
-    if not equals or key not in PATH_OPTIONS or value[:1] in "'\"[" or not value:
-        return argument
-    if not Path(value).expanduser().exists() or all(char.isalnum() or char in "/._-" for char in value):
-        return argument
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{key}='{escaped}'"
+def _added(config: Any, schema: type, prefix: str = "") -> Iterator[str]:
+    """Names that `+name=value` brought in and the schema does not know."""
+    groups = {entry.name: getattr(schema(), entry.name) for entry in fields(schema)}
+    for name in config:
+        if name not in groups:
+            yield f"{prefix}{name}"
+        elif is_dataclass(groups[name]):
+            yield from _added(config[name], type(groups[name]), f"{prefix}{name}.")

@@ -1,11 +1,11 @@
 """`dvt decompose`: clean features of images, into a store."""
 
-import sys
+import shlex
 from typing import TYPE_CHECKING
 
 from dvt.cli.apps import DecomposeApp as Options
-from dvt.cli.help import FLAGS, group_lines, option_lines
-from dvt.decomposition.quality import config_folder
+from dvt.cli.console import DONE, INTERRUPTED, SOME_FAILED, say
+from dvt.cli.help import verb_page
 
 if TYPE_CHECKING:
     from dvt.backbone.backbone import Backbone
@@ -27,9 +27,7 @@ Stopped or crashed? The same command again continues; what is verified to be don
 
 def help_page() -> str:
     """What `dvt decompose --help` prints."""
-    folder = config_folder()
-    groups = [*group_lines(folder, "quality"), *group_lines(folder, "backbone")]
-    return "\n".join([USAGE, "", "Choices", *groups, "", "Options", *option_lines(Options), "", "Flags", FLAGS])
+    return verb_page(USAGE, Options)
 
 
 def run(arguments: list[str]) -> int:
@@ -51,21 +49,21 @@ def decompose(options: Options, choices: dict[str, str]) -> int:
         quality=choices["quality"],
         seed=options.seed,
         shard=Shard.parse(options.shard),
-        dtype=options.dtype,
+        dtype=options.dtype.value,
         max_pixels=options.max_pixels,
     )
     files = find_images(options.images)
     backbone = load_from_config(options.backbone, pick_device(options.device))
-    say(describe(backbone, options, len(files), list_options))
+    say(describe(backbone, options, len(files)))
     with ProgressLine() as line:
         progress = decompose_list(files, backbone, options.store, options, list_options, line.update)
     return report(progress, options.store)
 
 
-def describe(backbone: "Backbone", options: Options, num_files: int, list_options: object) -> str:
+def describe(backbone: "Backbone", options: Options, num_files: int) -> str:
     """One line on what is about to happen."""
     return (
-        f"{num_files} images -> {options.store}   {backbone.timm_name}, {backbone.grid}, {backbone.precision},"
+        f"{_count(num_files)} -> {options.store}   {backbone.timm_name}, {backbone.grid}, {backbone.precision},"
         f" {backbone.device}, {options.solver.value}, {options.views.num_views} views"
     )
 
@@ -79,16 +77,15 @@ def report(progress: "Progress", store: str) -> int:
     spent = progress.seconds
     say(
         f"{progress.done} done, {progress.skipped} there already, {len(progress.failed)} failed"
-        f" of {progress.total} images; read {spent['read']:.1f} s, extract {spent['extract']:.1f} s,"
+        f" of {_count(progress.total)}; read {spent['read']:.1f} s, extract {spent['extract']:.1f} s,"
         f" solve {spent['solve']:.1f} s"
     )
     if progress.interrupted:
         say("interrupted; what was done is in the store. The same command again continues.")
-        return 130
-    say(f"next: dvt store status {store}")
-    return 3 if progress.failed else 0
+        return INTERRUPTED
+    say(f"next: dvt store status {shlex.quote(store)}")
+    return SOME_FAILED if progress.failed else DONE
 
 
-def say(text: str) -> None:
-    """Tell the person at the keyboard."""
-    print(text, file=sys.stderr, flush=True)
+def _count(images: int) -> str:
+    return f"{images} image{'' if images == 1 else 's'}"

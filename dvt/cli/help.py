@@ -4,26 +4,37 @@ import ast
 import inspect
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent, wrap
 from typing import Any
+
+from dvt.cli.arguments import GROUPS
+from dvt.decomposition.quality import config_folder
 
 _WIDTH = 110
 _INDENT = 34
 
 FLAGS = """\
 -m                    sweep: every combination of comma-separated values, quality=fast,paper
+                      (with store=runs/${hydra:runtime.choices.quality}, say, each has a store of its own)
 -c job                print the options that would be used, do nothing
---config-dir FOLDER   further configs of your own
+--config-dir FOLDER   further configs of your own: FOLDER/quality/mine.yaml is quality=mine
 -h, --help            this page"""
 
 
+def verb_page(usage: str, options: type) -> str:
+    """The page of a verb: how it is called, what it takes."""
+    choices = [line for group in GROUPS for line in group_lines(config_folder(), group)]
+    return "\n".join([usage, "", "Choices", *choices, "", "Options", *option_lines(options), "", "Flags", FLAGS])
+
+
 def option_lines(kind: type, prefix: str = "") -> list[str]:
-    """A line or two for every option of a dataclass: name, default, meaning."""
-    docs, shown = attribute_docs(kind), kind()
+    """A line or two for every option of a dataclass: name, default, meaning; its own options before inherited ones."""
+    docs, shown, own = attribute_docs(kind), kind(), inspect.get_annotations(kind)
     lines: list[str] = []
     groups: list[str] = []
-    for entry in fields(kind):
+    for entry in sorted(fields(kind), key=lambda entry: entry.name not in own):
         default = getattr(shown, entry.name)
         name = f"{prefix}{entry.name}"
         if is_dataclass(default):
@@ -39,12 +50,10 @@ def attribute_docs(kind: type) -> dict[str, str]:
     for base in reversed(kind.__mro__[:-1]):
         tree = ast.parse(dedent(inspect.getsource(base)))
         body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-        for entry, after in zip(body, body[1:], strict=False):
+        for entry, after in pairwise(body):
             if isinstance(entry, ast.AnnAssign) and isinstance(entry.target, ast.Name):
-                text = (
-                    after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
-                )
-                docs[entry.target.id] = " ".join(str(text).split())
+                if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                    docs[entry.target.id] = " ".join(str(after.value.value).split())
     return docs
 
 

@@ -1,13 +1,17 @@
 """The `dvt` command: finds the verb, and turns every end of it into an exit code and a text for people.
 
-Exit codes: 0 done, 1 crash, 2 wrong usage or config, 3 finished but some items failed, 130 interrupted.
+Exit codes: 0 done, 1 crash, 2 wrong usage or config, 3 finished but some items failed, 130 interrupted. The modules of
+the verbs have the same two functions: `help_page()` and `run(arguments)`.
 """
 
+import os
 import signal
 import sys
 from difflib import get_close_matches
 from importlib import import_module
 from types import FrameType
+
+from dvt.cli.console import DONE, INTERRUPTED, NO_READER, USAGE, complain
 
 VERBS = {
     "decompose": "clean features of images, into a store (stage 1)",
@@ -22,23 +26,49 @@ usage: dvt VERB [key=value ...]
 
 {verbs}
 
-dvt VERB --help tells the options of a verb; dvt --version the version.
-"""
+dvt VERB --help tells the options of a verb; dvt --version the version."""
 
-DONE, CRASH, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+_HELP = ("-h", "--help")
 
 
 def main() -> None:
-    """The console command."""
-    sys.exit(run(sys.argv[1:]))
+    """The console command: `run`, and the manners of a process towards signals and pipes."""
+    asked_to_stop: list[int] = []
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        asked_to_stop.append(signum)
+        raise KeyboardInterrupt
+
+    for signum in (signal.SIGINT, signal.SIGTERM):  # batch systems end jobs by SIGTERM: the same clean end as Ctrl-C
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, stop)
+    try:
+        code = run(sys.argv[1:])
+        if sys.stdout:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        code = NO_READER
+        _silence()
+    except Exception:
+        if not asked_to_stop:
+            raise
+        code = _interrupted()  # an import that is cut short fails in ways of its own
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command line and return its exit code."""
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(PAGE.format(verbs="\n".join(f"  dvt {verb:<12} {text}" for verb, text in VERBS.items())), end="")
+    """Run a command line and return its exit code; an error of ours comes out as it is."""
+    try:
+        return _dispatch(arguments)
+    except KeyboardInterrupt:
+        return _interrupted()
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in (*_HELP, "help"):
+        print(PAGE.format(verbs="\n".join(f"  dvt {verb:<12} {text}" for verb, text in VERBS.items())))
         return DONE if arguments else USAGE
-    if arguments[0] == "--version":
+    if "--version" in arguments:
         from dvt.version import __version__
 
         print(f"dvt {__version__}")
@@ -47,39 +77,21 @@ def run(arguments: list[str]) -> int:
     if verb not in VERBS:
         near = get_close_matches(verb, VERBS, n=2)
         hint = f"did you mean dvt {' or dvt '.join(near)}?" if near else f"there are {', '.join(VERBS)}."
-        return _complain(f"there is no verb {verb!r}: {hint}", USAGE)
+        return complain(f"there is no verb {verb!r}: {hint}")
     module = import_module(f"dvt.cli.{verb}")
-    if any(argument in ("-h", "--help") for argument in rest):
+    if any(argument in _HELP for argument in rest):
         print(module.help_page())
         return DONE
-    signal.signal(signal.SIGTERM, _interrupt)  # batch systems end jobs this way: the same clean end as Ctrl-C
-    try:
-        return int(module.run(rest))
-    except KeyboardInterrupt:
-        return _complain("interrupted.", INTERRUPTED)
-    except Exception as error:
-        text = _text(error, verb, module)
-        if text is None:
-            raise
-        return _complain(text, USAGE)
+    return int(module.run(rest))
 
 
-def _text(error: Exception, verb: str, module: object) -> str | None:
-    from dvt.errors import DvtError
-
-    if isinstance(error, DvtError):
-        return str(error)
-    if not hasattr(module, "Options"):
-        return None
-    from dvt.cli.messages import usage_text
-
-    return usage_text(error, verb, module.Options)
+def _interrupted() -> int:
+    return complain("interrupted. Run the same command again.", INTERRUPTED)
 
 
-def _complain(text: str, code: int) -> int:
-    print(f"dvt: {text}", file=sys.stderr)
-    return code
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _silence() -> None:
+    """Send what is still to be flushed nowhere: the interpreter would complain of the pipe at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        if stream:
+            os.dup2(nowhere, stream.fileno())

@@ -3,32 +3,40 @@
 import re
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
-from typing import Any
+from enum import Enum
+from typing import Any, get_type_hints
 
 from dvt.errors import DvtError
 
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
 
-def usage_text(error: BaseException, verb: str, schema: type) -> str | None:
+
+def usage_text(error: Exception, verb: str, schema: type) -> str | None:
     """The text for an error that the user can mend, or None for one that is ours."""
-    from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+    from hydra.errors import HydraException, MissingConfigException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
     if isinstance(error, DvtError):
         return str(error)
     if isinstance(error, MissingConfigException):
-        return _unknown_choice(error)
+        return _unknown_choice(error, verb)
     if isinstance(error, OverrideParseException):
-        return f"{error}\nA value with blanks, commas or brackets needs quotes within quotes: 'key=\"value\"'."
-    if isinstance(error, ConfigCompositionException | HydraException | OmegaConfBaseException):
+        return _unreadable(error)
+    if isinstance(error, HydraException | OmegaConfBaseException):
         cause: Any = error.__cause__ or error
         if isinstance(cause, DvtError):
             return str(cause)
-        return _unknown_option(error, verb, schema) or str(cause).splitlines()[0]
+        return (
+            _ambiguous(str(error))
+            or _misnamed(error, verb, schema)
+            or _wrong_value(error, schema)
+            or _first(str(cause))
+        )
     return None
 
 
 def option_paths(kind: type, prefix: str = "") -> list[str]:
-    """Dotted names of all options of a dataclass."""
+    """Dotted names of all options of a dataclass, groups among them."""
     names: list[str] = []
     default = kind()
     for entry in fields(kind):
@@ -39,33 +47,85 @@ def option_paths(kind: type, prefix: str = "") -> list[str]:
     return names
 
 
-def _unknown_choice(error: Any) -> str:
+def unknown_option(name: str, verb: str, schema: type) -> str:
+    """That there is no such option, and which come near."""
+    known = option_paths(schema)
+    _, _, last = name.rpartition(".")
+    same_end = [path for path in known if path.rpartition(".")[2] == last]
+    near = list(dict.fromkeys([*same_end, *get_close_matches(name, known, n=2)]))[:2]
+    hint = f"did you mean {' or '.join(near)}?" if near else f"`dvt {verb} --help` lists them."
+    return f"there is no option {name!r}: {hint}"
+
+
+def _unknown_choice(error: Any, verb: str) -> str:
     group, _, choice = str(error.missing_cfg_file or "").rpartition("/")
     options = sorted(error.options or [])
     if not options:
-        return str(error)
-    near = get_close_matches(choice, options, n=3)
-    text = f"{group}={choice} does not exist: give {'one of ' if len(near) != 1 else ''}{', '.join(near or options)}."
+        return f"there is no group of choices {group!r}: `dvt {verb} --help` lists them."
+    near = get_close_matches(choice, options, n=3) or options
+    text = f"{group}={choice} does not exist: give {'one of ' if len(near) > 1 else ''}{', '.join(near)}."
     if group == "backbone":
-        text += (
-            f"\nAny other ViT of timm is given as backbone.timm={choice}; `dvt decompose --help` lists the catalogue."
-        )
+        text += f"\nAny other ViT of timm: backbone.timm={choice}. `dvt {verb} --help` lists the catalogue."
     return text
 
 
-def _unknown_option(error: BaseException, verb: str, schema: type) -> str | None:
-    """Names the nearest options where one does not exist."""
-    found = re.search(r"Could not (?:override|append to) '([^']*)'", str(error)) or re.search(
-        r"Key '([^']*)' (?:is )?not in", f"{error} {error.__cause__}"
+def _unreadable(error: Any) -> str:
+    reason = _first(str(error.__cause__ or error)).removeprefix("Error parsing override ")
+    return (
+        f"{error.override} cannot be read ({reason}). Lists are written [1,2]; a text with blanks, commas, brackets or"
+        " equals signs needs quotes within quotes: 'key=\"text\"'."
     )
-    cause = str(error.__cause__ or error)
-    if found is None or ("not in" not in cause and "Could not override" not in cause):
+
+
+def _ambiguous(text: str) -> str | None:
+    found = re.search(r"Ambiguous value for argument '([^=]*)=(.*?)'", text)
+    if found is None:
         return None
-    name = found.group(1)
-    known = option_paths(schema)
-    if name in known:
+    key, value = found.groups()
+    return (
+        f"{key}={value} can be read in several ways. A list: {key}=[{value}]. One text or path with commas:"
+        f" '{key}=\"{value}\"'. A sweep, one run for each value: add -m."
+    )
+
+
+def _misnamed(error: Exception, verb: str, schema: type) -> str | None:
+    """For an option that does not exist, or that `+` was to add although it does."""
+    text = f"{error} {error.__cause__}"
+    there = re.search(r"An item is already at '([^']*)'", text)
+    if there:
+        return f"{there[1]} is an option already: write {there[1]}=..., without the plus."
+    found = re.search(r"Could not (?:override|append to) '([^']*)'", text) or re.search(
+        r"Key '([^']*)' (?:is )?not in", text
+    )
+    if found is None or found[1] in option_paths(schema):
         return None
-    last = [path for path in known if path.split(".")[-1] == name.split(".")[-1]]
-    near = list(dict.fromkeys([*last, *get_close_matches(name, known, n=3, cutoff=0.5)]))[:3]
-    hint = f"did you mean {' or '.join(near)}?" if near else f"`dvt {verb} --help` lists them."
-    return f"there is no option {name!r}: {hint}"
+    return unknown_option(found[1], verb, schema)
+
+
+def _wrong_value(error: Exception, schema: type) -> str | None:
+    """For a value of another type than the option has."""
+    cause: Any = error.__cause__ or error
+    name = str(getattr(cause, "full_key", None) or "")
+    given = re.search(r"Error merging override (\S.*)", str(error))
+    if given is None or name not in option_paths(schema):
+        return None
+    return f"{given[1]}: give {_expected(name, schema)}."
+
+
+def _expected(name: str, schema: type) -> str:
+    """What an option takes, in words."""
+    kind: Any = schema
+    for part in name.split("."):
+        kind = get_type_hints(kind)[part]
+    if is_dataclass(kind):
+        return f"its options one by one, such as {name}.{fields(kind)[0].name}=..."
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return f"one of {', '.join(str(member.value) for member in kind)}"
+    alternatives = [getattr(part, "__origin__", part) for part in getattr(kind, "__args__", ())]
+    plain = next((part for part in [getattr(kind, "__origin__", kind), *alternatives] if part in _KINDS), str)
+    ending = f", {name}=[...]" if plain is list else " or null" if type(None) in alternatives else ""
+    return f"{_KINDS[plain]}{ending}"
+
+
+def _first(text: str) -> str:
+    return text.splitlines()[0]

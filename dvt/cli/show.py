@@ -1,10 +1,17 @@
 """`dvt show`: pictures of one image's features."""
 
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dvt.cli.apps import ShowApp as Options
-from dvt.cli.help import FLAGS, group_lines, option_lines
-from dvt.decomposition.quality import config_folder
+from dvt.cli.help import verb_page
+
+if TYPE_CHECKING:
+    from dvt.backbone.backbone import Backbone
+    from dvt.grid import PatchGrid
+    from dvt.shapes import ImageTensor
+    from dvt.viz import Tile
 
 METHODS = ("raw", "decomposed")
 
@@ -20,9 +27,7 @@ usage: dvt show image=FILE [out=FILE.png] [method=[raw,decomposed]] [key=value .
 
 def help_page() -> str:
     """What `dvt show --help` prints."""
-    folder = config_folder()
-    groups = [*group_lines(folder, "quality"), *group_lines(folder, "backbone")]
-    return "\n".join([USAGE, "", "Choices", *groups, "", "Options", *option_lines(Options), "", "Flags", FLAGS])
+    return verb_page(USAGE, Options)
 
 
 def run(arguments: list[str]) -> int:
@@ -33,34 +38,89 @@ def run(arguments: list[str]) -> int:
 
 
 def show(options: Options, choices: dict[str, str]) -> int:
-    """Write the picture; returns the exit code."""
+    """Write the picture; returns the exit code. What can be wrong is looked at before the work begins."""
     from dvt.backbone.load import load_from_config
-    from dvt.decomposition.run import decompose_image
-    from dvt.errors import ConfigError
     from dvt.images import read_image
     from dvt.runtime import pick_device
-    from dvt.viz import decomposition_rows, draw_panel, method_rows, save_png
+    from dvt.viz import draw_panel, save_png
 
-    unknown = [name for name in options.method if name not in METHODS]
-    if unknown or not options.method:
-        raise ConfigError(f"method=[{','.join(options.method)}]: give some of {', '.join(METHODS)}.")
-    image = read_image(options.image, max_pixels=options.max_pixels)
-    backbone = load_from_config(options.backbone, pick_device(options.device))
-    patch = (options.patch[0], options.patch[1]) if options.patch else None
-    full_view = backbone.preprocess(image).clamp(0, 1)  # the interpolation oversteps
-    if "decomposed" in options.method:
-        result = decompose_image(image, backbone, options, options.seed)
-        if "raw" in options.method:
-            rows = decomposition_rows(
-                full_view, result.raw, result.clean, result.artifact, result.residual, patch=patch
-            )
-        else:
-            rows = method_rows(full_view, {"clean": result.clean}, patch=patch)
-    else:
-        raw = backbone(full_view[None]).patches[0].float().cpu()
-        rows = method_rows(full_view, {"raw": raw}, patch=patch)
+    check_methods(options.method)
     out = Path(options.out or f"{Path(options.image).stem}.dvt.png")
-    title = f"{Path(options.image).name}   {backbone.timm_name}, {backbone.grid}"
-    save_png(draw_panel(rows, title=title), out)
+    image = read_image(options.image, max_pixels=options.max_pixels)
+    check_out(out, Path(options.image))
+    backbone = load_from_config(options.backbone, pick_device(options.device))
+    patch = patch_of(options.patch, backbone.grid)
+    rows = panel_rows(image, backbone, options, patch)
+    save_png(draw_panel(rows, title=f"{Path(options.image).name}   {backbone.timm_name}, {backbone.grid}"), out)
     print(out)
     return 0
+
+
+def panel_rows(
+    image: "ImageTensor", backbone: "Backbone", options: Options, patch: tuple[int, int] | None
+) -> "list[list[Tile]]":
+    """The tiles of the methods that were asked for."""
+    from dvt.decomposition.run import decompose_image
+    from dvt.viz import decomposition_rows, method_rows
+
+    full_view = backbone.preprocess(image).clamp(0, 1)  # the interpolation oversteps
+    if "decomposed" not in options.method:
+        raw = backbone(full_view[None]).patches[0].float().cpu()
+        return method_rows(full_view, {"raw": raw}, patch=patch)
+    result = decompose_image(image, backbone, options, options.seed)
+    if "raw" not in options.method:
+        return method_rows(full_view, {"clean": result.clean}, patch=patch)
+    return decomposition_rows(full_view, result.raw, result.clean, result.artifact, result.residual, patch=patch)
+
+
+def check_methods(methods: list[str]) -> None:
+    """Refuse methods that do not exist.
+
+    Raises:
+        ConfigError: says which there are.
+    """
+    from dvt.errors import ConfigError
+
+    if not methods or set(methods) - set(METHODS):
+        raise ConfigError(f"method=[{','.join(methods)}]: give some of {', '.join(METHODS)}.")
+
+
+def check_out(out: Path, image: Path) -> None:
+    """Refuse a picture that could not be written.
+
+    Raises:
+        ConfigError: a wrong ending, a folder that does not take files, or the image itself.
+    """
+    from dvt.errors import ConfigError
+
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise ConfigError(f"out={out} ends in {out.suffix or 'no suffix'}: give a name that ends in .png or .jpg.")
+    if out.is_dir():
+        raise ConfigError(f"out={out} is a folder: give the name of a picture.")
+    if out.exists() and out.samefile(image):
+        raise ConfigError(f"out={out} is the image itself: give another name, it would be overwritten.")
+    folder = next(parent for parent in out.absolute().parents if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(f"out={out} cannot be written ({error.strerror}: {folder}): give another place.") from error
+
+
+def patch_of(patch: list[int] | None, grid: "PatchGrid") -> tuple[int, int] | None:
+    """Row and column of the patch, checked against the grid.
+
+    Raises:
+        ConfigError: not two numbers, or outside the grid.
+    """
+    from dvt.errors import ConfigError
+
+    if patch is None:
+        return None
+    rows, columns = grid.hw
+    if len(patch) != 2 or not (0 <= patch[0] < rows and 0 <= patch[1] < columns):
+        raise ConfigError(
+            f"patch=[{','.join(map(str, patch))}]: give a row and a column of {grid},"
+            f" patch=[0,0] to patch=[{rows - 1},{columns - 1}]."
+        )
+    return patch[0], patch[1]

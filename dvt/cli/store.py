@@ -1,12 +1,16 @@
 """`dvt store`: what is in a feature store, and whether it is whole."""
 
-import sys
+from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from dvt.cli.console import DONE, SOME_FAILED, USAGE, complain, say
+from dvt.errors import DvtError
 
 if TYPE_CHECKING:
     from dvt.store import Status, Verification
 
-USAGE = """\
+PAGE = """\
 dvt store: look after a feature store.
 
 usage: dvt store status FOLDER     what it holds: settings, records, failures, bytes, runs
@@ -17,23 +21,40 @@ ACTIONS = ("status", "verify")
 
 def help_page() -> str:
     """What `dvt store --help` prints."""
-    return USAGE
+    return PAGE
 
 
 def run(arguments: list[str]) -> int:
     """Run the verb and return its exit code."""
     if len(arguments) != 2 or arguments[0] not in ACTIONS:
-        print(f"dvt: {' '.join(['dvt store', *arguments])} is not a call of this verb.\n\n{USAGE}", file=sys.stderr)
-        return 2
-    action, folder = arguments
+        say(f"dvt: {_slip(arguments)}\n\n{PAGE}")
+        return USAGE
+    action, folder = arguments[0], Path(arguments[1].removeprefix("store=")).expanduser()
     from dvt.store import status, verify
 
-    if action == "status":
-        print(status_text(status(folder.removeprefix("store="))))
-        return 0
-    verification = verify(folder.removeprefix("store="))
+    try:
+        if action == "status":
+            print(status_text(status(folder)))
+            return DONE
+        verification = verify(folder)
+    except DvtError as error:
+        return complain(str(error))
     print(verification_text(verification))
-    return 0 if verification.ok else 3
+    return DONE if verification.ok else SOME_FAILED
+
+
+def _slip(arguments: list[str]) -> str:
+    """What is wrong with a call."""
+    if not arguments:
+        return "dvt store needs an action and the folder of a store."
+    action = arguments[0]
+    if action not in ACTIONS:
+        near = get_close_matches(action, ACTIONS, n=1)
+        return f"there is no action {action!r}: {f'did you mean {near[0]}?' if near else 'there are status, verify.'}"
+    given = len(arguments) - 1
+    return (
+        f"dvt store {action} takes one folder, {given} were given." if given else f"dvt store {action} needs a folder."
+    )
 
 
 def status_text(found: "Status") -> str:

@@ -1,10 +1,12 @@
 """The direct solver: with F a bilinear grid the equation is linear, and one Cholesky factor solves it.
 
-    minimise  sum_n w_n |y_n - (A F)_n - G_p(n)|^2  +  smoothness |grad F|^2  +  ridge |G|^2
+    minimise  sum_n w_n |y_n - (A F)_n - G_p(n)|^2  +  smoothness |grad F|^2  +  ridge sum_p w_p |G_p|^2
 
 G is eliminated (its block is diagonal), what is left is one symmetric system in the nodes of F, the same for all
 channels. The weights w are then set from the errors and the system is solved again: tokens that fit neither F nor G
-are turned down, which is the part that h plays in the paper.
+are turned down, which is the part that h plays in the paper. Errors are measured against the usual error at the same
+patch position, and the pull on G_p against the weight w_p of all tokens there: some ViTs have corner tokens that vary as
+much as all others together, and G must not lose them as outliers.
 """
 
 from typing import NamedTuple
@@ -17,13 +19,15 @@ from dvt.decomposition.bilinear import LinearModel, NodeGrid
 from dvt.decomposition.config import ClosedFormConfig
 from dvt.decomposition.solution import Solution
 from dvt.decomposition.tokens import ViewTokens
-from dvt.errors import DecompositionError
 from dvt.grid import PatchGrid
 
 _CHUNK = 4096
 """Tokens whose errors are held at a time."""
 _JITTER = 1e-6
-"""Pull of F towards zero, in units of the mean weight on a node: only where no token looks does it matter."""
+"""Pull of F towards zero, in units of the mean weight on a node. It matters only where no token looks, and makes the
+system positive definite whatever the other pulls are."""
+_LEAST_USUAL = 0.1
+"""Usual error of a position, in medians over the positions, below which none counts for more."""
 
 
 class Fit(NamedTuple):
@@ -40,9 +44,6 @@ def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
         tokens: raw features and places of all views; the sums run on their device, the small system in float64 there
             too (on the CPU where the device has no float64).
         config: grid, pulls, reweightings.
-
-    Raises:
-        DecompositionError: the system has no solution in float64; its numbers are named.
     """
     num_channels, num_patches = tokens.raw.shape[-1], tokens.grid.num_patches
     nodes = NodeGrid(hw=node_counts(tokens.grid, config.nodes_per_patch))
@@ -50,15 +51,17 @@ def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
     patch_index = torch.arange(len(raw), device=raw.device) % num_patches
     model = LinearModel(nodes, image_xy, patch_index, num_patches)
 
-    weight = torch.ones(len(raw), device=raw.device)
+    weight, turned_down = torch.ones(len(raw), device=raw.device), 0.0
     fit = solve_weighted(model, raw, weight, config)
     for _ in range(config.reweightings):
-        weight = inlier_weights(squared_errors(model, raw, fit), config.outlier_scale)
+        errors = squared_errors(model, raw, fit).reshape(-1, num_patches)
+        weight = inlier_weights(errors, config.outlier_scale).flatten()
+        turned_down = float((errors > config.outlier_scale * errors.median(dim=0).values).float().mean())
         fit = solve_weighted(model, raw, weight, config)
     return Solution(
         clean_at=lambda xy: nodes.interpolate(fit.nodes, xy),
         artifact=fit.artifact.reshape(*tokens.grid.hw, num_channels),
-        diagnostics={"nodes": float(nodes.num_nodes), "turned_down": float((weight < 0.5).float().mean())},
+        diagnostics={"nodes": float(nodes.num_nodes), "turned_down": turned_down},
     )
 
 
@@ -83,18 +86,12 @@ def solve_weighted(
     system = model.node_gram(weight).to(device)
 
     per_patch = patch_weight.to(device, torch.float64)
-    diagonal = (per_patch + config.artifact_ridge * per_patch.mean())[:, None]
+    diagonal = (per_patch * (1 + config.artifact_ridge))[:, None]
     per_node = per_patch.sum() / model.num_nodes
     model.nodes.add_roughness_(system, config.smoothness * float(per_node))
     system.addmm_(coupling / diagonal.T, coupling.T, alpha=-1)
     system.diagonal().add_(_JITTER * per_node)
-    factor, failed = torch.linalg.cholesky_ex(system)
-    if failed.item():
-        raise DecompositionError(
-            f"the closed form has no unique solution: {model.num_nodes} nodes, {len(raw)} tokens,"
-            f" smoothness={config.smoothness}, artifact_ridge={config.artifact_ridge}."
-            " Give a larger smoothness or artifact_ridge, more views, or fewer nodes_per_patch."
-        )
+    factor = torch.linalg.cholesky(system)
     field = torch.cholesky_solve(node_sum - coupling @ (patch_sum / diagonal), factor)
     artifact = (patch_sum - coupling.T @ field) / diagonal
     constant = artifact.mean(dim=0)  # a constant in G is F's: the fit alone cannot tell
@@ -111,9 +108,17 @@ def squared_errors(model: LinearModel, raw: Float[Tensor, "N C"], fit: Fit) -> F
     return errors
 
 
-def inlier_weights(errors: Float[Tensor, " N"], outlier_scale: float) -> Float[Tensor, " N"]:
-    """Cauchy weights of mean one: half the full weight at `outlier_scale` times the median error."""
-    weight = 1 / (1 + errors / (outlier_scale * errors.median()).clamp_min(torch.finfo(errors.dtype).tiny))
+def inlier_weights(errors: Float[Tensor, "V P"], outlier_scale: float) -> Float[Tensor, "V P"]:
+    """Weights of mean one: the inverse of the usual error at a position, times a Cauchy weight.
+
+    Args:
+        errors: squared error of every token, a row a view, a column a patch position.
+        outlier_scale: error, in medians of its position, at which the Cauchy weight has fallen to one half.
+    """
+    usual = errors.median(dim=0).values
+    unit = usual.median().clamp_min(torch.finfo(errors.dtype).tiny)
+    usual = (usual / unit).clamp_min(_LEAST_USUAL)
+    weight = 1 / (usual * (1 + errors / (outlier_scale * usual * unit)))
     return weight / weight.mean()
 
 

@@ -36,7 +36,7 @@ class ClosedFormConfig:
     smoothness: float = 0.02
     """Pull between neighbouring nodes of F, in units of the mean weight on a node."""
     artifact_ridge: float = 0.05
-    """Pull of G towards zero, in units of the mean weight on a patch position."""
+    """Pull of G towards zero, in units of the weight on its patch position: G is shrunk by 1 / (1 + ridge)."""
     reweightings: int = 2
     """Rounds of turning down the tokens that neither F nor G explains; they play the part of h."""
     outlier_scale: float = 4.0

@@ -1,0 +1,100 @@
+"""The arguments of a verb, made ready for Hydra: flags checked, paths quoted for its grammar, slips named."""
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+
+from dvt.errors import ConfigError
+
+PATH_OPTIONS = ("images", "image", "store", "out", "backbone.weights")
+"""Options that take paths: what stands behind them is taken literally, `~` is the home folder."""
+
+GROUPS = ("backbone", "quality")
+"""Options that choose a file of `configs/`."""
+
+_FLAGS = {"-m": "", "--multirun": "", "-c": "job", "--cfg": "job", "--config-dir": "FOLDER", "-cd": "FOLDER"}
+"""Flags, and what follows them."""
+
+
+def prepare(verb: str, names: list[str], arguments: list[str]) -> list[str]:
+    """The arguments as Hydra wants them.
+
+    Args:
+        verb: the verb, for the messages.
+        names: dotted names of its options.
+        arguments: what stood behind the verb.
+
+    Raises:
+        ConfigError: a flag that does not exist or lacks its value, or an argument that is not `key=value`.
+    """
+    ready: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument.startswith("-"):
+            ready += _flag(verb, argument, rest)
+        elif "=" in argument and not argument.startswith("~"):
+            ready.append(_option(verb, argument))
+        else:
+            raise ConfigError(_not_an_option(verb, names, argument))
+    return ready
+
+
+def quote(text: str) -> str:
+    """The text in quotes of Hydra's grammar, in which a backslash counts before a quote only."""
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    backslashes = len(escaped) - len(escaped.rstrip("\\"))
+    return f"'{escaped}{escaped[len(escaped) - backslashes :]}'"
+
+
+def _flag(verb: str, argument: str, rest: Iterator[str]) -> list[str]:
+    flag, equals, value = argument.partition("=")
+    if flag not in _FLAGS:
+        near = get_close_matches(flag, [*_FLAGS, "--help"], n=1)
+        hint = f"did you mean {near[0]}?" if near else f"`dvt {verb} --help` lists them. Options are key=value."
+        raise ConfigError(f"there is no flag {flag}: {hint}")
+    wanted = _FLAGS[flag]
+    if not wanted:
+        return [flag]
+    value = value if equals else next(rest, "")
+    if wanted == "FOLDER":
+        if not Path(value).is_dir():
+            raise ConfigError(f"{flag} {value}: there is no such folder. Give one with YAML files of your own.")
+    elif value != wanted:
+        raise ConfigError(f"{flag} takes {wanted}: {flag} {wanted} prints the options that would be used.")
+    return [flag, value]
+
+
+def _option(verb: str, argument: str) -> str:
+    key, _, value = argument.partition("=")
+    if key in GROUPS and value == "null":
+        raise ConfigError(f"{argument} does not exist: `dvt {verb} --help` lists the choices.")
+    if key not in PATH_OPTIONS:
+        return argument
+    if not value:
+        raise ConfigError(f"{argument} is empty: give a path.")
+    return f"{key}={_path(value)}"
+
+
+def _path(value: str) -> str:
+    """A path, quoted unless it means something to Hydra: a list, values to sweep over, null, an interpolation."""
+    if value == "null" or value[0] in "'\"" or "${" in value:
+        return value
+    if (value[0] == "[" or "," in value) and not Path(value).exists():
+        return value
+    is_home = value == "~" or value.startswith("~/")
+    return quote(str(Path(value).expanduser()) if is_home else value)
+
+
+def _not_an_option(verb: str, names: list[str], argument: str) -> str:
+    if argument.startswith("~"):
+        return f"{argument}: options cannot be taken away. Leave it out for its default, or give another value."
+    if argument in names:
+        return f"{argument} lacks its value: write {argument}=..., without blanks around the equals sign."
+    if Path(argument).exists():
+        return f"{argument!r} is not an option: did you mean {_first_path(names)}={argument}?"
+    return f"{argument!r} is not an option: they are written key=value; `dvt {verb} --help` lists them."
+
+
+def _first_path(names: list[str]) -> str:
+    return next(name for name in PATH_OPTIONS if name in names)

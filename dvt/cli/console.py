@@ -1,0 +1,26 @@
+"""What the command tells the person at the keyboard (on stderr) and the shell (its exit code)."""
+
+import sys
+
+DONE = 0
+CRASH = 1
+"""A fault of ours; the traceback is shown."""
+USAGE = 2
+"""Something the person can mend: an option, a file, the disk."""
+SOME_FAILED = 3
+"""Finished, but some items failed; each was named."""
+INTERRUPTED = 130
+"""Ctrl-C, or SIGTERM."""
+NO_READER = 141
+"""Nobody reads the output any more, as in `dvt --help | head -1`."""
+
+
+def say(text: str) -> None:
+    """Tell how it goes."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def complain(text: str, code: int = USAGE) -> int:
+    """Say what is wrong; returns the exit code."""
+    say(f"dvt: {text}")
+    return code

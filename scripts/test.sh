@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change is good: lint, types, import layers, tests, and the wheel in an empty
+# environment. Needs Python >= 3.10 and a package index; makes .venv in the checkout and keeps it for the next time.
+#
+#   scripts/test.sh           everything
+#   scripts/test.sh --fast    without the wheel
+#   PYTHON=python3.12 scripts/test.sh      another Python, when .venv is made
+set -euo pipefail
+
+fast=false
+case "${1:-}" in
+    "") ;;
+    --fast) fast=true ;;
+    *) echo "usage: scripts/test.sh [--fast]" >&2; exit 2 ;;
+esac
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+checkout=$PWD
+bin=$checkout/.venv/bin
+python=${PYTHON:-python3}
+
+# One thread per test process: two of them share two cores without getting in each other's way.
+export OMP_NUM_THREADS=1
+# The tests are about this checkout, not about what the environment points to.
+unset PYTHONPATH PYTHONHOME HYDRA_FULL_ERROR
+
+step() { printf '\n== %s  (%d s)\n' "$1" "$SECONDS"; }
+
+# .venv counts as complete when it was made for this folder from these requirements.
+stamp="$checkout $(cksum <pyproject.toml)"
+if [[ ! -x $bin/python || "$(cat .venv/complete 2>/dev/null)" != "$stamp" ]]; then
+    step "virtual environment: .venv"
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: set PYTHON=")'
+    "$python" -m venv --clear .venv
+    "$bin/python" -m pip install --quiet --editable '.[dev]'
+    "$bin/python" -m pip check
+    echo "$stamp" >.venv/complete
+fi
+
+step "lint: ruff"
+"$bin/ruff" check .
+"$bin/ruff" format --check .
+
+step "types: mypy"
+"$bin/mypy"
+
+step "import layers: import-linter"
+"$bin/lint-imports"
+
+step "tests: pytest"
+"$bin/python" -m pytest -m "not gpu" -n 2
+
+if ! $fast; then
+    step "the wheel in an empty environment"
+    PYTHON=$bin/python scripts/test_wheel.sh
+fi
+
+step "all good"

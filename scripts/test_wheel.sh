@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Builds the wheel, installs it into an empty virtual environment and runs the command from another folder: what a
+# person gets who has the wheel and not the checkout. PYTHON names an interpreter that has `build` and `hatchling`.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+python=${PYTHON:-python3}
+place=$(mktemp -d)
+trap 'rm -rf "$place"' EXIT
+
+"$python" -m build --wheel --no-isolation --outdir "$place/dist" . >"$place/build.log" || { cat "$place/build.log"; exit 1; }
+"$python" -m venv "$place/venv"
+"$place/venv/bin/python" -m pip install --quiet "$place"/dist/*.whl
+
+mkdir "$place/elsewhere"
+cd "$place/elsewhere"
+dvt=$place/venv/bin/dvt
+"$place/venv/bin/python" -c '
+from PIL import Image
+Image.radial_gradient("L").convert("RGB").save("round.png")
+import dvt
+assert "site-packages" in dvt.__file__, dvt.__file__
+'
+vit=(backbone.timm=vit_tiny_patch16_224 backbone.weights=random backbone.image_size=64 quality=tiny device=cpu)
+"$dvt" --help
+"$dvt" decompose images=round.png store=store "${vit[@]}"
+"$dvt" show image=round.png out=round.dvt.png "${vit[@]}"
+"$dvt" store verify store
+test -s round.dvt.png
