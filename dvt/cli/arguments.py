@@ -28,16 +28,18 @@ def prepare(verb: str, names: list[str], arguments: list[str]) -> list[str]:
     Raises:
         ConfigError: a flag that does not exist or lacks its value, or an argument that is not `key=value`.
     """
-    ready: list[str] = []
+    sweeps = "-m" in arguments or "--multirun" in arguments
+    flags: list[str] = []
+    options: list[str] = []
     rest = iter(arguments)
     for argument in rest:
         if argument.startswith("-"):
-            ready += _flag(verb, argument, rest)
+            flags += _flag(verb, argument, rest)
         elif "=" in argument and not argument.startswith("~"):
-            ready.append(_option(verb, argument))
+            options.append(_option(names, argument, sweeps))
         else:
             raise ConfigError(_not_an_option(verb, names, argument))
-    return ready
+    return flags + options  # Hydra takes no flags between options
 
 
 def quote(text: str) -> str:
@@ -50,7 +52,7 @@ def quote(text: str) -> str:
 def _flag(verb: str, argument: str, rest: Iterator[str]) -> list[str]:
     flag, equals, value = argument.partition("=")
     if flag not in _FLAGS:
-        near = get_close_matches(flag, [*_FLAGS, "--help"], n=1)
+        near = get_close_matches(flag, [*_FLAGS, "--help"], n=1, cutoff=0.75)
         hint = f"did you mean {near[0]}?" if near else f"`dvt {verb} --help` lists them. Options are key=value."
         raise ConfigError(f"there is no flag {flag}: {hint}")
     wanted = _FLAGS[flag]
@@ -65,22 +67,25 @@ def _flag(verb: str, argument: str, rest: Iterator[str]) -> list[str]:
     return [flag, value]
 
 
-def _option(verb: str, argument: str) -> str:
+def _option(names: list[str], argument: str, sweeps: bool) -> str:
     key, _, value = argument.partition("=")
-    if key in GROUPS and value == "null":
-        raise ConfigError(f"{argument} does not exist: `dvt {verb} --help` lists the choices.")
+    if key.startswith("+") and key.lstrip("+") in (*names, *GROUPS):
+        raise ConfigError(f"{argument}: {key.lstrip('+')} is there already, write {argument.lstrip('+')}.")
+    if key in GROUPS and (value == "null" or value.startswith("[")):
+        raise ConfigError(f"{argument}: give one choice; to run several after each other write {key}=a,b and add -m.")
     if key not in PATH_OPTIONS:
         return argument
     if not value:
         raise ConfigError(f"{argument} is empty: give a path.")
-    return f"{key}={_path(value)}"
+    return f"{key}={_path(value, sweeps)}"
 
 
-def _path(value: str) -> str:
+def _path(value: str, sweeps: bool) -> str:
     """A path, quoted unless it means something to Hydra: a list, values to sweep over, null, an interpolation."""
     if value == "null" or value[0] in "'\"" or "${" in value:
         return value
-    if (value[0] == "[" or "," in value) and not Path(value).exists():
+    several = "," in value and (sweeps or all(Path(part).exists() for part in value.split(",")))
+    if (several or value[0] == "[") and not Path(value).exists():
         return value
     is_home = value == "~" or value.startswith("~/")
     return quote(str(Path(value).expanduser()) if is_home else value)

@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from dvt.cli.arguments import prepare
-from dvt.cli.console import DONE, complain, say
+from dvt.cli.console import DONE, INTERRUPTED, complain
 from dvt.cli.messages import option_paths, unknown_option, usage_text
 from dvt.decomposition.quality import config_folder
 from dvt.errors import ConfigError
@@ -44,7 +44,7 @@ def run_verb(verb: str, schema: type, arguments: list[str], task: Callable[[Any,
             codes.append(complain(text))
 
     def job(config: Any) -> None:
-        if crashes:
+        if crashes or INTERRUPTED in codes:  # the rest of a sweep
             return
         try:
             codes.append(task(*_typed(config, verb, schema)))
@@ -82,19 +82,15 @@ def _typed(config: Any, verb: str, schema: type) -> tuple[Any, dict[str, str]]:
         ConfigError: a required option was not given, or one was added that does not exist.
     """
     from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
     from omegaconf import OmegaConf
 
-    hydra_config = HydraConfig.get()
-    if hydra_config.mode is RunMode.MULTIRUN:
-        say(f"-- {' '.join(hydra_config.overrides.task)}")
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         wanted = " ".join(f"{name}=..." for name in missing)
         raise ConfigError(f"dvt {verb} needs {wanted}   (dvt {verb} --help tells what they take)")
     for name in _added(config, schema):
         raise ConfigError(unknown_option(name, verb, schema))
-    choices = {name: str(choice) for name, choice in hydra_config.runtime.choices.items()}
+    choices = {name: str(choice) for name, choice in HydraConfig.get().runtime.choices.items()}
     return OmegaConf.to_object(config), choices
 
 

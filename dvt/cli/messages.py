@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any, get_type_hints
 
+from dvt.cli.arguments import GROUPS
 from dvt.errors import DvtError
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
@@ -15,6 +16,7 @@ def usage_text(error: Exception, verb: str, schema: type) -> str | None:
     """The text for an error that the user can mend, or None for one that is ours."""
     from hydra.errors import HydraException, MissingConfigException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     if isinstance(error, DvtError):
         return str(error)
@@ -22,6 +24,8 @@ def usage_text(error: Exception, verb: str, schema: type) -> str | None:
         return _unknown_choice(error, verb)
     if isinstance(error, OverrideParseException):
         return _unreadable(error)
+    if isinstance(error, YAMLError):
+        return f"a config of yours is not YAML: {error}"
     if isinstance(error, HydraException | OmegaConfBaseException):
         cause: Any = error.__cause__ or error
         if isinstance(cause, DvtError):
@@ -82,6 +86,8 @@ def _ambiguous(text: str) -> str | None:
     if found is None:
         return None
     key, value = found.groups()
+    if key in GROUPS:
+        return f"{key}={value}: give one choice; to run all of them after each other add -m."
     return (
         f"{key}={value} can be read in several ways. A list: {key}=[{value}]. One text or path with commas:"
         f" '{key}=\"{value}\"'. A sweep, one run for each value: add -m."
@@ -89,13 +95,9 @@ def _ambiguous(text: str) -> str | None:
 
 
 def _misnamed(error: Exception, verb: str, schema: type) -> str | None:
-    """For an option that does not exist, or that `+` was to add although it does."""
-    text = f"{error} {error.__cause__}"
-    there = re.search(r"An item is already at '([^']*)'", text)
-    if there:
-        return f"{there[1]} is an option already: write {there[1]}=..., without the plus."
-    found = re.search(r"Could not (?:override|append to) '([^']*)'", text) or re.search(
-        r"Key '([^']*)' (?:is )?not in", text
+    """For an option that does not exist."""
+    found = re.search(r"Could not override '([^']*)'", str(error)) or re.search(
+        r"Key '([^']*)' (?:is )?not in", f"{error} {error.__cause__}"
     )
     if found is None or found[1] in option_paths(schema):
         return None
@@ -118,7 +120,7 @@ def _expected(name: str, schema: type) -> str:
     for part in name.split("."):
         kind = get_type_hints(kind)[part]
     if is_dataclass(kind):
-        return f"its options one by one, such as {name}.{fields(kind)[0].name}=..."
+        return f"its options one by one, {name}.{fields(kind)[0].name} and so on"
     if isinstance(kind, type) and issubclass(kind, Enum):
         return f"one of {', '.join(str(member.value) for member in kind)}"
     alternatives = [getattr(part, "__origin__", part) for part in getattr(kind, "__args__", ())]
@@ -128,4 +130,6 @@ def _expected(name: str, schema: type) -> str:
 
 
 def _first(text: str) -> str:
-    return text.splitlines()[0]
+    """The first line, and the second where the first announces it."""
+    first, *others = text.splitlines()
+    return f"{first} {others[0].strip()}" if first.endswith(":") and others else first

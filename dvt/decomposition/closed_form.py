@@ -5,8 +5,8 @@
 G is eliminated (its block is diagonal), what is left is one symmetric system in the nodes of F, the same for all
 channels. The weights w are then set from the errors and the system is solved again: tokens that fit neither F nor G
 are turned down, which is the part that h plays in the paper. Errors are measured against the usual error at the same
-patch position, and the pull on G_p against the weight w_p of all tokens there: some ViTs have corner tokens that vary as
-much as all others together, and G must not lose them as outliers.
+patch position, and the pull on G_p against the weight w_p of all tokens there: some ViTs have corner tokens that vary
+as much as all others together, and G must not lose them as outliers.
 """
 
 from typing import NamedTuple
@@ -52,15 +52,19 @@ def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
     model = LinearModel(nodes, image_xy, patch_index, num_patches)
 
     weight, turned_down = torch.ones(len(raw), device=raw.device), 0.0
-    fit = solve_weighted(model, raw, weight, config)
+    ridge = torch.full((num_patches,), config.artifact_ridge, device=raw.device)
+    fit = solve_weighted(model, raw, weight, ridge, config)
     for _ in range(config.reweightings):
         errors = squared_errors(model, raw, fit).reshape(-1, num_patches)
         weight = inlier_weights(errors, config.outlier_scale).flatten()
         turned_down = float((errors > config.outlier_scale * errors.median(dim=0).values).float().mean())
-        fit = solve_weighted(model, raw, weight, config)
+        ridge = artifact_pull(errors, fit.artifact * (1 + ridge)[:, None], config)
+        fit = solve_weighted(model, raw, weight, ridge, config)
+    constant = fit.artifact.mean(dim=0)  # the fit alone cannot tell where a constant belongs: it is F's
+    field = fit.nodes + constant
     return Solution(
-        clean_at=lambda xy: nodes.interpolate(fit.nodes, xy),
-        artifact=fit.artifact.reshape(*tokens.grid.hw, num_channels),
+        clean_at=lambda xy: nodes.interpolate(field, xy),
+        artifact=(fit.artifact - constant).reshape(*tokens.grid.hw, num_channels),
         diagnostics={"nodes": float(nodes.num_nodes), "turned_down": turned_down},
     )
 
@@ -75,9 +79,10 @@ def solve_weighted(
     model: LinearModel,
     raw: Float[Tensor, "N C"],
     weight: Float[Tensor, " N"],
+    ridge: Float[Tensor, " P"],
     config: ClosedFormConfig,
 ) -> Fit:
-    """F and G for given token weights; the mean of G is zero."""
+    """F and G for given weights of the tokens and pulls on G; a constant is divided between them by the pulls."""
     device = _solve_device(raw.device)
     patch_weight = torch.zeros(model.num_patches, device=raw.device).index_add_(0, model.patch_index, weight)
     patch_sum = _patch_sums(raw, weight, model.num_patches).to(device, torch.float64)
@@ -86,7 +91,7 @@ def solve_weighted(
     system = model.node_gram(weight).to(device)
 
     per_patch = patch_weight.to(device, torch.float64)
-    diagonal = (per_patch * (1 + config.artifact_ridge))[:, None]
+    diagonal = (per_patch * (1 + ridge.to(per_patch)))[:, None]
     per_node = per_patch.sum() / model.num_nodes
     model.nodes.add_roughness_(system, config.smoothness * float(per_node))
     system.addmm_(coupling / diagonal.T, coupling.T, alpha=-1)
@@ -94,8 +99,7 @@ def solve_weighted(
     factor = torch.linalg.cholesky(system)
     field = torch.cholesky_solve(node_sum - coupling @ (patch_sum / diagonal), factor)
     artifact = (patch_sum - coupling.T @ field) / diagonal
-    constant = artifact.mean(dim=0)  # a constant in G is F's: the fit alone cannot tell
-    return Fit(nodes=(field + constant).to(raw.device, torch.float32), artifact=(artifact - constant).to(raw))
+    return Fit(nodes=field.to(raw.device, torch.float32), artifact=artifact.to(raw))
 
 
 def squared_errors(model: LinearModel, raw: Float[Tensor, "N C"], fit: Fit) -> Float[Tensor, " N"]:
@@ -120,6 +124,25 @@ def inlier_weights(errors: Float[Tensor, "V P"], outlier_scale: float) -> Float[
     usual = (usual / unit).clamp_min(_LEAST_USUAL)
     weight = 1 / (usual * (1 + errors / (outlier_scale * usual * unit)))
     return weight / weight.mean()
+
+
+def artifact_pull(
+    errors: Float[Tensor, "V P"], artifact: Float[Tensor, "P C"], config: ClosedFormConfig
+) -> Float[Tensor, " P"]:
+    """The pull on G at every position, from how far G stands out of its own uncertainty there.
+
+    The mean of V errors that were independent would have 1/V of their variance. Those of crops of one image are not:
+    `correlated_views` of them err alike. Shrinking by variance / (variance + size squared) is what is best on average
+    (Stein's estimator): a corner whose norm is ten times all others keeps its G, a hint of layout does not become one.
+
+    Args:
+        errors: squared error of every token, a row a view, a column a patch position.
+        artifact: G without a pull.
+        config: `artifact_ridge`, the least pull; `correlated_views`.
+    """
+    variance = errors.median(dim=0).values * config.correlated_views / len(errors)
+    size = artifact.square().mean(dim=1).clamp_min(torch.finfo(errors.dtype).tiny)
+    return config.artifact_ridge + variance / size
 
 
 def _patch_sums(raw: Tensor, weight: Tensor, num_patches: int) -> Tensor:

@@ -36,7 +36,9 @@ class ClosedFormConfig:
     smoothness: float = 0.02
     """Pull between neighbouring nodes of F, in units of the mean weight on a node."""
     artifact_ridge: float = 0.05
-    """Pull of G towards zero, in units of the weight on its patch position: G is shrunk by 1 / (1 + ridge)."""
+    """Least pull of G towards zero, in units of the weight on its patch position: G is shrunk by 1 / (1 + ridge)."""
+    correlated_views: float = 20.0
+    """Views that err alike: where G is no larger than the error of a mean over V / this many, it is shrunk by half."""
     reweightings: int = 2
     """Rounds of turning down the tokens that neither F nor G explains; they play the part of h."""
     outlier_scale: float = 4.0
@@ -47,7 +49,7 @@ class ClosedFormConfig:
         for name in ("nodes_per_patch", "outlier_scale"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"closed_form.{name}={getattr(self, name)}: give a number above 0.")
-        for name in ("smoothness", "artifact_ridge", "reweightings"):
+        for name in ("smoothness", "artifact_ridge", "correlated_views", "reweightings"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"closed_form.{name}={getattr(self, name)}: give 0 or more.")
 
