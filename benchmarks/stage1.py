@@ -124,7 +124,9 @@ def report(args: argparse.Namespace, backbone: Backbone, batch_size: int, times:
     if args.gradient_steps:
         step = statistics.median(next(v for k, v in times.items() if "gradient" in k)) / args.gradient_steps
         projected = step * args.full_steps
-        print(f"{f'gradient, projected to {args.full_steps} steps':34}{projected:10.1f}{'':18}{projected / floor:10.1f}")
+        print(
+            f"{f'gradient, projected to {args.full_steps} steps':34}{projected:10.1f}{'':18}{projected / floor:10.1f}"
+        )
         result["gradient_step_s"], result["gradient_projected_s"] = step, projected
     if backbone.device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(backbone.device)

@@ -1,7 +1,6 @@
 """Weights from files: read without running code, compared key by key, loaded strictly."""
 
 import argparse
-import hashlib
 import pickle
 import re
 import zipfile
@@ -52,15 +51,6 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     else:
         loaded = _read_torch(path)
     return _without_prefixes(_find_state_dict(loaded, path))
-
-
-def file_hash(path: str | Path) -> str:
-    """The sha256 of a file, in hex, read piece by piece."""
-    with Path(path).expanduser().open("rb") as file:
-        digest = hashlib.sha256()
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

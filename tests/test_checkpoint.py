@@ -1,7 +1,6 @@
 """Weights files: what is read, what is refused, and what the report of the keys says."""
 
 import argparse
-import hashlib
 import os
 import pickle
 from collections import OrderedDict
@@ -11,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from dvt.checkpoint import file_hash, key_report, load_strict, read_state_dict
+from dvt.checkpoint import key_report, load_strict, read_state_dict
 from dvt.errors import WeightsError
 
 
@@ -179,12 +178,6 @@ def test_a_truncated_file(tmp_path, state, kind, share):
     message = refused(path)
     assert "damaged, truncated" in message
     assert "\n" not in message
-
-
-def test_file_hash_is_sha256_of_the_content(tmp_path):
-    content = os.urandom(3 * 2**20 + 5)
-    (tmp_path / "a").write_bytes(content)
-    assert file_hash(tmp_path / "a") == hashlib.sha256(content).hexdigest()
 
 
 def test_report_lists_what_does_not_fit():

@@ -9,7 +9,7 @@ from dvt.grid import PatchGrid
 from dvt.shapes import FeatureMaps, ImageBatch, PrefixTokens
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Features:
     """Tokens of a batch of images of one size."""
 

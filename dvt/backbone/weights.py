@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dvt.backbone.build import Vit, full_name
 from dvt.backbone.hub import fetch_weights
-from dvt.checkpoint import file_hash, load_strict, read_state_dict
+from dvt.checkpoint import load_strict, read_state_dict
 from dvt.errors import WeightsError
 
 RANDOM = "random"
@@ -34,19 +34,17 @@ def load_weights(vit: Vit, weights: str | Path | None) -> str:
             names of timm or those of the model's authors.
 
     Returns:
-        A hash that identifies the weights: of the file where one was given, else of the tensors.
+        A hash of the tensors, which is the same for one set of weights wherever and in whatever format they lie.
 
     Raises:
         WeightsError: the weights cannot be had, read, or do not fit; the latter with a report of the keys.
     """
-    if weights == RANDOM:
-        return state_hash(vit)
     if weights is None:
         path = fetch_weights(full_name(vit))
         fill(vit, read_state_dict(path), source=f"{path.name} of {full_name(vit)}")
-        return state_hash(vit)
-    fill(vit, read_state_dict(weights), source=str(weights))
-    return file_hash(weights)
+    elif weights != RANDOM:
+        fill(vit, read_state_dict(weights), source=str(weights))
+    return state_hash(vit)
 
 
 def fill(vit: Vit, state: Mapping[str, Tensor], *, source: str) -> None:

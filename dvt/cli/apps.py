@@ -34,6 +34,8 @@ class DecomposeApp(DecomposeConfig):
     """Seed of the run; every image gets its own from this and its key."""
     shard: str = "0/1"
     """Do part i of n of the list, as i/n, counted from 0: several processes may share a store."""
+    arrays: list[str] = field(default_factory=lambda: ["raw", "clean"])
+    """Maps to store: some of raw, clean, artifact."""
     dtype: StoreDtype = StoreDtype.float16
     """Number format of the store: float16 or float32."""
     device: str = "auto"

@@ -49,6 +49,7 @@ def decompose(options: Options, choices: dict[str, str]) -> int:
         quality=choices["quality"],
         seed=options.seed,
         shard=Shard.parse(options.shard),
+        arrays=tuple(options.arrays),
         dtype=options.dtype.value,
         max_pixels=options.max_pixels,
     )

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from dvt.cli.arguments import GROUPS
 from dvt.errors import DvtError
 
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 def usage_text(error: Exception, verb: str, schema: type) -> str | None:
@@ -56,7 +56,7 @@ def unknown_option(name: str, verb: str, schema: type) -> str:
     known = option_paths(schema)
     _, _, last = name.rpartition(".")
     same_end = [path for path in known if path.rpartition(".")[2] == last]
-    near = list(dict.fromkeys([*same_end, *get_close_matches(name, known, n=2)]))[:2]
+    near = same_end[:2] or get_close_matches(name, known, n=2)
     hint = f"did you mean {' or '.join(near)}?" if near else f"`dvt {verb} --help` lists them."
     return f"there is no option {name!r}: {hint}"
 
@@ -107,7 +107,7 @@ def _misnamed(error: Exception, verb: str, schema: type) -> str | None:
 def _wrong_value(error: Exception, schema: type) -> str | None:
     """For a value of another type than the option has."""
     cause: Any = error.__cause__ or error
-    name = str(getattr(cause, "full_key", None) or "")
+    name = str(getattr(cause, "full_key", None) or "").partition("[")[0]  # patch[0] is an entry of patch
     given = re.search(r"Error merging override (\S.*)", str(error))
     if given is None or name not in option_paths(schema):
         return None
@@ -123,10 +123,12 @@ def _expected(name: str, schema: type) -> str:
         return f"its options one by one, {name}.{fields(kind)[0].name} and so on"
     if isinstance(kind, type) and issubclass(kind, Enum):
         return f"one of {', '.join(str(member.value) for member in kind)}"
-    alternatives = [getattr(part, "__origin__", part) for part in getattr(kind, "__args__", ())]
-    plain = next((part for part in [getattr(kind, "__origin__", kind), *alternatives] if part in _KINDS), str)
-    ending = f", {name}=[...]" if plain is list else " or null" if type(None) in alternatives else ""
-    return f"{_KINDS[plain]}{ending}"
+    alternatives = [kind, *getattr(kind, "__args__", ())]
+    for part in alternatives:
+        if getattr(part, "__origin__", None) is list:
+            return f"a list, {name}=[...], every entry {_KINDS[part.__args__[0]]}"
+    plain = next((part for part in alternatives if part in _KINDS), str)
+    return f"{_KINDS[plain]}{' or null' if type(None) in alternatives else ''}"
 
 
 def _first(text: str) -> str:

@@ -82,22 +82,27 @@ class LinearModel:
             self._token, features, self._starts, per_sample_weights=entry.to(features.dtype), mode="sum"
         )
 
-    def node_gram(self, token_weight: Float[Tensor, " N"]) -> Float[Tensor, "M M"]:
-        """A^T W A, float64."""
+    def node_gram(self, token_weight: Float[Tensor, " N"], device: torch.device) -> Float[Tensor, "M M"]:
+        """A^T W A, float64, on the device that the system is solved on."""
         pair = self.node[:, :, None] * self.num_nodes + self.node[:, None, :]
         value = self.weight[:, :, None] * self.weight[:, None, :] * token_weight[:, None, None]
-        return _scatter(pair, value, self.num_nodes, self.num_nodes)
+        return _scatter(pair, value, (self.num_nodes, self.num_nodes), device)
 
-    def node_patch_gram(self, token_weight: Float[Tensor, " N"]) -> Float[Tensor, "M P"]:
-        """A^T W S, where S says which patch position a token has, float64."""
+    def node_patch_gram(self, token_weight: Float[Tensor, " N"], device: torch.device) -> Float[Tensor, "M P"]:
+        """A^T W S, where S says which patch position a token has; float64, on the device of the system."""
         pair = self.node * self.num_patches + self.patch_index[:, None]
-        return _scatter(pair, self.weight * token_weight[:, None], self.num_nodes, self.num_patches)
+        return _scatter(pair, self.weight * token_weight[:, None], (self.num_nodes, self.num_patches), device)
 
 
 def _weighted_rows(values: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     return functional.embedding_bag(index, values, per_sample_weights=weight.to(values.dtype), mode="sum")
 
 
-def _scatter(index: Tensor, value: Tensor, rows: int, columns: int) -> Tensor:
-    flat = torch.zeros(rows * columns, device=value.device, dtype=torch.float64)
-    return flat.index_add_(0, index.flatten(), value.flatten().double()).reshape(rows, columns)
+def _scatter(index: Tensor, value: Tensor, shape: tuple[int, int], device: torch.device) -> Tensor:
+    flat = torch.zeros(shape[0] * shape[1], device=device, dtype=torch.float64)
+    index, value = index.flatten().to(device), value.flatten().to(device).double()
+    if device.type == "cpu":
+        flat.index_add_(0, index, value)
+    else:  # sorts, so that sums come in the same order every time; slower than index_add_ on the CPU
+        flat.index_put_((index,), value, accumulate=True)
+    return flat.reshape(shape)

@@ -19,13 +19,15 @@ from dvt.decomposition.bilinear import LinearModel, NodeGrid
 from dvt.decomposition.config import ClosedFormConfig
 from dvt.decomposition.solution import Solution
 from dvt.decomposition.tokens import ViewTokens
+from dvt.errors import DecompositionError
 from dvt.grid import PatchGrid
 
 _CHUNK = 4096
 """Tokens whose errors are held at a time."""
+_MOST_NODES = 20_000
+"""Nodes up to which a dense system is sensible: 6.4 GB with its factor."""
 _JITTER = 1e-6
-"""Pull of F towards zero, in units of the mean weight on a node. It matters only where no token looks, and makes the
-system positive definite whatever the other pulls are."""
+"""Pull of F towards zero, in units of the mean weight on a node: only where no token looks does it matter."""
 _LEAST_USUAL = 0.1
 """Usual error of a position, in medians over the positions, below which none counts for more."""
 
@@ -44,9 +46,20 @@ def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
         tokens: raw features and places of all views; the sums run on their device, the small system in float64 there
             too (on the CPU where the device has no float64).
         config: grid, pulls, reweightings.
+
+    Memory: 16 M^2 bytes for the system and its factor, M nodes, beside the tokens: 0.5 GB for 37 x 37 patches.
+
+    Raises:
+        DecompositionError: more than 20,000 nodes, or a system that has no solution.
     """
     num_channels, num_patches = tokens.raw.shape[-1], tokens.grid.num_patches
     nodes = NodeGrid(hw=node_counts(tokens.grid, config.nodes_per_patch))
+    if nodes.num_nodes > _MOST_NODES:
+        raise DecompositionError(
+            f"closed_form.nodes_per_patch={config.nodes_per_patch:g} makes {nodes.hw[0]} x {nodes.hw[1]} nodes of the"
+            f" {tokens.grid}; the direct solver takes {_MOST_NODES} at most. Give fewer nodes_per_patch, or"
+            " solver=gradient."
+        )
     raw, image_xy = tokens.raw.reshape(-1, num_channels), tokens.image_xy.reshape(-1, 2)
     patch_index = torch.arange(len(raw), device=raw.device) % num_patches
     model = LinearModel(nodes, image_xy, patch_index, num_patches)
@@ -84,22 +97,27 @@ def solve_weighted(
 ) -> Fit:
     """F and G for given weights of the tokens and pulls on G; a constant is divided between them by the pulls."""
     device = _solve_device(raw.device)
-    patch_weight = torch.zeros(model.num_patches, device=raw.device).index_add_(0, model.patch_index, weight)
-    patch_sum = _patch_sums(raw, weight, model.num_patches).to(device, torch.float64)
-    node_sum = model.transpose(raw, weight).to(device, torch.float64)
-    coupling = model.node_patch_gram(weight).to(device)
-    system = model.node_gram(weight).to(device)
+    per_patch = weight.reshape(-1, model.num_patches).sum(dim=0).to(device).double()
+    patch_sum = _patch_sums(raw, weight, model.num_patches).to(device).double()
+    node_sum = model.transpose(raw, weight).to(device).double()
+    coupling = model.node_patch_gram(weight, device)
+    system = model.node_gram(weight, device)
 
-    per_patch = patch_weight.to(device, torch.float64)
-    diagonal = (per_patch * (1 + ridge.to(per_patch)))[:, None]
+    diagonal = (per_patch * (1 + ridge.to(device).double()))[:, None]
     per_node = per_patch.sum() / model.num_nodes
     model.nodes.add_roughness_(system, config.smoothness * float(per_node))
     system.addmm_(coupling / diagonal.T, coupling.T, alpha=-1)
     system.diagonal().add_(_JITTER * per_node)
-    factor = torch.linalg.cholesky(system)
+    factor, failed = torch.linalg.cholesky_ex(system)
+    if failed.item():
+        raise DecompositionError(
+            f"the closed form cannot be solved in float64: features up to {float(raw.abs().max()):.3g}, token weights"
+            f" from {float(weight.min()):.3g} to {float(weight.max()):.3g}. Features this large are damaged: look at"
+            " the weights and the precision of the backbone."
+        )
     field = torch.cholesky_solve(node_sum - coupling @ (patch_sum / diagonal), factor)
     artifact = (patch_sum - coupling.T @ field) / diagonal
-    return Fit(nodes=field.to(raw.device, torch.float32), artifact=artifact.to(raw))
+    return Fit(nodes=field.float().to(raw.device), artifact=artifact.float().to(raw.device))
 
 
 def squared_errors(model: LinearModel, raw: Float[Tensor, "N C"], fit: Fit) -> Float[Tensor, " N"]:
@@ -137,10 +155,10 @@ def artifact_pull(
 
     Args:
         errors: squared error of every token, a row a view, a column a patch position.
-        artifact: G without a pull.
+        artifact: G as it would be without its own pull, F as it is.
         config: `artifact_ridge`, the least pull; `correlated_views`.
     """
-    variance = errors.median(dim=0).values * config.correlated_views / len(errors)
+    variance = errors.median(dim=0).values * min(config.correlated_views / len(errors), 1)
     size = artifact.square().mean(dim=1).clamp_min(torch.finfo(errors.dtype).tiny)
     return config.artifact_ridge + variance / size
 

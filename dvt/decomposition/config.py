@@ -36,7 +36,8 @@ class ClosedFormConfig:
     smoothness: float = 0.02
     """Pull between neighbouring nodes of F, in units of the mean weight on a node."""
     artifact_ridge: float = 0.05
-    """Least pull of G towards zero, in units of the weight on its patch position: G is shrunk by 1 / (1 + ridge)."""
+    """Least pull of G towards zero, in units of the weight on its patch position: G is shrunk by 1 / (1 + ridge).
+    Above zero, or a constant could move between F and G."""
     correlated_views: float = 20.0
     """Views that err alike: where G is no larger than the error of a mean over V / this many, it is shrunk by half."""
     reweightings: int = 2
@@ -46,11 +47,11 @@ class ClosedFormConfig:
 
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
-        for name in ("nodes_per_patch", "outlier_scale"):
-            if getattr(self, name) <= 0:
+        for name in ("nodes_per_patch", "artifact_ridge", "outlier_scale"):
+            if not getattr(self, name) > 0:  # not <=: that lets NaN through
                 raise ConfigError(f"closed_form.{name}={getattr(self, name)}: give a number above 0.")
-        for name in ("smoothness", "artifact_ridge", "correlated_views", "reweightings"):
-            if getattr(self, name) < 0:
+        for name in ("smoothness", "correlated_views", "reweightings"):
+            if not getattr(self, name) >= 0:
                 raise ConfigError(f"closed_form.{name}={getattr(self, name)}: give 0 or more.")
 
 
@@ -117,6 +118,12 @@ class GradientConfig:
         for name in ("num_steps", "batch_tokens"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"gradient.{name}={getattr(self, name)}: give at least 1.")
+        for name in ("learning_rate", "loss_scale"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"gradient.{name}={getattr(self, name)}: give a number above 0.")
+        for name in ("final_learning_rate", "weight_decay", "residual_weight", "sparsity_weight", "artifact_std"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"gradient.{name}={getattr(self, name)}: give 0 or more.")
         if not 0 <= self.warmup < 1:
             raise ConfigError(f"gradient.warmup={self.warmup}: give a share of the steps, 0 <= warmup < 1.")
 

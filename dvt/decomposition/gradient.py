@@ -23,7 +23,8 @@ def solve_gradient(tokens: ViewTokens, config: GradientConfig, encoding: Encodin
         tokens: raw features and places of all views; the fit runs on their device, in float32.
         config: steps, rates, weights, networks.
         encoding: which hash grid.
-        seed: of initialisation and of the draw of tokens; the same seed on the same machine gives the same fit.
+        seed: of initialisation and of the draw of tokens; the same seed gives the same fit on a CPU; a GPU adds
+            gradients in no fixed order.
     """
     device = tokens.raw.device
     num_channels = tokens.raw.shape[-1]
@@ -47,7 +48,7 @@ def solve_gradient(tokens: ViewTokens, config: GradientConfig, encoding: Encodin
         )
         for group in optimizer.param_groups:
             group["lr"] = rate
-        batch = raw[pick].float()
+        batch = raw[pick]
         terms = model(batch, image_xy[pick], pick % tokens.grid.num_patches)
         loss = objective(
             terms,

@@ -38,10 +38,20 @@ def load_quality(name: str, overrides: dict[str, Any] | None = None) -> Decompos
     if name not in qualities():
         raise ConfigError(f"quality={name!r} does not exist: give one of {', '.join(qualities())}.")
     config = DecomposeConfig()
-    merge(config, yaml.safe_load((config_folder() / "quality" / f"{name}.yaml").read_text()) or {}, "")
+    changes = yaml.safe_load((config_folder() / "quality" / f"{name}.yaml").read_text()) or {}
     for key, value in (overrides or {}).items():
-        merge(config, _locate(config, key, value), "")
+        changes = _joined(changes, _locate(config, key, value))
+    merge(config, changes, "")  # all at once: two values may be right together only
     return config
+
+
+def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Both nested mappings in one; where they differ, the other's value."""
+    result = dict(one)
+    for key, value in other.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = _joined(result[key], value) if both else value
+    return result
 
 
 def merge(config: Any, changes: dict[str, Any], path: str) -> None:

@@ -15,7 +15,7 @@ from dvt.decomposition.quality import load_quality
 from dvt.decomposition.result import DecomposedImage
 from dvt.decomposition.solution import Solution
 from dvt.decomposition.tokens import ViewTokens
-from dvt.errors import DecompositionError, ImageError
+from dvt.errors import BackboneError, DecompositionError, ImageError
 from dvt.images import ImageLike, read_image
 from dvt.shapes import FeatureMap, ImageTensor
 from dvt.views.coordinates import crop_xy
@@ -24,7 +24,13 @@ from dvt.views.render import make_source, render_views
 
 
 def decompose(
-    image: ImageLike, backbone: FeatureExtractor, quality: str = "fast", seed: int = 0, **overrides: Any
+    image: ImageLike,
+    backbone: FeatureExtractor,
+    quality: str = "fast",
+    seed: int = 0,
+    *,
+    max_pixels: int = 100_000_000,
+    **overrides: Any,
 ) -> DecomposedImage:
     """Separate the raw features of an image into clean features, artifact and residual.
 
@@ -32,7 +38,9 @@ def decompose(
         image: a path, a PIL image, or a (3, y, x) float tensor in [0, 1]; of any size and aspect.
         backbone: what `dvt.load_backbone` returned.
         quality: tiny, fast, paper or reference: a named set of options (`configs/quality`).
-        seed: of the crops, and of the fit with `solver="gradient"`.
+        seed: of the crops, and of the fit with `solver="gradient"`. `decompose_list` gives every image a seed of its
+            own, `dvt.seed_for(seed, key)`.
+        max_pixels: larger pictures are refused.
         **overrides: single options, such as `num_views=64`, `solver="gradient"`, `views={"area_min": 0.05}`.
 
     Returns:
@@ -41,10 +49,13 @@ def decompose(
     Raises:
         ImageError: the image cannot be read, or is smaller than a patch.
         ConfigError: an option that does not exist.
+        BackboneError: `backbone` is none, or does not fit into the memory.
         DecompositionError: the backbone gave features that are not finite.
     """
+    if not hasattr(backbone, "grid"):
+        raise BackboneError(f"backbone={backbone!r} is not a backbone: give what dvt.load_backbone(...) returned.")
     config = load_quality(quality, overrides)
-    return decompose_image(read_image(image), backbone, config, seed)
+    return decompose_image(read_image(image, max_pixels=max_pixels), backbone, config, seed)
 
 
 def decompose_image(
@@ -52,9 +63,17 @@ def decompose_image(
 ) -> DecomposedImage:
     """Separate the raw features of a picture that is read already, with all options given.
 
-    Memory: features of all views in float32, 4 (V + 1) H W C bytes, on the backbone's device, and little else with
-    the closed form.
+    Memory: features of all views in float32, 4 (V + 1) H W C bytes, on the backbone's device, and what the solver
+    needs for itself; nothing is kept from image to image.
     """
+    # A caller's no_grad or inference_mode must not reach the gradient solver.
+    with torch.inference_mode(False), torch.enable_grad():
+        return _decompose_image(image, backbone, config, seed)
+
+
+def _decompose_image(
+    image: ImageTensor, backbone: FeatureExtractor, config: DecomposeConfig, seed: int
+) -> DecomposedImage:
     height, width = image.shape[-2:]
     if min(height, width) < backbone.grid.patch:
         raise ImageError(
@@ -102,11 +121,17 @@ def extract_tokens(
 
 def solve(tokens: ViewTokens, config: DecomposeConfig, seed: int) -> Solution:
     """F and G by the solver that the options name."""
-    match config.solver:
-        case Solver.closed_form:
-            return solve_closed_form(tokens, config.closed_form)
-        case Solver.gradient:
-            return solve_gradient(tokens, config.gradient, config.encoding, seed)
+    try:
+        match config.solver:
+            case Solver.closed_form:
+                return solve_closed_form(tokens, config.closed_form)
+            case Solver.gradient:
+                return solve_gradient(tokens, config.gradient, config.encoding, seed)
+    except torch.OutOfMemoryError as error:
+        raise DecompositionError(
+            f"the solver does not fit into the memory of {tokens.raw.device} beside the features of"
+            f" {len(tokens.raw)} views: give fewer views.num_views, or a smaller image_size."
+        ) from error
 
 
 def clean_map(solution: Solution, tokens: ViewTokens, samples_per_patch: int) -> FeatureMap:
@@ -123,7 +148,7 @@ def clean_map(solution: Solution, tokens: ViewTokens, samples_per_patch: int) ->
 
 
 def _check_finite(raw: Tensor) -> None:
-    bad = int((~raw.isfinite().flatten(1).all(dim=1)).sum())
+    bad = int((~raw.flatten(1).sum(dim=1).isfinite()).sum())  # a sum has no second token matrix, isfinite has
     if bad:
         raise DecompositionError(
             f"the backbone gave features that are NaN or infinite in {bad} of {len(raw)} views."
@@ -134,17 +159,25 @@ def _check_finite(raw: Tensor) -> None:
 def _diagnostics(
     tokens: ViewTokens, held_out: ViewTokens | None, clean: Tensor, solution: Solution
 ) -> dict[str, float]:
-    variance = (tokens.raw - tokens.raw.mean(dim=(0, 1, 2))).square().mean()
+    variance = _mean_square(tokens.raw, tokens.raw.mean(dim=(0, 1, 2)))
     left = (tokens.raw[-1] - clean - solution.artifact).square().mean()
     numbers = {
-        "num_views": float(len(tokens.raw)),
+        "num_views": float(len(tokens.raw) - 1),
         "artifact_share": float(solution.artifact.square().mean() / variance),
         "full_view_error": float(left / variance),
     }
     if held_out is not None:
-        error = held_out.raw - solution.clean_at(held_out.image_xy) - solution.artifact
-        numbers["held_out_error"] = float(error.square().mean() / variance)
+        errors = [
+            (raw - solution.clean_at(image_xy) - solution.artifact).square().mean()
+            for raw, image_xy in zip(held_out.raw, held_out.image_xy, strict=True)
+        ]
+        numbers["held_out_error"] = float(torch.stack(errors).mean() / variance)
     return numbers | solution.diagnostics
+
+
+def _mean_square(raw: Tensor, centre: Tensor) -> Tensor:
+    """Of the differences, view by view: no second token matrix is made."""
+    return torch.stack([(view - centre).square_().mean() for view in raw]).mean()
 
 
 def _synchronise(device: torch.device) -> None:

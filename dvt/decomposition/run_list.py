@@ -59,6 +59,8 @@ class Progress:
     """Shards of the store that had been damaged and are made again, with the reason."""
     interrupted: bool = False
     """Whether the run was stopped before its end."""
+    crash: str = ""
+    """The error that ended the run, if one did."""
     seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "extract": 0.0, "solve": 0.0})
     """Time spent so far, by what it was spent on."""
 
@@ -73,6 +75,8 @@ class ListOptions:
     """Every image has a seed of its own, made of this and its key: order and sharding change nothing."""
     shard: Shard = Shard()
     """Which part of the list this process does."""
+    arrays: tuple[str, ...] = ("raw", "clean")
+    """Which maps are stored: some of raw, clean, artifact."""
     dtype: str = "float16"
     """Number format of the store."""
     max_pixels: int = 100_000_000
@@ -123,9 +127,13 @@ def decompose_list(
                 on_progress(progress, file.key)
         except KeyboardInterrupt:
             progress.interrupted = True
-    if todo or not done:
-        record = run_record(progress, backbone, config, options, started)
-        write_run_record(store, record, worker=options.shard.worker)
+        except Exception as error:
+            progress.crash = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            if todo or not done:
+                record = run_record(progress, backbone, config, options, started)
+                write_run_record(store, record, worker=options.shard.worker)
     return progress
 
 
@@ -143,7 +151,7 @@ def _one(
         image = read_image(file.path, max_pixels=options.max_pixels)
         progress.seconds["read"] += time.perf_counter() - start_s
         result = decompose_image(image, backbone, config, seed_for(options.seed, file.key))
-        writer.put(file.key, {"raw": result.raw, "clean": result.clean})
+        writer.put(file.key, {name: getattr(result, name) for name in writer.meta.arrays})
     except DiskError:
         raise
     except DvtError as error:
@@ -168,6 +176,7 @@ def make_meta(backbone: Backbone, config: DecomposeConfig, options: ListOptions)
         quality=options.quality,
         code_version=__version__,
         dtype=options.dtype,
+        arrays=options.arrays,
     )
 
 
@@ -196,6 +205,7 @@ def run_record(
         "done": progress.done,
         "failed": progress.failed,
         "interrupted": progress.interrupted,
+        "crash": progress.crash,
         "damaged": progress.damaged,
         "backbone": {"name": backbone.name, "timm": backbone.timm_name, "weights_hash": backbone.weights_hash},
         "config": asdict(config),

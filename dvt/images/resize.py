@@ -1,14 +1,14 @@
-"""The one interpolation of the project: bicubic and antialiased."""
+"""Resizing, always antialiased; bicubic but for `quality=reference`."""
 
 from torch import Tensor
 from torch.nn import functional
 
 
-def resize(image: Tensor, hw: tuple[int, int]) -> Tensor:
+def resize(image: Tensor, hw: tuple[int, int], mode: str = "bicubic") -> Tensor:
     """Resize a (3, y, x) picture to height and width `hw`; the identity, bit for bit, where the size is right.
 
     Bicubic interpolation may step a little outside [0, 1]; nothing is clipped, as in the original.
     """
     if image.shape[-2:] == hw:
         return image
-    return functional.interpolate(image[None], size=hw, mode="bicubic", antialias=True, align_corners=False)[0]
+    return functional.interpolate(image[None], size=hw, mode=mode, antialias=True, align_corners=False)[0]

@@ -187,6 +187,6 @@ def _damage_text(path: Path, damaged: list[str]) -> str:
     lines = "".join(f"\n  {reason}" for reason in damaged[:_NAMED])
     return (
         f"the store {path} has {len(damaged)} damaged shard{'s' * (len(damaged) > 1)}:{lines}{more}\n"
-        f"See all with: dvt store verify store={path}\n"
+        f"See all with: dvt store verify {path}\n"
         f"Running the same `dvt decompose images=... store={path}` again sets them aside and makes their images again."
     )

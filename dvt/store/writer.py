@@ -56,6 +56,7 @@ class StoreWriter:
         self._put: set[str] = set()
         self._counter = _next_counter(path / SHARDS, worker)
         self._last_commit_s = clock()
+        self._stem = ""
         self._closed = False
 
     @classmethod
@@ -156,9 +157,10 @@ class StoreWriter:
             DiskError: the disk is full or refuses; the records stay pending.
         """
         if self._pending:
-            stem = f"{self._worker}-{self._counter:06d}-{uuid4().hex[:8]}"
-            write_shard(self.path / SHARDS, stem, self._pending, self.meta)
+            self._stem = self._stem or f"{self._worker}-{self._counter:06d}-{uuid4().hex[:8]}"
+            write_shard(self.path / SHARDS, self._stem, self._pending, self.meta)
             self._counter += 1
+            self._stem = ""  # kept where writing was interrupted: written again it is the same shard
             self._pending, self._pending_bytes = {}, 0
         self._last_commit_s = self._clock()
 

@@ -15,10 +15,12 @@ def make_source(image: ImageTensor, view_hw: tuple[int, int], config: ViewsConfi
     that crop would be shrunk is brought down first, which bounds memory for pictures of any size.
     """
     if config.source is Source.squashed:
-        return resize(image, view_hw)
+        return resize(image, view_hw, mode="bilinear")  # as the released code does
     height, width = image.shape[-2:]
-    zoom = (config.aspect_max / config.area_min) ** 0.5  # of the narrowest crop
-    useful = (min(height, round(view_hw[0] * zoom)), min(width, round(view_hw[1] * zoom)))
+    squash = view_hw[0] / view_hw[1]
+    flattest = (config.aspect_max * squash / config.area_min) ** 0.5  # picture heights per crop height
+    narrowest = (1 / (config.aspect_min * squash * config.area_min)) ** 0.5  # picture widths per crop width
+    useful = (min(height, round(view_hw[0] * flattest)), min(width, round(view_hw[1] * narrowest)))
     return resize(image, useful)
 
 

@@ -14,7 +14,7 @@ from dvt.decomposition.closed_form import (
 )
 from dvt.decomposition.config import ClosedFormConfig
 from dvt.decomposition.tokens import ViewTokens
-from dvt.errors import ConfigError
+from dvt.errors import ConfigError, DecompositionError
 from dvt.grid import PatchGrid
 
 GRID = PatchGrid.of((48, 64), 16)
@@ -51,9 +51,9 @@ def test_the_linear_model_equals_its_dense_matrix():
     torch.testing.assert_close(model.apply(values, slice(0, None)), a @ values)
     torch.testing.assert_close(NODES.interpolate(values, image_xy.reshape(9, 12, 2)).reshape(-1, 3), a @ values)
     torch.testing.assert_close(model.transpose(raw, weight), a.T @ (weight[:, None] * raw))
-    torch.testing.assert_close(model.node_gram(weight).float(), a.T @ (weight[:, None] * a))
+    torch.testing.assert_close(model.node_gram(weight, raw.device).float(), a.T @ (weight[:, None] * a))
     s = torch.nn.functional.one_hot(index, 12).float()
-    torch.testing.assert_close(model.node_patch_gram(weight).float(), a.T @ (weight[:, None] * s))
+    torch.testing.assert_close(model.node_patch_gram(weight, raw.device).float(), a.T @ (weight[:, None] * s))
 
 
 def test_the_far_edges_of_the_image_belong_to_the_grid():
@@ -79,9 +79,7 @@ def test_the_solution_equals_stacked_dense_least_squares(ridge):
     design = torch.cat((dense_matrix(image_xy), torch.nn.functional.one_hot(index, 12).float()), dim=1).double()
     per_node, per_patch = weight.sum() / 20, torch.zeros(12).index_add_(0, index, weight)
     factor = torch.linalg.cholesky(roughness() + 1e-12 * torch.eye(20)).T
-    pulls = torch.block_diag(
-        (0.3 * per_node).sqrt() * factor + 0 * torch.eye(20), (ridge * per_patch).sqrt().diag()
-    )
+    pulls = torch.block_diag((0.3 * per_node).sqrt() * factor + 0 * torch.eye(20), (ridge * per_patch).sqrt().diag())
     tall = torch.cat((weight.sqrt()[:, None] * design, pulls.double()))
     target = torch.cat((weight.sqrt()[:, None] * raw, torch.zeros(32, 3))).double()
     solution = torch.linalg.lstsq(tall, target).solution
@@ -144,11 +142,37 @@ def test_an_artifact_with_huge_noise_of_its_own_is_not_taken_for_outliers():
     assert (artifact[0, 0] - artifact[2, 3]).mean() > 40
 
 
-def test_nodes_that_no_token_looks_at_and_no_pulls_still_have_a_solution():
+def test_nodes_that_no_token_looks_at_still_have_a_solution_without_smoothness():
     raw, image_xy = torch.randn(1, 3, 4, 2), torch.rand(1, 3, 4, 2) * 0.2
     tokens = ViewTokens(raw=raw, image_xy=image_xy, grid=GRID)
-    solution = solve_closed_form(tokens, ClosedFormConfig(smoothness=0, artifact_ridge=0, nodes_per_patch=4))
+    solution = solve_closed_form(tokens, ClosedFormConfig(smoothness=0, artifact_ridge=0.01, nodes_per_patch=4))
     assert solution.artifact.isfinite().all() and solution.clean_at(torch.rand(9, 2)).isfinite().all()
+
+
+def test_more_nodes_than_a_dense_system_can_have_are_refused():
+    tokens = ViewTokens(raw=torch.zeros(1, 3, 4, 2), image_xy=torch.rand(1, 3, 4, 2), grid=GRID)
+    with pytest.raises(DecompositionError, match=r"150 x 200 nodes .* fewer nodes_per_patch"):
+        solve_closed_form(tokens, ClosedFormConfig(nodes_per_patch=50))
+
+
+def test_features_beyond_float64_are_an_error_for_people():
+    raw = torch.full((9, 3, 4, 2), 1e30)
+    raw[0, 0, 0, 0] = -1e38
+    tokens = ViewTokens(raw=raw, image_xy=torch.rand(9, 3, 4, 2), grid=GRID)
+    with pytest.raises(DecompositionError, match="features up to 1e"):
+        solve_closed_form(tokens, ClosedFormConfig())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_gives_the_same_and_the_same_every_time():
+    rng = torch.Generator().manual_seed(0)
+    raw, image_xy = torch.randn(40, 3, 4, 16, generator=rng), torch.rand(40, 3, 4, 2, generator=rng)
+    cpu = solve_closed_form(ViewTokens(raw=raw, image_xy=image_xy, grid=GRID), ClosedFormConfig())
+    tokens = ViewTokens(raw=raw.cuda(), image_xy=image_xy.cuda(), grid=GRID)
+    one, two = (solve_closed_form(tokens, ClosedFormConfig()).artifact for _ in range(2))
+    assert torch.equal(one, two)
+    torch.testing.assert_close(one.cpu(), cpu.artifact, atol=1e-3, rtol=1e-3)
 
 
 def test_node_counts():

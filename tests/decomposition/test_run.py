@@ -12,7 +12,7 @@ from dvt.decomposition.quality import load_quality, option_names, qualities
 from dvt.decomposition.run import clean_map
 from dvt.decomposition.solution import Solution
 from dvt.decomposition.tokens import ViewTokens
-from dvt.errors import ConfigError, DecompositionError, DvtError, ImageError
+from dvt.errors import BackboneError, ConfigError, DecompositionError, DvtError, ImageError
 from dvt.grid import PatchGrid
 from dvt.views.config import Coordinates, Source
 
@@ -33,7 +33,7 @@ def test_public_api_with_a_real_vit(vit, picture, tmp_path):
     assert result.raw.shape == result.clean.shape == result.artifact.shape == result.residual.shape == (6, 6, 192)
     full_view = vit.preprocess(dvt.read_image(tmp_path / "a.png"))
     torch.testing.assert_close(result.raw, vit(full_view[None]).patches[0], atol=1e-4, rtol=1e-4)
-    assert result.diagnostics["num_views"] == 9
+    assert result.diagnostics["num_views"] == 8
     assert result.grid.hw == (6, 6)
 
 
@@ -105,6 +105,39 @@ def test_single_options_by_name():
     assert config.solver is Solver.gradient and config.encoding is Encoding.torch
     assert load_quality("fast", {"outlier_scale": 3}).closed_form.outlier_scale == 3.0
     assert "gradient.hash_grid.n_levels" in option_names(config)
+
+
+def test_options_that_are_right_together_only():
+    config = load_quality("fast", {"area_min": 0.6, "area_max": 0.9, "base_resolution": 100, "max_resolution": 2000})
+    assert (config.views.area_min, config.views.area_max, config.gradient.hash_grid.base_resolution) == (0.6, 0.9, 100)
+
+
+def test_nonsense_numbers_are_refused():
+    for name in ("smoothness", "learning_rate", "weight_decay", "outlier_scale"):
+        for value in (-1.0, float("nan")):
+            with pytest.raises(ConfigError, match=name):
+                load_quality("fast", {name: value})
+
+
+@pytest.mark.parametrize("around", [torch.no_grad, torch.inference_mode])
+def test_a_callers_no_grad_does_not_reach_the_gradient_solver(vit, picture, around):
+    plain = dvt.decompose(picture, vit, quality="tiny", solver="gradient")
+    with around():
+        image = picture + 0
+        inside = dvt.decompose(image, vit, quality="tiny", solver="gradient")
+    assert torch.equal(inside.clean, plain.clean)
+
+
+def test_what_is_not_a_backbone_is_refused(picture):
+    with pytest.raises(BackboneError, match="load_backbone"):
+        dvt.decompose(picture, "dinov2_base")
+
+
+def test_large_pictures_need_leave(vit, tmp_path):
+    Image.new("RGB", (200, 100)).save(tmp_path / "large.png")
+    with pytest.raises(ImageError, match="max_pixels=20000"):
+        dvt.decompose(tmp_path / "large.png", vit, quality="tiny", max_pixels=10_000)
+    dvt.decompose(tmp_path / "large.png", vit, quality="tiny", max_pixels=20_000)
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,29 @@ def test_bad_images_are_written_down_and_do_not_stop_the_others(vit, folder, tmp
     assert (again.done, again.skipped, sorted(again.failed)) == (1, 1, ["cut.png", "dot.png"])
 
 
+def test_the_artifact_is_stored_on_demand(vit, folder, tmp_path):
+    files = find_images(folder)[:1]
+    decompose_list(files, vit, tmp_path / "s", CONFIG, ListOptions(arrays=("clean", "artifact")))
+    record = FeatureStore.open(tmp_path / "s")["0.png"]
+    assert record.artifact.shape == (4, 4, 192) and record.artifact.abs().max() > 0
+    with pytest.raises(StoreError, match="raw"):
+        _ = record.raw
+
+
+def test_a_crash_is_on_record_and_what_was_done_is_kept(vit, folder, tmp_path):
+    import json
+
+    def crash(progress, key):
+        if progress.done == 2:
+            raise RuntimeError("the sky fell")
+
+    with pytest.raises(RuntimeError, match="the sky fell"):
+        decompose_list(find_images(folder), vit, tmp_path / "s", CONFIG, on_progress=crash)
+    assert len(FeatureStore.open(tmp_path / "s")) == 2
+    (record,) = (tmp_path / "s" / "runs").glob("*.json")
+    assert json.loads(record.read_text())["crash"] == "RuntimeError: the sky fell"
+
+
 def test_a_run_record_stands_beside_the_features(vit, folder, tmp_path):
     import json
 

@@ -73,7 +73,7 @@ def test_damage_is_found_named_and_mended_by_the_next_run(filled, meta, arrays_o
         assert len(status(filled).damaged) == 1
         with pytest.raises(StoreError, match="1 damaged shard:") as caught:
             FeatureStore.open(filled)
-        for part in (shard.stem, f"dvt store verify store={filled}", "dvt decompose", "makes their images again"):
+        for part in (shard.stem, f"dvt store verify {filled}", "dvt decompose", "makes their images again"):
             assert part in str(caught.value)
 
     with StoreWriter.open(filled, meta) as writer:

@@ -125,6 +125,8 @@ def test_the_source_never_holds_more_than_the_smallest_crop_can_show():
     zoom = (4 / 3 / 0.1) ** 0.5
     assert source.shape == (3, round(64 * zoom), round(64 * zoom))
     assert make_source(huge, (64, 64), ViewsConfig(source=Source.squashed)).shape == (3, 64, 64)
+    wide = make_source(torch.zeros(3, 1500, 1500), (56, 168), ViewsConfig())  # not square views: width by width
+    assert wide.shape == (3, round(56 * (4 / 3 / 3 / 0.1) ** 0.5), round(168 * (3 / 0.75 / 0.1) ** 0.5))
     small = torch.rand(3, 40, 50)
     assert make_source(small, (64, 64), ViewsConfig()) is small
 

@@ -1,0 +1,58 @@
+"""The command, called in this process, on small untrained ViTs."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from PIL import Image
+
+from dvt.cli.main import run
+
+_TINY = (
+    "backbone.timm=vit_tiny_patch16_224",
+    "backbone.weights=random",
+    "backbone.image_size=64",
+    "quality=tiny",
+    "views.num_views=3",
+    "device=cpu",
+)
+
+
+@pytest.fixture
+def dvt(capsys, tmp_path, monkeypatch):
+    """dvt("show", "image=a.png") -> code, out, err; runs in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        code = run(list(arguments))
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err and "hydra.cc" not in err
+        return SimpleNamespace(code=code, out=out, err=err)
+
+    return call
+
+
+@pytest.fixture
+def tiny_options():
+    """A ViT that needs no download, and few views."""
+    return _TINY
+
+
+@pytest.fixture
+def tiny(dvt):
+    """As `dvt`, with those options: tiny("decompose", "images=a.png", "store=s")."""
+    return lambda verb, *arguments: dvt(verb, *_TINY, *arguments)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """photo("a.png") writes a picture there and returns its path."""
+
+    def make(name, size=(70, 90), seed=0):
+        rng = torch.Generator().manual_seed(seed)
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(torch.randint(256, (*size, 3), generator=rng, dtype=torch.uint8).numpy()).save(path)
+        return path
+
+    return make

@@ -1,0 +1,100 @@
+"""Paths come through Hydra's grammar as they are on the disk; user configs, `-c job` and the environment."""
+
+import os
+
+import pytest
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dvt.cli import decompose
+from dvt.cli.arguments import prepare, quote
+
+NAMES = ["images", "store", "backbone.weights"]
+
+
+def parsed(argument, *flags):
+    *_, ready = prepare("decompose", NAMES, [*flags, argument])
+    return OverridesParser.create().parse_override(ready).value()
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
+def test_a_quoted_text_is_read_back_as_it_was(text):
+    assert OverridesParser.create().parse_override(f"store={quote(text)}").value() == text
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["a b", "a,b", "a=b", "ä ö", "it's", 'say "so"', "back\\slash", "end\\", "(1)", "x{1}", "#1", "2024", "true"],
+)
+def test_paths_need_no_quotes(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert parsed(f"store={path}") == path
+
+
+def test_brackets_are_a_list_unless_there_is_such_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert parsed("images=[a.png,b c.png]") == ["a.png", "b c.png"]
+    assert parsed("images=photos/[0-9]*.png") == "photos/[0-9]*.png"
+    (tmp_path / "[a.png,b]").touch()
+    assert parsed("images=[a.png,b]") == "[a.png,b]"
+
+
+def test_commas_are_a_sweep_only_where_one_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert prepare("decompose", NAMES, ["store=a,b"]) == ["store='a,b'"]
+    assert prepare("decompose", NAMES, ["store=a,b", "-m"]) == ["-m", "store=a,b"]
+    (tmp_path / "a,b").mkdir()
+    assert prepare("decompose", NAMES, ["-m", "store=a,b"]) == ["-m", "store='a,b'"]
+
+
+def test_tilde_is_home_and_what_hydra_reads_is_left_alone(monkeypatch):
+    monkeypatch.setenv("HOME", "/home of me")
+    assert parsed("store=~/runs") == "/home of me/runs"
+    assert parsed("backbone.weights=null") is None
+    assert parsed("store='a b'") == "a b"
+    assert prepare("decompose", NAMES, ["store=runs/${seed}"]) == ["store=runs/${seed}"]
+
+
+def test_c_job_prints_the_options_and_does_nothing(dvt, tmp_path):
+    result = dvt("decompose", "quality=tiny", "backbone=mae_large", "images=photos", "-c", "job")
+    options = yaml.safe_load(result.out)
+    assert result.code == 0 and result.err == ""
+    assert options["views"]["num_views"] == 8 and options["backbone"]["name"] == "mae_large"
+    assert (options["images"], options["store"], options["solver"]) == ("photos", "???", "closed_form")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_configs_of_ones_own(dvt, tmp_path):
+    folder = tmp_path / "my configs" / "quality"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("# @package _global_\nviews: {num_views: 5}\n")
+    (folder / "typo.yaml").write_text("# @package _global_\nviews: {num_view: 5}\n")
+    (folder / "wrong.yaml").write_text("# @package _global_\nviews: {num_views: lots}\n")
+    (folder / "broken.yaml").write_text("views: {num_views: 5\n- x")
+
+    def composed(quality):
+        return dvt("decompose", "-c", "job", "--config-dir", str(folder.parent), f"quality={quality}")
+
+    assert yaml.safe_load(composed("mine").out)["views"]["num_views"] == 5
+    assert yaml.safe_load(composed("fast").out)["views"]["num_views"] == 128
+    for quality, part in {"typo": "num_views", "wrong": "'lots'", "broken": "broken.yaml", "mein": "mine"}.items():
+        result = composed(quality)
+        assert result.code == 2 and part in result.err, result.err
+
+
+@pytest.mark.parametrize("before", [None, "0"])
+def test_a_fault_of_ours_keeps_its_traceback_and_the_environment(dvt, monkeypatch, capsys, before):
+    def crash(options, choices):
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(decompose, "decompose", crash)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    if before:
+        monkeypatch.setenv("HYDRA_FULL_ERROR", before)
+    with pytest.raises(ZeroDivisionError, match="ours") as caught:
+        dvt("decompose", "images=x", "store=s")
+    assert "crash" in [entry.name for entry in caught.traceback]
+    assert os.environ.get("HYDRA_FULL_ERROR") == before
+    assert capsys.readouterr().err == ""

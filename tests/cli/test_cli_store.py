@@ -1,0 +1,44 @@
+"""`dvt store status` and `dvt store verify` tell what is in a store, and whether it is whole."""
+
+import pytest
+
+
+@pytest.fixture
+def store(tiny, photo, tmp_path):
+    photo("photos/a.png"), photo("photos/b.png", seed=1), (tmp_path / "photos/text.png").write_text("no")
+    assert tiny("decompose", "images=photos", "store=my store").code == 3
+    return tmp_path / "my store"
+
+
+@pytest.mark.parametrize("given", ["my store", "store=my store"])
+def test_a_whole_store(dvt, store, given):
+    status = dvt("store", "status", given)
+    assert status.code == 0 and status.err == ""
+    for line in (
+        "records    2 in 1 shards",
+        "failed     1",
+        "quality=tiny",
+        "4 x 4 x 192 float16",
+        "after the final norm",
+    ):
+        assert line in status.out
+    verified = dvt("store", "verify", given)
+    assert verified.code == 0 and "2 records in 1 shards" in verified.out
+
+
+def test_a_damaged_store_is_told_and_mended_by_the_same_command(dvt, tiny, store):
+    (shard,) = (store / "shards").glob("*.safetensors")
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    verified = dvt("store", "verify", "my store")
+    assert verified.code == 3 and "damaged:" in verified.out and "dvt decompose" in verified.out
+    mended = tiny("decompose", "images=photos", "store=my store")
+    assert mended.code == 3 and "damaged:" in mended.err and "2 done" in mended.err
+    assert dvt("store", "verify", "my store").code == 0
+
+
+def test_what_is_no_store(dvt, photo):
+    photo("photos/a.png")
+    assert "holds other files but no meta.json" in dvt("store", "verify", "photos").err
+    assert "is a file" in dvt("store", "status", "photos/a.png").err

@@ -1,0 +1,103 @@
+"""Every wrong use gets one clear message, exit code 2, and no traceback; nothing is made on the disk."""
+
+import pytest
+
+from dvt.cli.apps import DecomposeApp, ShowApp
+from dvt.cli.messages import option_paths
+
+GIVEN = ("decompose", "images=x", "store=s")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["decomp"], ["no verb 'decomp'", "did you mean dvt decompose?"]),
+        (["frobnicate"], ["there are decompose, show, store"]),
+        (["decompose"], ["needs images=... store=...", "--help"]),
+        (["decompose", "images=x"], ["needs store=..."]),
+        (["show"], ["dvt show needs image=..."]),
+        ([*GIVEN, "sede=3"], ["no option 'sede'", "did you mean seed?"]),
+        ([*GIVEN, "num_views=3"], ["did you mean views.num_views?"]),
+        ([*GIVEN, "views.num_view=3"], ["did you mean views.num_views"]),
+        ([*GIVEN, "zzzz=3"], ["`dvt decompose --help` lists them"]),
+        ([*GIVEN, "+zzzz=3"], ["no option 'zzzz'"]),
+        ([*GIVEN, "+views.zzzz=3"], ["no option 'views.zzzz'"]),
+        ([*GIVEN, "++seed=3"], ["seed is there already, write seed=3"]),
+        ([*GIVEN, "+quality=fast"], ["write quality=fast"]),
+        ([*GIVEN, "~seed"], ["cannot be taken away"]),
+        ([*GIVEN, "~seed=0"], ["cannot be taken away"]),
+        ([*GIVEN, "views.num_views=many"], ["views.num_views=many: give a whole number"]),
+        ([*GIVEN, "gradient.learning_rate=fast"], ["gradient.learning_rate=fast: give a number"]),
+        ([*GIVEN, "backbone.norm=maybe"], ["backbone.norm=maybe: give true or false"]),
+        ([*GIVEN, "backbone.stride=x"], ["backbone.stride=x: give a whole number or null"]),
+        ([*GIVEN, "solver=magic"], ["solver=magic: give one of closed_form, gradient"]),
+        ([*GIVEN, "dtype=float8"], ["dtype=float8: give one of float16, float32"]),
+        ([*GIVEN, "views=3"], ["views.num_views and so on"]),
+        ([*GIVEN, "seed="], ["seed=: give a whole number"]),
+        ([*GIVEN, "views.num_views=0"], ["views.num_views=0: give at least 1"]),
+        ([*GIVEN, "quality=slow"], ["quality=slow does not exist", "fast, paper, reference, tiny"]),
+        ([*GIVEN, "backbone=dinov2_bse"], ["dinov2_base", "backbone.timm=dinov2_bse"]),
+        ([*GIVEN, "backbone=vit_tiny_patch16_224"], ["backbone.timm=vit_tiny_patch16_224"]),
+        ([*GIVEN, "backbone=null"], ["give one choice"]),
+        ([*GIVEN, "backbone=[mae_base,dino_small]"], ["give one choice"]),
+        ([*GIVEN, "backbone=mae_base,dino_small"], ["give one choice", "-m"]),
+        ([*GIVEN, "seed=1,2"], ["seed=[1,2]", "-m"]),
+        ([*GIVEN, "backbone.image_size=[64"], ["backbone.image_size=[64 cannot be read", "quotes"]),
+        (["decompose", "images=x", "store="], ["store= is empty: give a path"]),
+        (["decompose", "images=x", "store=null"], ["store=null: give a text"]),
+        (["decompose", "images", "photos", "store=s"], ["images lacks its value: write images=..."]),
+        (["decompose", "nothing"], ["'nothing' is not an option", "key=value"]),
+        ([*GIVEN, "--foo"], ["no flag --foo"]),
+        ([*GIVEN, "--multirn"], ["did you mean --multirun?"]),
+        ([*GIVEN, "-c"], ["-c takes job"]),
+        ([*GIVEN, "--cfg=jobs"], ["--cfg takes job"]),
+        ([*GIVEN, "--config-dir", "nowhere"], ["--config-dir nowhere: there is no such folder"]),
+        ([*GIVEN, "shard=4/4"], ["give i/n"]),
+        ([*GIVEN], ["x does not exist"]),
+        (["show", "image=x"], ["x does not exist"]),
+        (["show", "image=x", "method=raw"], ["method=raw: give a list"]),
+        (["show", "image=x", "method=[raw,cooked]"], ["give some of raw, decomposed"]),
+        (["show", "image=x", "method=[]"], ["give some of raw, decomposed"]),
+        (["store"], ["needs an action", "usage:"]),
+        (["store", "verfy", "s"], ["did you mean verify?"]),
+        (["store", "status"], ["needs a folder"]),
+        (["store", "status", "a", "b"], ["takes one folder, 2 were given"]),
+        (["store", "status", "nowhere"], ["no such folder"]),
+    ],
+    ids=lambda value: " ".join(value) if value and isinstance(value[0], str) else None,
+)
+def test_wrong_use_is_explained(dvt, tmp_path, arguments, parts):
+    result = dvt(*arguments)
+    assert result.code == 2 and result.out == ""
+    assert result.err.startswith("dvt: ") and all(part in result.err for part in parts), result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_given_as_it_is_gets_its_key(dvt, photo):
+    photo("photos/a.png")
+    assert "did you mean images=photos?" in dvt("decompose", "photos").err
+    assert "did you mean image=photos/a.png?" in dvt("show", "photos/a.png").err
+
+
+def test_pages_and_version(dvt):
+    assert dvt().code == 2
+    assert dvt("--help").code == dvt("help").code == 0
+    assert dvt("--version").out == dvt("show", "--version").out != ""
+    for verb, option in {
+        "decompose": "images=(required)",
+        "show": "image=(required)",
+        "store": "verify FOLDER",
+    }.items():
+        page = dvt(verb, "--help")
+        assert page.code == 0 and option in page.out and f"dvt {verb}" in dvt("--help").out
+        assert all(len(line) <= 120 for line in page.out.splitlines())
+
+
+@pytest.mark.parametrize(("verb", "schema"), [("decompose", DecomposeApp), ("show", ShowApp)])
+def test_help_names_every_option_and_choice(dvt, verb, schema):
+    page = dvt(verb, "--help").out
+    groups = {name.partition(".")[0] for name in option_paths(schema) if "." in name} | {"gradient.hash_grid"}
+    for name in option_paths(schema):
+        assert name in groups or f"  {name}=" in page, name
+    for choice in ("reference", "dinov2_reg_small", "siglip2_base", "-c job"):
+        assert choice in page

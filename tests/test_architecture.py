@@ -1,0 +1,143 @@
+"""The rules of the house that a machine can check: sizes, docstrings, public names, light imports, configs."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+import dvt
+from dvt.backbone.catalogue import CATALOGUE
+from dvt.backbone.config import BackboneConfig
+from dvt.cli.apps import DecomposeApp, ShowApp
+from dvt.cli.help import attribute_docs
+from dvt.cli.main import VERBS
+from dvt.decomposition.config import DecomposeConfig
+from dvt.decomposition.quality import load_quality, qualities
+from dvt.views.config import ViewsConfig
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "dvt").rglob("*.py"))
+TEXTS = ("*.py", "*.md", "*.yaml", "*.toml", "*.sh", "*.json", ".ci/run")
+CONFIGS = {"decompose": DecomposeApp, "show": ShowApp}
+
+
+def name(path):
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_files_and_functions_stay_small(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 300, "split it by what it is about"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno + 1 <= 50, f"{node.name}: split it by what it does"
+
+
+def test_nine_files_in_ten_stay_under_200_lines():
+    small = [path for path in SOURCES if len(path.read_text().splitlines()) <= 200]
+    assert len(small) >= 0.9 * len(SOURCES)
+
+
+def configs(kind):
+    """The dataclass and those nested in it."""
+    yield kind
+    for entry in fields(kind):
+        if is_dataclass(value := getattr(kind(), entry.name)):
+            yield from configs(type(value))
+
+
+@pytest.mark.parametrize("kind", [DecomposeApp, ShowApp, DecomposeConfig, ViewsConfig, BackboneConfig])
+def test_every_option_says_what_it_is(kind):
+    for part in configs(kind):
+        docs = attribute_docs(part)
+        for entry in fields(part):
+            assert docs.get(entry.name, "").endswith("."), f"{part.__name__}.{entry.name}"
+
+
+def test_public_names_exist_and_are_found_in_the_module():
+    assert len(dvt.__all__) <= 16, "a dozen or so, or else it is not a public API but a list"
+    for public in dvt.__all__:
+        assert getattr(dvt, public) is not None and public in dir(dvt)
+    with pytest.raises(AttributeError, match="load_backbone"):
+        dvt.load_backbon  # noqa: B018
+
+
+@pytest.mark.parametrize("public", dvt.__all__)
+def test_public_names_are_documented(public):
+    thing = getattr(dvt, public)
+    doc = inspect.getdoc(thing)
+    assert doc and doc != inspect.getdoc(type(thing))
+    if not inspect.isfunction(thing):
+        return
+    takes = inspect.signature(thing).parameters
+    if len(takes) > 1:
+        described = doc.partition("Args:")[2]
+        assert all(re.search(rf"^ +\*{{0,2}}{each}:", described, re.MULTILINE) for each in takes)
+    if takes:
+        assert "Raises:" in doc
+
+
+def test_type_checkers_see_every_public_name():
+    tree = ast.parse((ROOT / "dvt" / "__init__.py").read_text())
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {alias.asname: node.module for node in block.body for alias in node.names}
+    assert seen == dvt._HOMES
+
+
+def test_importing_dvt_imports_no_torch():
+    code = "import sys, dvt; from dvt.version import __version__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def composed(verb, *overrides):
+    """The options that the command line would hand to a verb, as dataclasses."""
+    from hydra.core.config_store import ConfigStore
+
+    ConfigStore.instance().store(name=f"{verb}_schema", node=CONFIGS[verb])
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        config = compose(verb, list(overrides))
+    for missing in OmegaConf.missing_keys(config):
+        config[missing] = "given"
+    return OmegaConf.to_object(config)
+
+
+@pytest.mark.parametrize("quality", qualities())
+@pytest.mark.parametrize("verb", CONFIGS)
+def test_a_quality_is_the_same_from_the_command_line_and_from_python(verb, quality):
+    options, expected = composed(verb, f"quality={quality}"), load_quality(quality)
+    assert {entry.name: getattr(options, entry.name) for entry in fields(expected)} == {
+        entry.name: getattr(expected, entry.name) for entry in fields(expected)
+    }
+
+
+def test_the_catalogue_and_its_configs_are_one():
+    files = {path.stem: path for path in (ROOT / "configs" / "backbone").glob("*.yaml")}
+    assert sorted(files) == sorted(CATALOGUE)
+    for choice, path in files.items():
+        assert OmegaConf.to_container(OmegaConf.load(path)) == {"name": choice}
+    assert composed("decompose", "backbone=mae_huge").backbone == BackboneConfig(name="mae_huge")
+
+
+def test_every_verb_has_a_module_of_one_shape():
+    from importlib import import_module
+
+    for verb in VERBS:
+        module = import_module(f"dvt.cli.{verb}")
+        assert callable(module.help_page) and callable(module.run)
+
+
+def test_no_path_of_one_machine_is_in_a_file():
+    ours = [path for pattern in TEXTS for path in ROOT.glob(f"[!.]*/**/{pattern}")]
+    ours += [path for pattern in TEXTS for path in ROOT.glob(pattern)]
+    places = re.compile(r"(?<![\w.$~])/(?:home|root|work|Users|mnt|opt|data)/\w+")
+    assert len(ours) > 100
+    for path in ours:
+        assert places.findall(path.read_text(encoding="utf-8")) == [], name(path)
