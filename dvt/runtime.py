@@ -72,6 +72,10 @@ def seed_for(seed: int, key: str) -> int:
     """The seed of one piece of work, such as one image: 63 bits that depend on the run's seed and the key alone.
 
     The number of workers, the order of the work and restarts do not change it.
+
+    Args:
+        seed: of the run.
+        key: of the image, as in a store: its relative path with extension.
     """
     digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

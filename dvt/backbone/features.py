@@ -1,7 +1,7 @@
 """Features: what a backbone says about a batch of images, and what counts as a backbone."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -21,6 +21,7 @@ class Features:
     """Where the patches look; `grid.hw` is (H, W)."""
 
 
+@runtime_checkable
 class FeatureExtractor(Protocol):
     """The one interface of anything that yields features: the raw ViT, and every cleaned one."""
 

@@ -65,7 +65,7 @@ def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
     model = LinearModel(nodes, image_xy, patch_index, num_patches)
 
     weight, turned_down = torch.ones(len(raw), device=raw.device), 0.0
-    ridge = torch.full((num_patches,), config.artifact_ridge, device=raw.device)
+    ridge = torch.full((num_patches,), float(config.artifact_ridge), device=raw.device)
     fit = solve_weighted(model, raw, weight, ridge, config)
     for _ in range(config.reweightings):
         errors = squared_errors(model, raw, fit).reshape(-1, num_patches)

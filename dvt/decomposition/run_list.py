@@ -122,45 +122,44 @@ def decompose_list(
         progress.skipped = len(part) - len(todo)
         on_progress(progress, "")
         try:
-            for file in todo:
-                _one(file, backbone, config, options, writer, progress)
-                on_progress(progress, file.key)
+            _all(todo, backbone, config, options, writer, progress, on_progress)
         except KeyboardInterrupt:
             progress.interrupted = True
         except Exception as error:
             progress.crash = f"{type(error).__name__}: {error}"
             raise
         finally:
-            if todo or not done:
-                record = run_record(progress, backbone, config, options, started)
-                write_run_record(store, record, worker=options.shard.worker)
+            record = run_record(progress, backbone, config, options, started)
+            write_run_record(store, record, worker=options.shard.worker)
     return progress
 
 
-def _one(
-    file: ImageFile,
+def _all(
+    todo: Sequence[ImageFile],
     backbone: Backbone,
     config: DecomposeConfig,
     options: ListOptions,
     writer: StoreWriter,
     progress: Progress,
+    on_progress: Callable[[Progress, str], None],
 ) -> None:
-    """Decompose one image into the store, or write down why not."""
-    start_s = time.perf_counter()
-    try:
-        image = read_image(file.path, max_pixels=options.max_pixels)
-        progress.seconds["read"] += time.perf_counter() - start_s
-        result = decompose_image(image, backbone, config, seed_for(options.seed, file.key))
-        writer.put(file.key, {name: getattr(result, name) for name in writer.meta.arrays})
-    except DiskError:
-        raise
-    except DvtError as error:
-        writer.fail(file.key, file.path, str(error))
-        progress.failed[file.key] = str(error)
-        return
-    progress.seconds["extract"] += result.diagnostics["extract_s"]
-    progress.seconds["solve"] += result.diagnostics["solve_s"]
-    progress.done += 1
+    """Decompose images into the store, or write down why not."""
+    for file in todo:
+        start_s = time.perf_counter()
+        try:
+            image = read_image(file.path, max_pixels=options.max_pixels)
+            progress.seconds["read"] += time.perf_counter() - start_s
+            result = decompose_image(image, backbone, config, seed_for(options.seed, file.key))
+            writer.put(file.key, {name: getattr(result, name) for name in writer.meta.arrays})
+            progress.seconds["extract"] += result.diagnostics["extract_s"]
+            progress.seconds["solve"] += result.diagnostics["solve_s"]
+            progress.done += 1
+        except DiskError:
+            raise
+        except DvtError as error:
+            writer.fail(file.key, file.path, str(error))
+            progress.failed[file.key] = str(error)
+        on_progress(progress, file.key)
 
 
 def make_meta(backbone: Backbone, config: DecomposeConfig, options: ListOptions) -> StoreMeta:

@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 
+from jaxtyping import Float
+from torch import Tensor
+
 from dvt.images.resize import resize
 from dvt.shapes import ImageBatch, ImageTensor
 from dvt.views.config import Source, ViewsConfig
 from dvt.views.crop import Crop
 
+SourceImage = Float[Tensor, "3 source_y source_x"]
+"""The picture that views are cut from; of another size than they are."""
 
-def make_source(image: ImageTensor, view_hw: tuple[int, int], config: ViewsConfig) -> ImageTensor:
+
+def make_source(image: ImageTensor, view_hw: tuple[int, int], config: ViewsConfig) -> SourceImage:
     """The picture that crops are cut from.
 
     `native` keeps the picture's own resolution, but no more than the smallest crop can show: a side on which even
@@ -24,7 +30,7 @@ def make_source(image: ImageTensor, view_hw: tuple[int, int], config: ViewsConfi
     return resize(image, useful)
 
 
-def render_views(source: ImageTensor, crops: Sequence[Crop], view_hw: tuple[int, int]) -> ImageBatch:
+def render_views(source: SourceImage, crops: Sequence[Crop], view_hw: tuple[int, int]) -> ImageBatch:
     """Cut, resize and flip: one view per crop.
 
     Args:

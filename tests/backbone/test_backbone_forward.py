@@ -191,6 +191,7 @@ def test_half_precision(timm_name, precision, dtype, error, small_backbone, imag
         torch.rand(1, 1, 48, 80),
     ],
 )
+@pytest.mark.other_types
 def test_what_is_no_batch_of_pictures(pictures, small_backbone):
     with pytest.raises(BackboneError, match=r"expected images of shape \(B, 3, height, width\).*got \("):
         small_backbone()(pictures)

@@ -90,6 +90,7 @@ def test_default_sizes():
 
 
 @pytest.mark.parametrize("image_size", ["224", [224], [1, 2, 3], 0, -16, True, 22.4, [224, "x"], {"h": 2, "w": 2}])
+@pytest.mark.other_types
 def test_an_image_size_that_is_none(image_size):
     with pytest.raises(ConfigError, match="give one number of pixels, or two"):
         load_backbone("augreg_tiny", image_size=image_size, **TINY)

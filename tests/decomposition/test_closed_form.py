@@ -145,7 +145,7 @@ def test_an_artifact_with_huge_noise_of_its_own_is_not_taken_for_outliers():
 def test_nodes_that_no_token_looks_at_still_have_a_solution_without_smoothness():
     raw, image_xy = torch.randn(1, 3, 4, 2), torch.rand(1, 3, 4, 2) * 0.2
     tokens = ViewTokens(raw=raw, image_xy=image_xy, grid=GRID)
-    solution = solve_closed_form(tokens, ClosedFormConfig(smoothness=0, artifact_ridge=0.01, nodes_per_patch=4))
+    solution = solve_closed_form(tokens, ClosedFormConfig(smoothness=0.0, artifact_ridge=0.01, nodes_per_patch=4))
     assert solution.artifact.isfinite().all() and solution.clean_at(torch.rand(9, 2)).isfinite().all()
 
 

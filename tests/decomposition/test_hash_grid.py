@@ -33,6 +33,7 @@ def test_levels_of_the_paper():
     growth=st.sampled_from([2.3, 3.1, 5.7]),
     seed=st.integers(0, 1000),
 )
+@pytest.mark.other_types  # float64, for exact comparison
 def test_values_and_gradients_equal_a_loop_over_corners(n_levels, n_features, log2_hashmap_size, base, growth, seed):
     sizes = {"n_levels": n_levels, "log2_hashmap_size": log2_hashmap_size, "base_resolution": base}
     sizes["max_resolution"] = int(base * growth)

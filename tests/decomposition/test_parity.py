@@ -50,6 +50,7 @@ def same(ours, theirs):
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.other_types  # float64, for exact comparison
 def test_terms(case):
     model, raw, xy, index = case
     for ours, theirs in zip(model(raw, xy, index), plain_terms(model, raw, xy, index), strict=True):
@@ -57,6 +58,7 @@ def test_terms(case):
 
 
 @pytest.mark.parametrize("phase", Phase)
+@pytest.mark.other_types  # float64, for exact comparison
 def test_losses_and_gradients(case, phase):
     model, raw, xy, index = case
     f, g, h = plain_terms(model, raw, xy, index)
@@ -109,6 +111,7 @@ def test_schedule():
     assert phase_at(0, 1) is Phase.joint
 
 
+@pytest.mark.other_types  # float64, for exact comparison
 def test_the_constant_between_f_and_g_is_a_gauge(case):
     """Moving a constant from G to F changes no loss of the first phase."""
     model, raw, xy, index = case

@@ -128,6 +128,7 @@ def test_a_callers_no_grad_does_not_reach_the_gradient_solver(vit, picture, arou
     assert torch.equal(inside.clean, plain.clean)
 
 
+@pytest.mark.other_types
 def test_what_is_not_a_backbone_is_refused(picture):
     with pytest.raises(BackboneError, match="load_backbone"):
         dvt.decompose(picture, "dinov2_base")
