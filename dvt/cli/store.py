@@ -14,9 +14,10 @@ PAGE = """\
 dvt store: look after a feature store.
 
 usage: dvt store status FOLDER     what it holds: settings, records, failures, bytes, runs
-       dvt store verify FOLDER     read everything again and compare checksums; exit code 3 when something is damaged"""
+       dvt store verify FOLDER     read everything again and compare checksums; exit code 3 when something is damaged
+       dvt store clean FOLDER      delete what crashed runs left unfinished more than an hour ago"""
 
-ACTIONS = ("status", "verify")
+ACTIONS = ("status", "verify", "clean")
 
 
 def help_page() -> str:
@@ -30,11 +31,15 @@ def run(arguments: list[str]) -> int:
         say(f"dvt: {_slip(arguments)}\n\n{PAGE}")
         return USAGE
     action, folder = arguments[0], Path(arguments[1].removeprefix("store=")).expanduser()
-    from dvt.store import status, verify
+    from dvt.store import remove_leftovers, status, verify
 
     try:
         if action == "status":
             print(status_text(status(folder)))
+            return DONE
+        if action == "clean":
+            removed = remove_leftovers(folder)
+            print("\n".join(f"deleted {name}" for name in removed) or "nothing to delete")
             return DONE
         verification = verify(folder)
     except DvtError as error:
@@ -50,7 +55,8 @@ def _slip(arguments: list[str]) -> str:
     action = arguments[0]
     if action not in ACTIONS:
         near = get_close_matches(action, ACTIONS, n=1)
-        return f"there is no action {action!r}: {f'did you mean {near[0]}?' if near else 'there are status, verify.'}"
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(ACTIONS)}."
+        return f"there is no action {action!r}: {hint}"
     given = len(arguments) - 1
     return (
         f"dvt store {action} takes one folder, {given} were given." if given else f"dvt store {action} needs a folder."

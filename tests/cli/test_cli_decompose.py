@@ -63,6 +63,7 @@ def test_every_kind_of_picture_is_taken(tiny, photo, tmp_path, mode):
     assert tiny("decompose", "images=image.tif", "store=s").code == 0
 
 
+@pytest.mark.other_types  # the word of image_size=big goes as far as load_backbone, which explains it
 @pytest.mark.parametrize(
     ("options", "part"),
     [

@@ -1,4 +1,6 @@
-"""`dvt store status` and `dvt store verify` tell what is in a store, and whether it is whole."""
+"""`dvt store` tells what is in a store and whether it is whole, and deletes what crashes left."""
+
+import os
 
 import pytest
 
@@ -35,6 +37,20 @@ def test_a_damaged_store_is_told_and_mended_by_the_same_command(dvt, tiny, store
     assert verified.code == 3 and "damaged:" in verified.out and "dvt decompose" in verified.out
     mended = tiny("decompose", "images=photos", "store=my store")
     assert mended.code == 3 and "damaged:" in mended.err and "2 done" in mended.err
+    assert dvt("store", "verify", "my store").code == 0
+
+
+def test_what_a_crash_left_an_hour_ago_is_deleted(dvt, store):
+    old, new = (
+        store / "shards" / "0of1-000009-deadbeef.safetensors",
+        store / "shards" / "0of1-000010-deadbeef.safetensors",
+    )
+    old.write_bytes(b"half"), new.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    cleaned = dvt("store", "clean", "my store")
+    assert cleaned.code == 0 and cleaned.out == f"deleted shards/{old.name}\n"
+    assert new.exists() and not old.exists()
+    assert "nothing to delete" in dvt("store", "clean", "my store").out
     assert dvt("store", "verify", "my store").code == 0
 
 
