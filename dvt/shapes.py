@@ -8,7 +8,7 @@ the image, `patch_index` an integer row-major position on the patch grid, `box_p
 The aliases are documentation for people and type checkers; tests turn them into run-time checks.
 """
 
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 ImageTensor = Float[Tensor, "3 y x"]
@@ -27,7 +27,3 @@ ImageXY = Float32[Tensor, "*dims 2"]
 """Positions in the image, x then y, [0, 1]; float32 always (half precision cannot tell neighbours apart)."""
 PatchIndex = Int64[Tensor, " N"]
 """Row-major position of a token on the patch grid of its view."""
-PatchWeights = Float[Tensor, "H W"]
-"""One non-negative weight per patch."""
-Mask = Bool[Tensor, "H W"]
-"""One truth value per patch."""

@@ -69,9 +69,10 @@ def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
     fit = solve_weighted(model, raw, weight, ridge, config)
     for _ in range(config.reweightings):
         errors = squared_errors(model, raw, fit).reshape(-1, num_patches)
-        weight = inlier_weights(errors, config.outlier_scale).flatten()
-        turned_down = float((errors > config.outlier_scale * errors.median(dim=0).values).float().mean())
-        ridge = artifact_pull(errors, fit.artifact * (1 + ridge)[:, None], config)
+        usual = errors.median(dim=0).values  # at every position
+        weight = inlier_weights(errors, usual, config.outlier_scale).flatten()
+        turned_down = float((errors > config.outlier_scale * usual).float().mean())
+        ridge = artifact_pull(usual, len(errors), fit.artifact * (1 + ridge)[:, None], config)
         fit = solve_weighted(model, raw, weight, ridge, config)
     constant = fit.artifact.mean(dim=0)  # the fit alone cannot tell where a constant belongs: it is F's
     field = fit.nodes + constant
@@ -130,22 +131,24 @@ def squared_errors(model: LinearModel, raw: Float[Tensor, "N C"], fit: Fit) -> F
     return errors
 
 
-def inlier_weights(errors: Float[Tensor, "V P"], outlier_scale: float) -> Float[Tensor, "V P"]:
+def inlier_weights(
+    errors: Float[Tensor, "V P"], usual: Float[Tensor, " P"], outlier_scale: float
+) -> Float[Tensor, "V P"]:
     """Weights of mean one: the inverse of the usual error at a position, times a Cauchy weight.
 
     Args:
         errors: squared error of every token, a row a view, a column a patch position.
+        usual: the median error of every position.
         outlier_scale: error, in medians of its position, at which the Cauchy weight has fallen to one half.
     """
-    usual = errors.median(dim=0).values
     unit = usual.median().clamp_min(torch.finfo(errors.dtype).tiny)
-    usual = (usual / unit).clamp_min(_LEAST_USUAL)
-    weight = 1 / (usual * (1 + errors / (outlier_scale * usual * unit)))
+    scale = (usual / unit).clamp_min(_LEAST_USUAL)
+    weight = 1 / (scale * (1 + errors / (outlier_scale * scale * unit)))
     return weight / weight.mean()
 
 
 def artifact_pull(
-    errors: Float[Tensor, "V P"], artifact: Float[Tensor, "P C"], config: ClosedFormConfig
+    usual: Float[Tensor, " P"], num_views: int, artifact: Float[Tensor, "P C"], config: ClosedFormConfig
 ) -> Float[Tensor, " P"]:
     """The pull on G at every position, from how far G stands out of its own uncertainty there.
 
@@ -154,12 +157,13 @@ def artifact_pull(
     (Stein's estimator): a corner whose norm is ten times all others keeps its G, a hint of layout does not become one.
 
     Args:
-        errors: squared error of every token, a row a view, a column a patch position.
+        usual: the median squared error of every position.
+        num_views: V.
         artifact: G as it would be without its own pull, F as it is.
         config: `artifact_ridge`, the least pull; `correlated_views`.
     """
-    variance = errors.median(dim=0).values * min(config.correlated_views / len(errors), 1)
-    size = artifact.square().mean(dim=1).clamp_min(torch.finfo(errors.dtype).tiny)
+    variance = usual * min(config.correlated_views / num_views, 1)
+    size = artifact.square().mean(dim=1).clamp_min(torch.finfo(usual.dtype).tiny)
     return config.artifact_ridge + variance / size
 
 

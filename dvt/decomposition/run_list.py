@@ -122,7 +122,7 @@ def decompose_list(
         progress.skipped = len(part) - len(todo)
         on_progress(progress, "")
         try:
-            _all(todo, backbone, config, options, writer, progress, on_progress)
+            _decompose_into(writer, todo, backbone, config, options, progress, on_progress)
         except KeyboardInterrupt:
             progress.interrupted = True
         except Exception as error:
@@ -134,16 +134,16 @@ def decompose_list(
     return progress
 
 
-def _all(
+def _decompose_into(
+    writer: StoreWriter,
     todo: Sequence[ImageFile],
     backbone: Backbone,
     config: DecomposeConfig,
     options: ListOptions,
-    writer: StoreWriter,
     progress: Progress,
     on_progress: Callable[[Progress, str], None],
 ) -> None:
-    """Decompose images into the store, or write down why not."""
+    """Decompose images into the store one by one, or write down why not."""
     for file in todo:
         start_s = time.perf_counter()
         try:

@@ -118,18 +118,19 @@ def test_errors_and_weights_by_hand():
     expected = (dense_matrix(image_xy) @ fit.nodes + fit.artifact[index] - raw).square().mean(dim=1)
     torch.testing.assert_close(squared_errors(model, raw, fit), expected)
     errors = torch.tensor([[1.0, 2.0], [1.0, 2.0], [1.0, 2.0], [4.0, 2.0], [0.0, 2.0]])
-    weights = inlier_weights(errors, outlier_scale=4)
+    weights = inlier_weights(errors, torch.tensor([1.0, 2.0]), outlier_scale=4)
     torch.testing.assert_close(weights[:, 0] / weights[4, 0], torch.tensor([0.8, 0.8, 0.8, 0.5, 1.0]))
     torch.testing.assert_close(weights[:, 1] / weights[0, 0], torch.full((5,), 0.5))  # twice the usual error
     assert weights.mean() == pytest.approx(1)
-    assert inlier_weights(torch.zeros(5, 2), 4.0).tolist() == [[1.0, 1.0]] * 5  # a perfect fit
+    assert inlier_weights(torch.zeros(5, 2), torch.zeros(2), 4.0).tolist() == [[1.0, 1.0]] * 5  # a perfect fit
 
 
 def test_the_pull_on_g_by_hand():
     config = ClosedFormConfig(artifact_ridge=0.1, correlated_views=2)
-    errors = torch.tensor([[3.0, 1.0], [3.0, 0.0], [9.0, 1.0], [0.0, 2.0]])  # medians 3 and 1, four views
     artifact = torch.tensor([[1.0, 1.0], [10.0, 0.0]])  # mean squares 1 and 50
-    torch.testing.assert_close(artifact_pull(errors, artifact, config), torch.tensor([0.1 + 1.5, 0.1 + 0.01]))
+    torch.testing.assert_close(
+        artifact_pull(torch.tensor([3.0, 1.0]), 4, artifact, config), torch.tensor([0.1 + 1.5, 0.1 + 0.01])
+    )
 
 
 def test_an_artifact_with_huge_noise_of_its_own_is_not_taken_for_outliers():
