@@ -29,6 +29,7 @@ from dvt.decomposition.quality import load_quality
 from dvt.decomposition.run import clean_map, extract_tokens, solve
 from dvt.images import read_image
 from dvt.runtime import environment, seed_for
+from dvt.scores import PositionShare
 
 CLASSES = 11
 
@@ -132,10 +133,9 @@ def probe(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor
 
 
 def position_share(features: Tensor) -> float:
-    """Share of the variance of (N, H, W, C) features that their mean map explains."""
-    mean = features.mean(dim=(0, 1, 2))
-    explained = (features.mean(dim=0) - mean).square().sum() * len(features)
-    return float(explained / (features - mean).square().sum())
+    share = PositionShare()
+    share.update(features)
+    return share.value
 
 
 def report(

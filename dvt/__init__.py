@@ -2,6 +2,7 @@
 
 backbone = dvt.load_backbone("dinov2_base")
 result = dvt.decompose("cat.jpg", backbone)     # .raw .clean .artifact .residual, each (H, W, C)
+model, preprocess = dvt.load_denoised("dinov2_base", weights="voc_denoised")     # clean features in one forward pass
 """
 
 from importlib import import_module
@@ -17,8 +18,15 @@ if TYPE_CHECKING:
     from dvt.decomposition.result import DecomposedImage as DecomposedImage
     from dvt.decomposition.run import decompose as decompose
     from dvt.decomposition.run_list import decompose_list as decompose_list
+    from dvt.denoiser.denoised import DenoisedBackbone as DenoisedBackbone
+    from dvt.denoiser.network import Denoiser as Denoiser
     from dvt.errors import DvtError as DvtError
+    from dvt.export.run import export_model as export_model
+    from dvt.export.weights_folder import load_fixed_size as load_fixed_size
     from dvt.grid import PatchGrid as PatchGrid
+    from dvt.hub.denoised import load_denoised as load_denoised
+    from dvt.hub.load import list_denoisers as list_denoisers
+    from dvt.hub.load import load_denoiser as load_denoiser
     from dvt.images.read import read_image as read_image
     from dvt.images.sources import find_images as find_images
     from dvt.runtime import seed_for as seed_for
@@ -27,14 +35,21 @@ if TYPE_CHECKING:
 _HOMES = {
     "Backbone": "dvt.backbone.backbone",
     "DecomposedImage": "dvt.decomposition.result",
+    "DenoisedBackbone": "dvt.denoiser.denoised",
+    "Denoiser": "dvt.denoiser.network",
     "DvtError": "dvt.errors",
     "FeatureStore": "dvt.store.reader",
     "PatchGrid": "dvt.grid",
     "decompose": "dvt.decomposition.run",
     "decompose_list": "dvt.decomposition.run_list",
+    "export_model": "dvt.export.run",
     "find_images": "dvt.images.sources",
     "list_backbones": "dvt.backbone.catalogue",
+    "list_denoisers": "dvt.hub.load",
     "load_backbone": "dvt.backbone.load",
+    "load_denoised": "dvt.hub.denoised",
+    "load_denoiser": "dvt.hub.load",
+    "load_fixed_size": "dvt.export.weights_folder",
     "qualities": "dvt.decomposition.quality",
     "read_image": "dvt.images.read",
     "seed_for": "dvt.runtime",

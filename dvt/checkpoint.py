@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from dvt.errors import WeightsError
 
-TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".pth.tar")
+TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".pth.tar", ".ckpt")
 """File names that are read as written by torch.save."""
-_NESTINGS = ("state_dict", "model", "model_state_dict", "model_state", "teacher", "encoder")
-_PREFIXES = ("module.", "_orig_mod.", "model.")
+_NESTINGS = ("state_dict", "model", "model_state_dict", "model_state", "teacher", "encoder", "denoiser")
+_PREFIXES = ("module.", "_orig_mod.", "model.", "network.")  # network: what our own training steps train
 _CONVERT = "Where you trust it, load it with the code it came from and save its state dict as .safetensors."
 _AGAIN = "Copy or download it again."
 
@@ -27,11 +27,11 @@ _AGAIN = "Copy or download it again."
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read the tensors of a weights file onto the CPU. No code in the file is ever run.
 
-    `.safetensors` holds tensors alone. Files of torch.save (`.pth`, `.pt`, `.bin`, `.pth.tar`) are read with torch's
-    weights-only unpickler. A state dict that lies inside another mapping is found where exactly one of `state_dict`,
-    `model`, `model_state_dict`, `model_state`, `teacher` or `encoder` holds it (so of a DINO training checkpoint the
-    teacher is taken), also several levels deep. The prefixes `module.`, `_orig_mod.` and `model.` are taken off where
-    every key has them, `backbone.` from the keys that have it.
+    `.safetensors` holds tensors alone. Files of torch.save (`.pth`, `.pt`, `.bin`, `.pth.tar`, `.ckpt`) are read with
+    torch's weights-only unpickler. A state dict that lies inside another mapping is found where exactly one of
+    `state_dict`, `model`, `model_state_dict`, `model_state`, `teacher`, `encoder` or `denoiser` holds it (so of a DINO
+    training checkpoint the teacher is taken), also several levels deep. The prefixes `module.`, `_orig_mod.`, `model.`
+    and `network.` are taken off where every key has them, `backbone.` from the keys that have it.
 
     Args:
         path: the file.
@@ -40,17 +40,39 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         WeightsError: the file is missing, of an unknown kind, damaged, holds code, or holds no state dict.
     """
     path = Path(path).expanduser()
+    return find_state_dict(read_file(path), path)
+
+
+def read_file(path: str | Path) -> Any:
+    """Read all that a weights file holds onto the CPU, as it lies there. No code in the file is ever run.
+
+    Args:
+        path: the file.
+
+    Raises:
+        WeightsError: the file is missing, of an unknown kind, damaged, or holds code.
+    """
+    path = Path(path).expanduser()
     _look_at(path)
-    if path.suffix == ".safetensors":
-        try:
-            loaded: Any = load_file(path)
-        except SafetensorError as error:
-            raise WeightsError(
-                f"{path} is damaged, truncated, or not a safetensors file ({error}). {_AGAIN}"
-            ) from error
-    else:
-        loaded = _read_torch(path)
-    return _without_prefixes(_find_state_dict(loaded, path))
+    if path.suffix != ".safetensors":
+        return _read_torch(path)
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is damaged, truncated, or not a safetensors file ({error}). {_AGAIN}") from error
+
+
+def find_state_dict(content: Any, path: Path) -> dict[str, Tensor]:
+    """The state dict in what a file holds, as `read_state_dict` finds it.
+
+    Args:
+        content: what `read_file` gave.
+        path: the file, for the error.
+
+    Raises:
+        WeightsError: there is none, or more than one.
+    """
+    return _without_prefixes(_dig(content, path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +205,7 @@ def _is_torchscript(path: Path) -> bool:
         return any(Path(name).name == "constants.pkl" for name in archive.namelist())
 
 
-def _find_state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:
+def _dig(loaded: Any, path: Path) -> dict[str, Tensor]:
     place = ""
     while not _is_state_dict(loaded):
         names = [name for name in _NESTINGS if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping)]

@@ -35,3 +35,7 @@ class DecompositionError(DvtError):
 
 class StoreError(DvtError):
     """A feature store that is missing, damaged, full, or made with other settings."""
+
+
+class TrainingError(DvtError):
+    """A training that cannot begin, go on, or be resumed."""

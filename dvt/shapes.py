@@ -5,14 +5,34 @@
 
 Features are channel-last everywhere. Coordinates carry their frame in their name: `image_xy` is x then y in [0, 1] of
 the image, `patch_index` an integer row-major position on the patch grid, `box_px` pixels.
-The aliases are documentation for people and type checkers; tests turn them into run-time checks.
+The aliases are documentation for people and type checkers; tests turn them into run-time checks. They need jaxtyping;
+without it (`torch.hub`, which knows torch and timm alone) a shape is the bare type of the array.
 """
 
-from jaxtyping import Float, Float32, Int64
+from typing import TYPE_CHECKING, Any
+
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float32, Int64
+else:
+    try:
+        from jaxtyping import Float, Float32, Int64
+    except ModuleNotFoundError:
+
+        class Float:
+            """Stands for every number format: `Float[Tensor, "H W C"]` is `Tensor`."""
+
+            def __class_getitem__(cls, item: tuple[Any, str]) -> Any:
+                """The type of the array, without its shape."""
+                return item[0]
+
+        Float32 = Int64 = Float
 
 ImageTensor = Float[Tensor, "3 y x"]
 """One RGB picture, values in [0, 1]."""
+ResizedImage = Float[Tensor, "3 height width"]
+"""One RGB picture that was brought to another size; bicubic interpolation may step a little outside [0, 1]."""
 ImageBatch = Float[Tensor, "B 3 y x"]
 """RGB pictures or views of one size, values in [0, 1]."""
 FeatureMap = Float[Tensor, "H W C"]

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from dvt.checkpoint import key_report, load_strict, read_state_dict
+from dvt.checkpoint import find_state_dict, key_report, load_strict, read_file, read_state_dict
 from dvt.errors import WeightsError
 
 
@@ -33,7 +33,7 @@ def assert_same(got, expected):
         assert torch.equal(got[key], tensor)
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".pth.tar"])
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".pth.tar", ".ckpt"])
 @pytest.mark.parametrize("new_format", [True, False], ids=["zip", "legacy"])
 def test_files_of_torch_are_read(tmp_path, state, suffix, new_format):
     path = tmp_path / f"weights{suffix}"
@@ -64,12 +64,26 @@ def test_parameters_come_as_plain_tensors(tmp_path):
         lambda state: {"student": {}, "teacher": {f"module.backbone.{key}": tensor for key, tensor in state.items()}},
         lambda state: {"predictor": {}, "encoder": {f"module.{key}": tensor for key, tensor in state.items()}},
         lambda state: {f"_orig_mod.{key}": tensor for key, tensor in state.items()},
+        lambda state: {
+            "denoiser": {f"model.{key}": tensor for key, tensor in state.items()},
+            "optimizer": {},
+            "step": 1,
+        },
+        lambda state: {"state_dict": {f"network.{key}": tensor for key, tensor in state.items()}, "global_step": 1},
     ],
-    ids=["state_dict", "model", "twice", "module.", "model.", "teacher", "encoder", "compiled"],
+    ids=["state_dict", "model", "twice", "module.", "model.", "teacher", "encoder", "compiled", "denoiser", "network."],
 )
 def test_usual_wrappings_are_taken_off(tmp_path, state, wrap):
     torch.save(wrap(state), tmp_path / "weights.pth")
     assert_same(read_state_dict(tmp_path / "weights.pth"), state)
+
+
+def test_all_that_a_file_holds_is_read_beside_its_state_dict(tmp_path, state):
+    path = tmp_path / "a.ckpt"
+    torch.save({"state_dict": state, "settings": {"heads": 3}}, path)
+    content = read_file(path)
+    assert content["settings"] == {"heads": 3}
+    assert_same(find_state_dict(content, path), state)
 
 
 def test_a_head_beside_the_backbone_stays(tmp_path, state):

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
@@ -15,7 +14,7 @@ from dvt.errors import BackboneError
 from dvt.grid import PatchGrid
 from dvt.images.resize import resize
 from dvt.runtime import Precision
-from dvt.shapes import ImageBatch, ImageTensor
+from dvt.shapes import ImageBatch, ImageTensor, ResizedImage
 
 
 class Backbone(nn.Module):
@@ -88,7 +87,13 @@ class Backbone(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: ImageBatch) -> Features:
-        """The features of a batch of images of one size.
+        """The features of a batch of images of one size; arguments and errors as `read`."""
+        return self.read(images)
+
+    def read(self, images: ImageBatch) -> Features:
+        """The features of a batch of images of one size; gradients reach those parameters of the ViT that ask for them.
+
+        A frozen ViT has none: this is for copies that are trained.
 
         Args:
             images: (B, 3, y, x) RGB in [0, 1], not normalised, floating point, on any device; any size and aspect that
@@ -120,7 +125,7 @@ class Backbone(nn.Module):
         patches, prefix = taken[0] if self.num_prefix_tokens else (taken[0], taken[0][:, :0])
         return Features(patches=patches.unflatten(1, grid.hw), prefix=prefix, grid=grid)
 
-    def preprocess(self, image: ImageTensor) -> Float[Tensor, "3 height width"]:
+    def preprocess(self, image: ImageTensor) -> ResizedImage:
         """Bring a picture to the default image size.
 
         Args:

@@ -21,7 +21,7 @@ _KINDS = "Expected a plain ViT of timm: a VisionTransformer or Eva (DINO, DeiT, 
 def build_vit(timm_name: str, **architecture: Any) -> Vit:
     """The ViT of that name at its native size, untrained, on the CPU, able to take images of any size.
 
-    Its weights are random but the same each time. The parts behind the tokens (pooling, its norm, classifier) are left
+    Its weights are random but the same each time for one architecture. The parts behind the tokens (pooling, its norm, classifier) are left
     out.
 
     Args:
@@ -32,7 +32,7 @@ def build_vit(timm_name: str, **architecture: Any) -> Vit:
         BackboneError: the model is not a plain ViT with square patches and RGB input.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed_for(0, timm_name))
+        torch.default_generator.manual_seed(seed_for(0, timm_name.partition(".")[0]))  # with or without a tag
         try:
             model = timm.create_model(timm_name, pretrained=False, dynamic_img_size=True, **architecture)
         except TypeError as error:  # the other families do not know dynamic_img_size

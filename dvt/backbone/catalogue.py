@@ -93,3 +93,21 @@ def lookup(name: str) -> Row:
         + (f"; in timm: {', '.join(timm)}" if timm else "; in timm: none like it")
         + "."
     )
+
+
+def full_timm_name(name: str) -> str:
+    """The timm name of a ViT with its weights' tag, as a store keeps it.
+
+    Args:
+        name: a catalogue name, or the name of a model in timm with or without a tag.
+
+    Raises:
+        BackboneError: there is none of that name.
+    """
+    from timm import get_pretrained_cfg
+
+    timm_name = lookup(name).timm
+    config = get_pretrained_cfg(timm_name)
+    if config is None:
+        return timm_name
+    return ".".join(part for part in (config.architecture, config.tag) if part)

@@ -74,10 +74,19 @@ def load_from_config(config: BackboneConfig, device: str | torch.device = "auto"
 
 
 def _image_hw(image_size: Any, vit: Vit) -> tuple[int, int]:
-    if image_size is None:
-        config: Any = vit.pretrained_cfg
-        _, height, width = config["input_size"]
-        return height, width
+    if image_size is not None:
+        return image_hw(image_size)
+    config: Any = vit.pretrained_cfg
+    _, height, width = config["input_size"]
+    return height, width
+
+
+def image_hw(image_size: Any) -> tuple[int, int]:
+    """Height and width from an option: one number of pixels, or two.
+
+    Raises:
+        ConfigError: it is neither.
+    """
     sides = [image_size, image_size] if isinstance(image_size, int) else image_size
     is_pair = isinstance(sides, Sequence) and not isinstance(sides, str) and len(sides) == 2
     if not is_pair or any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in sides):

@@ -6,6 +6,8 @@ from typing import Any
 
 from dvt.backbone.config import BackboneConfig
 from dvt.decomposition.config import DecomposeConfig
+from dvt.denoiser.config import TrainConfig
+from dvt.export.config import ExportFormat
 
 MISSING = "???"
 """How OmegaConf marks an option that must be given."""
@@ -53,7 +55,9 @@ class ShowApp(DecomposeConfig):
     out: str | None = None
     """The PNG to write; <image>.dvt.png in the working directory when left out."""
     method: list[str] = field(default_factory=lambda: ["raw", "decomposed"])
-    """What to show: raw, decomposed."""
+    """What to show: raw, decomposed, denoised."""
+    denoiser: str | None = None
+    """For denoised: a folder that dvt train or dvt distill wrote, a file, or the name of a released one."""
     patch: list[int] | None = None
     """Row and column of the patch that similarities are taken to; the centre when left out."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
@@ -64,3 +68,58 @@ class ShowApp(DecomposeConfig):
     """auto, cpu, cuda, cuda:1 or mps."""
     max_pixels: int = 100_000_000
     """Larger pictures are refused as decompression bombs."""
+
+
+@dataclass(kw_only=True, slots=True)
+class StoreBackboneConfig:
+    """The ViT that the features of a store come from. The store says all of it; what is given here has to agree."""
+
+    name: str | None = None
+    """Catalogue name of the ViT."""
+    timm: str | None = None
+    """Its timm name; used instead of name."""
+    weights: str | None = None
+    """Local weights file, where the ViT is run; left out: downloaded from the hub."""
+    image_size: Any = None
+    """Size in pixels of a view: one number, or [height,width]."""
+    stride: int | None = None
+    """Pixels between neighbouring patches."""
+    layer: int | None = None
+    """Block whose output was taken, counted from 0."""
+    norm: bool | None = None
+    """Whether the ViT's final norm was applied."""
+    precision: str = "fp32"
+    """Number format of the forward pass, where the ViT is run: fp32, fp16 or bf16."""
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainApp(TrainConfig):
+    """Options of `dvt train`."""
+
+    store: Any = MISSING
+    """Feature store that dvt decompose filled; several as [a,b]."""
+    out: str = MISSING
+    """Folder of the run, and of the finished denoiser; the same command continues one that was begun."""
+    images: Any = None
+    """Learn from these images only; needed with pairs.raw=recomputed. An image, folder, glob or .txt list."""
+    backbone: StoreBackboneConfig = field(default_factory=StoreBackboneConfig)
+    """The ViT, where it is not left to the store."""
+    max_pixels: int = 100_000_000
+    """Larger pictures are refused as decompression bombs."""
+
+
+@dataclass(kw_only=True, slots=True)
+class ExportApp:
+    """Options of `dvt export`."""
+
+    out: str = MISSING
+    """What to write: a file that ends in .onnx or .pt2, or a folder (safetensors)."""
+    denoiser: str | None = None
+    """Denoiser behind the ViT: a folder that `dvt train` wrote, a file, or a released one such as voc_denoised; also a
+    distilled ViT. Its layer and norm are taken."""
+    format: ExportFormat = ExportFormat.auto
+    """auto (by the name of out), onnx, torch_export or safetensors."""
+    tolerance: float | None = None
+    """Largest difference from PyTorch that is accepted; left out: 1e-3 for onnx, else 1e-4."""
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    """The ViT; its image_size is the one size that the exported model takes."""

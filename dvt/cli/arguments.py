@@ -7,10 +7,10 @@ from pathlib import Path
 
 from dvt.errors import ConfigError
 
-PATH_OPTIONS = ("images", "image", "store", "out", "backbone.weights")
-"""Options that take paths: what stands behind them is taken literally, `~` is the home folder."""
+PATH_OPTIONS = ("images", "image", "store", "out", "denoiser", "backbone.weights")
+"""Options that take paths, some of them names: what stands behind them is taken literally, `~` is the home folder."""
 
-GROUPS = ("backbone", "quality")
+GROUPS = ("backbone", "quality", "recipe", "trainer", "logger")
 """Options that choose a file of `configs/`."""
 
 _FLAGS = {"-m": "", "--multirun": "", "-c": "job", "--cfg": "job", "--config-dir": "FOLDER", "-cd": "FOLDER"}

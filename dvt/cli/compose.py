@@ -33,32 +33,38 @@ def run_verb(verb: str, schema: type, arguments: list[str], task: Callable[[Any,
     from hydra.core.config_store import ConfigStore
 
     ConfigStore.instance().store(name=f"{verb}_schema", node=schema)
-    codes = [DONE]
-    crashes: list[Exception] = []
-
-    def failed(error: Exception) -> None:
-        text = usage_text(error, verb, schema)
-        if text is None:
-            crashes.append(error)
-        else:
-            codes.append(complain(text))
+    runs: list[tuple[Any, dict[str, str]]] = []
+    errors: list[Exception] = []
 
     def job(config: Any) -> None:
-        if crashes or INTERRUPTED in codes:  # the rest of a sweep
-            return
         try:
-            codes.append(task(*_typed(config, verb, schema)))
+            runs.append(_typed(config, verb, schema))
         except Exception as error:  # kept from Hydra, which would print lines of its own
-            failed(error)
+            errors.append(error)
 
     try:
         with _for_hydra([f"dvt {verb}", *prepare(verb, option_paths(schema), arguments)]):
             hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=verb)(job)()
     except Exception as error:
-        failed(error)
-    if crashes:
-        raise crashes[0]
+        errors.append(error)
+    codes = [DONE, *(_complain(error, verb, schema) for error in errors)]
+    # The work begins when Hydra is gone: processes that Lightning starts run the command as it was typed.
+    for options, choices in runs:
+        if INTERRUPTED in codes:  # the rest of a sweep
+            break
+        try:
+            codes.append(task(options, choices))
+        except Exception as error:
+            codes.append(_complain(error, verb, schema))
     return max(codes)
+
+
+def _complain(error: Exception, verb: str, schema: type) -> int:
+    """Say an error that the user can mend, and return the exit code; another one is raised."""
+    text = usage_text(error, verb, schema)
+    if text is None:
+        raise error
+    return complain(text)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from itertools import pairwise
@@ -9,23 +10,22 @@ from pathlib import Path
 from textwrap import dedent, wrap
 from typing import Any
 
-from dvt.cli.arguments import GROUPS
 from dvt.decomposition.quality import config_folder
 
 _WIDTH = 110
 _INDENT = 34
 
 FLAGS = """\
--m                    sweep: every combination of comma-separated values, quality=fast,paper
-                      (with store=runs/${hydra:runtime.choices.quality}, say, each has a store of its own)
+-m                    sweep: every combination of comma-separated values, backbone=dino_small,mae_base
+                      (${hydra:runtime.choices.backbone} in a path, say, gives each a place of its own)
 -c job                print the options that would be used, do nothing
---config-dir FOLDER   further configs of your own: FOLDER/quality/mine.yaml is quality=mine
+--config-dir FOLDER   further configs of your own: FOLDER/backbone/mine.yaml is backbone=mine
 -h, --help            this page"""
 
 
-def verb_page(usage: str, options: type) -> str:
-    """The page of a verb: how it is called, what it takes."""
-    choices = [line for group in GROUPS for line in group_lines(config_folder(), group)]
+def verb_page(usage: str, options: type, groups: Sequence[str] = ("backbone", "quality")) -> str:
+    """The page of a verb: how it is called, what it takes, the config groups that it has."""
+    choices = [line for group in groups for line in group_lines(config_folder(), group)]
     return "\n".join([usage, "", "Choices", *choices, "", "Options", *option_lines(options), "", "Flags", FLAGS])
 
 

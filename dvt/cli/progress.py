@@ -2,6 +2,7 @@
 
 import sys
 import time
+from math import isnan
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 if TYPE_CHECKING:
     from dvt.decomposition.run_list import Progress as RunProgress
+    from dvt.training.callbacks import TrainingProgress
 
 _LINE_EVERY_S = 10.0
 
 
-class ProgressLine:
-    """Images done, images per second and time left, on stderr."""
+class _Line:
+    """A bar on a terminal, a line every few seconds elsewhere; on stderr."""
 
-    def __init__(self) -> None:
+    def __init__(self, description: str) -> None:
         console = Console(stderr=True)
         columns = (
             TextColumn("{task.description}"),
@@ -26,36 +28,72 @@ class ProgressLine:
             TextColumn("{task.fields[pace]}"),
         )
         self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._task = self._bar.add_task("decompose", total=None, pace="")
+        self._task = self._bar.add_task(description, total=None, pace="")
         self._start_s = self._last_line_s = time.monotonic()
-
-    def update(self, progress: "RunProgress", key: str) -> None:
-        """Show the state of a run; called after every image."""
-        now = time.monotonic()
-        finished = progress.done + len(progress.failed)
-        if not key:  # the run begins: scanning the store does not count
-            self._start_s = self._last_line_s = now
-        left = progress.total - progress.skipped - finished
-        pace = _pace(finished, left, now - self._start_s)
-        self._bar.update(self._task, total=progress.total, completed=progress.total - left, pace=pace)
-        if self._bar.disable and key and now - self._last_line_s >= _LINE_EVERY_S:
-            self._last_line_s = now
-            print(f"{progress.total - left}/{progress.total} {pace}", file=sys.stderr, flush=True)
-
-    def __enter__(self) -> "ProgressLine":
-        self._bar.start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._bar.stop()
 
+    def _restart(self) -> None:
+        """What was before does not count."""
+        self._start_s = self._last_line_s = time.monotonic()
+
+    def _show(self, completed: int, total: int, pace: str) -> None:
+        self._bar.update(self._task, total=total, completed=completed, pace=pace)
+        now = time.monotonic()
+        if self._bar.disable and now - self._last_line_s >= _LINE_EVERY_S:
+            self._last_line_s = now
+            print(f"{completed}/{total} {pace}", file=sys.stderr, flush=True)
+
+
+class ProgressLine(_Line):
+    """Images done, images per second and time left."""
+
+    def __init__(self) -> None:
+        super().__init__("decompose")
+
+    def __enter__(self) -> "ProgressLine":
+        self._bar.start()
+        return self
+
+    def update(self, progress: "RunProgress", key: str) -> None:
+        """Show the state of a run over images; called before the first and after every image."""
+        if not key:  # the run begins: scanning the store does not count
+            self._restart()
+        finished = progress.done + len(progress.failed)
+        left = progress.total - progress.skipped - finished
+        pace = _pace(finished, left, time.monotonic() - self._start_s)
+        self._show(progress.total - left, progress.total, pace)
+
+
+class TrainingLine(_Line):
+    """Steps done, loss, images per second and time left."""
+
+    def __init__(self, description: str, batch_size: int) -> None:
+        super().__init__(description)
+        self._batch_size = batch_size
+
+    def __enter__(self) -> "TrainingLine":
+        self._bar.start()
+        return self
+
+    def update(self, progress: "TrainingProgress") -> None:
+        """Show the state of a training; called after every step."""
+        left_s = (progress.num_steps - progress.step) * self._batch_size / progress.samples_per_s
+        loss = "" if isnan(progress.loss) else f"loss {progress.loss:.4g}, "
+        pace = f"{loss}{progress.samples_per_s:.0f} images/s, {_clock(left_s)} left"
+        self._show(progress.step, progress.num_steps, pace)
+
 
 def _pace(finished: int, left: int, seconds: float) -> str:
     if not finished or seconds <= 0:
         return ""
     rate = finished / seconds
-    eta_s = round(left / rate)
-    clock = f"{eta_s // 3600}:{eta_s // 60 % 60:02d}:{eta_s % 60:02d}"
-    return f"{rate:.2f} images/s, {clock} left"
+    return f"{rate:.2f} images/s, {_clock(left / rate)} left"
+
+
+def _clock(seconds: float) -> str:
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

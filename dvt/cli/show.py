@@ -1,6 +1,7 @@
 """`dvt show`: pictures of one image's features."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,12 @@ from dvt.cli.help import verb_page
 
 if TYPE_CHECKING:
     from dvt.backbone.backbone import Backbone
+    from dvt.backbone.features import FeatureExtractor
     from dvt.grid import PatchGrid
     from dvt.shapes import ImageTensor
     from dvt.viz import Tile
 
-METHODS = ("raw", "decomposed")
+METHODS = ("raw", "decomposed", "denoised")
 
 USAGE = """\
 dvt show: a labelled picture of the features of an image: PCA colours, norms, similarity to a patch, clusters.
@@ -22,6 +24,7 @@ usage: dvt show image=FILE [out=FILE.png] [method=[raw,decomposed]] [key=value .
 
   dvt show image=cat.jpg                                          raw, clean, artifact and residual of DINOv2-B
   dvt show image=cat.jpg method=[raw] backbone=dino_small         the raw features alone, in a moment
+  dvt show image=cat.jpg method=[raw,decomposed,denoised] denoiser=runs/denoiser     both stages beside the raw ones
   dvt show image=cat.jpg patch=[4,7] out=pictures/cat.png         similarity to the patch in row 4, column 7"""
 
 
@@ -39,42 +42,78 @@ def run(arguments: list[str]) -> int:
 
 def show(options: Options, choices: dict[str, str]) -> int:
     """Write the picture; returns the exit code. What can be wrong is looked at before the work begins."""
-    from dvt.backbone.load import load_from_config
     from dvt.images import read_image
-    from dvt.runtime import pick_device
     from dvt.viz import draw_panel, save_png
 
-    check_methods(options.method)
+    check_methods(options.method, options.denoiser)
     out = Path(options.out or f"{Path(options.image).stem}.dvt.png")
     image = read_image(options.image, max_pixels=options.max_pixels)
     check_out(out, Path(options.image))
-    backbone = load_from_config(options.backbone, pick_device(options.device))
+    backbone, cleaned = load(options)
     patch = patch_of(options.patch, backbone.grid)
-    rows = panel_rows(image, backbone, options, patch)
+    rows = panel_rows(image, backbone, cleaned, options, patch)
     save_png(draw_panel(rows, title=f"{Path(options.image).name}   {backbone.timm_name}, {backbone.grid}"), out)
     print(out)
     return 0
 
 
+def load(options: Options) -> "tuple[Backbone, FeatureExtractor | None]":
+    """The raw ViT, and the denoised or distilled one where it is to be shown."""
+    from dvt.backbone.load import load_from_config
+    from dvt.denoiser.denoised import DenoisedBackbone
+    from dvt.hub.denoised import load_denoised
+    from dvt.runtime import pick_device
+
+    wanted, device = options.backbone, pick_device(options.device)
+    if "denoised" not in options.method:
+        return load_from_config(wanted, device), None
+    assert options.denoiser is not None
+    cleaned, _ = load_denoised(
+        wanted.timm or wanted.name,
+        options.denoiser,
+        image_size=wanted.image_size,
+        stride=wanted.stride,
+        device=str(device),
+        precision=wanted.precision,
+        backbone_weights=wanted.weights,
+    )
+    if isinstance(cleaned, DenoisedBackbone):
+        return cleaned.backbone, cleaned
+    same = replace(wanted, image_size=list(cleaned.grid.image_hw), stride=cleaned.grid.stride)
+    return load_from_config(replace(same, layer=cleaned.layer, norm=cleaned.norm), device), cleaned
+
+
 def panel_rows(
-    image: "ImageTensor", backbone: "Backbone", options: Options, patch: tuple[int, int] | None
+    image: "ImageTensor",
+    backbone: "Backbone",
+    cleaned: "FeatureExtractor | None",
+    options: Options,
+    patch: tuple[int, int] | None,
 ) -> "list[list[Tile]]":
     """The tiles of the methods that were asked for."""
     from dvt.decomposition.run import decompose_image
     from dvt.viz import decomposition_rows, method_rows
 
-    full_view = backbone.preprocess(image).clamp(0, 1)  # the interpolation oversteps
-    if "decomposed" not in options.method:
-        raw = backbone(full_view[None]).patches[0].float().cpu()
-        return method_rows(full_view, {"raw": raw}, patch=patch)
-    result = decompose_image(image, backbone, options, options.seed)
-    if "raw" not in options.method:
-        return method_rows(full_view, {"clean": result.clean}, patch=patch)
-    return decomposition_rows(full_view, result.raw, result.clean, result.artifact, result.residual, patch=patch)
+    full_view = backbone.preprocess(image)
+    picture = full_view.clamp(0, 1)  # the interpolation oversteps
+    if set(options.method) == {"raw", "decomposed"}:
+        result = decompose_image(image, backbone, options, options.seed)
+        return decomposition_rows(picture, result.raw, result.clean, result.artifact, result.residual, patch=patch)
+    maps = {}
+    for method in options.method:
+        match method:
+            case "raw":
+                maps["raw"] = backbone(full_view[None]).patches[0].float().cpu()
+            case "decomposed":
+                maps["clean"] = decompose_image(image, backbone, options, options.seed).clean
+            case "denoised":
+                assert cleaned is not None
+                maps["denoised"] = cleaned(full_view[None]).patches[0].float().cpu()
+    return method_rows(picture, maps, patch=patch)
 
 
-def check_methods(methods: list[str]) -> None:
-    """Refuse methods that do not exist.
+def check_methods(methods: list[str], denoiser: str | None) -> None:
+    """Refuse methods that do not exist, and `denoised` without a denoiser.
 
     Raises:
         ConfigError: says which there are.
@@ -83,6 +122,11 @@ def check_methods(methods: list[str]) -> None:
 
     if not methods or set(methods) - set(METHODS):
         raise ConfigError(f"method=[{','.join(methods)}]: give some of {', '.join(METHODS)}.")
+    if ("denoised" in methods) != (denoiser is not None):
+        raise ConfigError(
+            f"method=[{','.join(methods)}], denoiser={denoiser}: to show denoised features give both, for example"
+            " method=[raw,denoised] denoiser=runs/denoiser."
+        )
 
 
 def check_out(out: Path, image: Path) -> None:

@@ -5,7 +5,7 @@ sidecar), `failures/` (images that could not be done, with reasons) and `runs/` 
 written aside, flushed and renamed, so that a crash loses uncommitted records only and never yields a wrong one.
 """
 
-from dvt.store.atomic import DiskError
+from dvt.atomic import DiskError
 from dvt.store.journal import write_run_record
 from dvt.store.reader import FeatureStore, MissingKeyError, Record
 from dvt.store.schema import SCHEMA_VERSION, StoreMeta

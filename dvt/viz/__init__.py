@@ -1,8 +1,8 @@
 """Arrays in, pictures out: feature maps as colours, tiles and labelled panels. Nothing that computes a result is here.
 
 `PCABasis`, `norm_map`, `similarity_map` and `cluster_map` say something about feature maps; `colourise` and
-`colourise_labels` paint it; `decomposition_rows` and `method_rows` arrange it; `draw_panel` and `save_png` put it on
-paper. matplotlib's colour maps and scikit-learn are imported when they are first used; pyplot never is.
+`colourise_labels` paint it; `decomposition_rows`, `method_rows` and `sample_rows` arrange it; `draw_panel` and
+`save_png` put it on paper. matplotlib's colour maps and scikit-learn are imported when they are first used; pyplot never is.
 """
 
 from dvt.viz.colours import colourise, colourise_labels
@@ -10,6 +10,7 @@ from dvt.viz.figure import decomposition_rows, method_rows
 from dvt.viz.maps import cluster_map, norm_map, similarity_map
 from dvt.viz.panel import Tile, draw_panel
 from dvt.viz.pca import PCABasis
+from dvt.viz.samples import sample_rows
 from dvt.viz.save import save_png
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "draw_panel",
     "method_rows",
     "norm_map",
+    "sample_rows",
     "save_png",
     "similarity_map",
 ]

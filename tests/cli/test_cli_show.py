@@ -44,3 +44,21 @@ def test_what_cannot_be_shown_is_refused_before_the_work(tiny, photo, tmp_path, 
     result = tiny("show", "image=cat.jpg", *options)
     assert result.code == 2 and part in result.err, result.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cat.jpg", "folder.png"]
+
+
+def test_denoised_features_beside_the_others(tiny, dvt, photo, tmp_path):
+    for number in range(3):
+        photo(f"photos/{number}.png", seed=number)
+    tiny("decompose", "images=photos", "store=store")
+    few = ("num_steps=2", "batch_size=2", "show_every=0", "trainer=cpu", "logger=none")
+    assert dvt("train", "store=store", "out=run", *few).code == 0
+    shown = tiny("show", "image=photos/0.png", "method=[raw,decomposed,denoised]", "denoiser=run")
+    assert shown.code == 0, shown.err
+    with Image.open(tmp_path / "0.dvt.png") as panel:
+        assert panel.width > 3 * 224
+
+
+def test_denoised_needs_a_denoiser(tiny, photo):
+    photo("a.png")
+    result = tiny("show", "image=a.png", "method=[raw,denoised]")
+    assert result.code == 2 and "to show denoised features give both" in result.err

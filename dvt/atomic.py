@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from dvt.errors import StoreError
+from dvt.errors import DvtError
 
 TEMP_SUFFIX = ".tmp"
 """End of the name of a file that is still being written."""
@@ -16,7 +16,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
-class DiskError(StoreError):
+class DiskError(DvtError):
     """The disk is full or refuses to write: every further image would fail the same way."""
 
 
@@ -72,6 +72,19 @@ def create_exclusive(path: Path, data: bytes) -> bool:
             temp.replace(path)
         _sync_folder(path.parent)
         return True
+
+
+def move_into_place(temp: Path, path: Path) -> None:
+    """Flush a file that was written aside on the same disk, and give it its name; an older one of it is replaced.
+
+    Raises:
+        DiskError: the disk is full or refuses.
+    """
+    with disk_errors(path):
+        with temp.open("rb+") as file:
+            os.fsync(file.fileno())
+        temp.replace(path)
+        _sync_folder(path.parent)
 
 
 @contextmanager

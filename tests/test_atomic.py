@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from dvt.store.atomic import DiskError, create_exclusive, write_atomic
+from dvt.atomic import DiskError, create_exclusive, write_atomic
 
 
 def names(folder):

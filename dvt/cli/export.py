@@ -1,0 +1,97 @@
+"""`dvt export`: a backbone at one image size, as a file that runs without dvt."""
+
+from typing import TYPE_CHECKING
+
+from dvt.cli.apps import ExportApp as Options
+from dvt.cli.console import CRASH, DONE, complain, say
+from dvt.cli.help import verb_page
+
+if TYPE_CHECKING:
+    from dvt.backbone.backbone import Backbone
+    from dvt.denoiser.denoised import DenoisedBackbone
+    from dvt.export.run import Exported
+
+USAGE = """\
+dvt export: a backbone, raw or denoised, at one image size, as a file that runs without dvt.
+
+usage: dvt export out=NAME [denoiser=FOLDER] [key=value ...]
+
+  dvt export backbone=dinov2_base denoiser=runs/denoiser out=model.onnx      ONNX, at 518 x 518 px
+  dvt export backbone=dino_small backbone.image_size=[480,640] out=raw.pt2   torch.export, the ViT alone
+  dvt export backbone=dinov2_base denoiser=runs/denoiser out=exported/       weights.safetensors and config.json
+
+What is written takes images (B, 3, height, width), RGB in [0, 1], not normalised, and gives patches (B, H, W, C) and
+prefix tokens (B, P, C). It is compared with PyTorch; above the tolerance nothing is left and the exit code is 1."""
+
+
+def help_page() -> str:
+    """What `dvt export --help` prints."""
+    return verb_page(USAGE, Options, groups=("backbone",))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the verb and return its exit code."""
+    from dvt.cli.compose import run_verb
+
+    return run_verb("export", Options, arguments, export)
+
+
+def export(options: Options, choices: dict[str, str]) -> int:
+    """Write the file and say how it compares; 0, or 1 when it differs too much."""
+    from dvt.export.parity import ParityError
+    from dvt.export.run import export_model
+    from dvt.export.target import resolve_format
+
+    wanted = resolve_format(options.out, options.format)
+    model = load_model(options)
+    say(f"{model.timm_name}, {model.grid} -> {options.out} ({wanted})")
+    try:
+        exported = export_model(model, options.out, wanted, tolerance=options.tolerance)
+    except ParityError as error:
+        return complain(str(error), CRASH)
+    print(report(exported))
+    return DONE
+
+
+def load_model(options: Options) -> "Backbone | DenoisedBackbone":
+    """The backbone, with the denoiser if one is asked for, on the CPU.
+
+    Raises:
+        ConfigError: another layer or norm than the denoiser was trained on.
+    """
+    from dvt.backbone.load import load_from_config
+    from dvt.errors import ConfigError
+    from dvt.hub.denoised import load_denoised
+
+    wanted = options.backbone
+    if options.denoiser is None:
+        return load_from_config(wanted, "cpu")
+    model, _ = load_denoised(
+        wanted.timm or wanted.name,
+        weights=options.denoiser,
+        image_size=tuple(wanted.image_size) if isinstance(wanted.image_size, list) else wanted.image_size,
+        stride=wanted.stride,
+        device="cpu",
+        precision=wanted.precision,
+        backbone_weights=wanted.weights,
+    )
+    if wanted.layer not in (-1, model.layer) or (model.norm and not wanted.norm):
+        raise ConfigError(
+            f"{options.denoiser} was trained on layer {model.layer} {'after' if model.norm else 'before'} the final"
+            " norm: leave out backbone.layer and backbone.norm."
+        )
+    return model
+
+
+def report(exported: "Exported") -> str:
+    """What was written, for people."""
+    grid, channels = exported.info.grid, exported.info.num_channels
+    (height, width), (rows, columns) = grid.image_hw, grid.hw
+    return "\n".join(
+        [
+            f"{exported.path}   {exported.num_bytes / 2**20:.1f} MiB, {exported.format}",
+            f"takes   images (B, 3, {height}, {width}) float32 RGB in [0, 1], not normalised",
+            f"gives   patches (B, {rows}, {columns}, {channels}), prefix (B, {exported.num_prefix_tokens}, {channels})",
+            f"parity  {exported.parity}; tolerance {exported.tolerance:g}",
+        ]
+    )

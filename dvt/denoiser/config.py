@@ -1,0 +1,95 @@
+"""Options of stage 2: what a denoiser is made of, what it learns from. A light module: it is imported to print help."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from dvt.errors import ConfigError
+from dvt.training.config import TrainingConfig
+
+
+class Kind(str, Enum):
+    """The architecture of a denoiser."""
+
+    block = "block"
+    """Standard transformer blocks (the paper's; its Table 6 compares all three)."""
+    conv1x1 = "conv1x1"
+    """Three 1 x 1 convolutions: every patch by itself."""
+    conv3x3 = "conv3x3"
+    """Three 3 x 3 convolutions: every patch and its neighbours."""
+
+
+@dataclass(kw_only=True, slots=True)
+class DenoiserConfig:
+    """The architecture of a denoiser; the defaults are the paper's (s. 4.3)."""
+
+    kind: Kind = Kind.block
+    """block (transformer blocks), conv1x1 or conv3x3."""
+    num_blocks: int = 1
+    """Transformer blocks after each other."""
+    position_embedding: bool = True
+    """Add a learnable vector to every patch position first, so that the blocks know where a patch stands."""
+    head_channels: int = 64
+    """Channels of an attention head; there are C / head_channels heads."""
+    mlp_ratio: float = 4.0
+    """Hidden channels of a block's MLP, in units of C."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        for name in ("num_blocks", "head_channels"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"denoiser.{name}={getattr(self, name)}: give at least 1.")
+        if not self.mlp_ratio > 0:
+            raise ConfigError(f"denoiser.mlp_ratio={self.mlp_ratio}: give a number above 0.")
+
+
+class Raw(str, Enum):
+    """Where the raw features of a pair come from."""
+
+    stored = "stored"
+    """From the store: no ViT is run."""
+    recomputed = "recomputed"
+    """From the images, by the frozen ViT, in every step; they can be flipped and cropped then."""
+
+
+class Missing(str, Enum):
+    """What becomes of images without features in the store."""
+
+    error = "error"
+    """They end the run before it begins, each named."""
+    skip = "skip"
+    """They are left out, and counted."""
+
+
+@dataclass(kw_only=True, slots=True)
+class PairsConfig:
+    """Which pairs of raw and clean features are learnt from."""
+
+    raw: Raw = Raw.stored
+    """stored (from the store) or recomputed (from images=, by the ViT, in every step)."""
+    missing: Missing = Missing.error
+    """Images of images= without features in the store: error (named, nothing is run) or skip."""
+    val_share: float = 0.05
+    """Share of the images kept for validation; which ones depends on their keys alone."""
+    crop_area_min: float = 1.0
+    """With raw=recomputed: smallest share of the image that is shown; 1 shows all of it."""
+    flip_probability: float = 0.5
+    """With raw=recomputed: how often an image is mirrored."""
+
+    def __post_init__(self) -> None:
+        """Refuse values without meaning."""
+        if not 0 < self.val_share < 1:
+            raise ConfigError(f"pairs.val_share={self.val_share}: give a share between 0 and 1.")
+        if not 0 < self.crop_area_min <= 1:
+            raise ConfigError(f"pairs.crop_area_min={self.crop_area_min}: give 0 < crop_area_min <= 1.")
+        if not 0 <= self.flip_probability <= 1:
+            raise ConfigError(f"pairs.flip_probability={self.flip_probability}: give a share between 0 and 1.")
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainConfig(TrainingConfig):
+    """All options of stage 2."""
+
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    """The denoiser."""
+    pairs: PairsConfig = field(default_factory=PairsConfig)
+    """What it learns from."""

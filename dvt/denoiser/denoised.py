@@ -1,0 +1,119 @@
+"""DenoisedBackbone: a ViT and its denoiser as one backbone."""
+
+import hashlib
+
+import torch
+from torch import nn
+
+from dvt.backbone.backbone import Backbone
+from dvt.backbone.features import Features
+from dvt.backbone.weights import state_hash
+from dvt.denoiser.network import Denoiser
+from dvt.errors import WeightsError
+from dvt.grid import PatchGrid
+from dvt.runtime import Precision
+from dvt.shapes import ImageBatch, ImageTensor, ResizedImage
+
+
+class DenoisedBackbone(nn.Module):
+    """`denoised(images) -> Features`, with clean patches; class and register tokens are those of the ViT.
+
+    It has the interface of a `Backbone` and stands wherever one is taken. Frozen, in evaluation mode for good.
+    """
+
+    def __init__(self, backbone: Backbone, denoiser: Denoiser):
+        """Join a ViT and a denoiser that was trained for it.
+
+        Args:
+            backbone: the ViT, read at the layer that the denoiser was trained on.
+            denoiser: the denoiser; it is frozen and moved to the device and number format of the backbone.
+
+        Raises:
+            WeightsError: the denoiser is made for another number of channels.
+        """
+        super().__init__()
+        if denoiser.num_channels != backbone.num_channels:
+            raise WeightsError(
+                f"the denoiser is made for {denoiser.num_channels} channels, {backbone.timm_name} has"
+                f" {backbone.num_channels}: give the denoiser of this backbone."
+            )
+        hashes = backbone.weights_hash + state_hash(denoiser)
+        self.weights_hash = hashlib.sha256(hashes.encode()).hexdigest()
+        self.backbone = backbone
+        self.denoiser = denoiser.to(backbone.device, backbone.precision.dtype).requires_grad_(False)
+        self.eval()
+
+    @torch.no_grad()
+    def forward(self, images: ImageBatch) -> Features:
+        """The clean features of a batch of images of one size.
+
+        Args:
+            images: (B, 3, y, x) RGB in [0, 1], not normalised; any size and aspect that fits patch and stride.
+
+        Raises:
+            BackboneError: not a batch of RGB images.
+            GeometryError: the size does not fit patch and stride.
+        """
+        raw: Features = self.backbone(images)
+        return Features(patches=self.denoiser(raw.patches), prefix=raw.prefix, grid=raw.grid)
+
+    def preprocess(self, image: ImageTensor) -> ResizedImage:
+        """Bring a (3, y, x) picture to the default image size, as `Backbone.preprocess`."""
+        return self.backbone.preprocess(image)
+
+    def grid_for(self, image_hw: tuple[int, int]) -> PatchGrid:
+        """The patches of an image of that height and width.
+
+        Raises:
+            GeometryError: the size does not fit patch and stride.
+        """
+        return self.backbone.grid_for(image_hw)
+
+    def train(self, mode: bool = True) -> "DenoisedBackbone":
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.backbone.device
+
+    @property
+    def name(self) -> str:
+        """What it is called: the backbone's name with `+denoiser`."""
+        return f"{self.backbone.name}+denoiser"
+
+    @property
+    def timm_name(self) -> str:
+        """Architecture and tag in timm of the ViT, with `+denoiser`."""
+        return f"{self.backbone.timm_name}+denoiser"
+
+    @property
+    def grid(self) -> PatchGrid:
+        """The patches of an image of the default size."""
+        return self.backbone.grid
+
+    @property
+    def layer(self) -> int:
+        """Index of the block whose output is denoised."""
+        return self.backbone.layer
+
+    @property
+    def norm(self) -> bool:
+        """Whether the final norm is applied before the denoiser."""
+        return self.backbone.norm
+
+    @property
+    def num_channels(self) -> int:
+        """C."""
+        return self.backbone.num_channels
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """P, class and register tokens."""
+        return self.backbone.num_prefix_tokens
+
+    @property
+    def precision(self) -> Precision:
+        """Number format of the forward pass and of the features."""
+        return self.backbone.precision

@@ -1,0 +1,146 @@
+"""Sources: the feature stores that a denoiser learns from, as one list of pairs."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dvt.denoiser.config import Missing
+from dvt.errors import TrainingError
+from dvt.images import ImageFile
+from dvt.store import FeatureStore, Record, StoreMeta
+from dvt.training.split import split_by_key
+
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One image of a store."""
+
+    store: FeatureStore
+    """Where its features lie."""
+    key: str
+    """Its key there."""
+    path: Path | None = None
+    """The image file, where images were given."""
+
+    @property
+    def record(self) -> Record:
+        """Its features."""
+        return self.store[self.key]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Stores of one backbone and one reading."""
+
+    stores: tuple[FeatureStore, ...]
+    """In the order in which they were given."""
+    pairs: tuple[Pair, ...]
+    """Their images; one that several stores hold is taken from the first."""
+    num_missing: int
+    """Images that were asked for, have no features, and were left out."""
+
+    @property
+    def meta(self) -> StoreMeta:
+        """What the features are; the same for all stores but for how they were made."""
+        return self.stores[0].meta
+
+    @property
+    def data_hash(self) -> str:
+        """Hash of which images' features these are, and how they were made."""
+        digest = hashlib.sha256()
+        for store in self.stores:
+            digest.update(repr(sorted(store.meta.origin.items())).encode())
+        for pair in self.pairs:
+            digest.update(f"{self.stores.index(pair.store)} {pair.key}\n".encode())
+        return digest.hexdigest()
+
+    def split(self, val_share: float) -> tuple[list[Pair], list[Pair]]:
+        """Training and validation pairs. Each image falls to one side by its key alone; both have at least one.
+
+        Raises:
+            TrainingError: there is one image only.
+        """
+        if len(self.pairs) < 2:
+            raise TrainingError(
+                f"{self.stores[0].path} holds one image: one is needed to learn from and another to validate on."
+                " Decompose more images."
+            )
+        num_val = min(len(self.pairs) - 1, max(1, round(val_share * len(self.pairs))))
+        train, val = split_by_key([pair.key for pair in self.pairs], num_val)
+        return [self.pairs[number] for number in train], [self.pairs[number] for number in val]
+
+
+def open_sources(
+    paths: Sequence[str | Path], needs: dict[str, Any], images: Sequence[ImageFile] | None, missing: Missing
+) -> Sources:
+    """Open the stores and list their pairs.
+
+    Args:
+        paths: folders of stores, one at least.
+        needs: what the features have to be, as `FeatureStore.require` takes it.
+        images: only these, by key; None: all that the stores hold.
+        missing: what becomes of images without features.
+
+    Raises:
+        StoreError: a store is missing or damaged, or has other features than are needed.
+        TrainingError: a store is empty, stores do not go together, or images have no features.
+    """
+    stores = tuple(FeatureStore.open(path) for path in paths)
+    for store in stores:
+        store.require(**needs)
+        _check_usable(store)
+    first = stores[0].meta
+    for store in stores[1:]:
+        store.require(
+            backbone=first.backbone,
+            weights_hash=first.weights_hash,
+            layer=first.layer,
+            norm=first.norm,
+            grid=first.grid,
+            channels=first.channels,
+        )
+    held: dict[str, FeatureStore] = {}
+    for store in stores:
+        for key in store:
+            held.setdefault(key, store)
+    if images is None:
+        return Sources(stores, tuple(Pair(store, key) for key, store in sorted(held.items())), 0)
+    without = [image for image in images if image.key not in held]
+    if without and missing is Missing.error:
+        raise TrainingError(_missing_text(without, len(images), stores))
+    pairs = tuple(Pair(held[image.key], image.key, image.path) for image in images if image.key in held)
+    if not pairs:
+        raise TrainingError(_missing_text(without, len(images), stores))
+    return Sources(stores, pairs, len(without))
+
+
+def _check_usable(store: FeatureStore) -> None:
+    if not len(store):
+        failed = f", and {len(store.failures)} images failed" if store.failures else ""
+        raise TrainingError(
+            f"the store {store.path} is empty{failed}: fill it with dvt decompose images=... store={store.path}"
+        )
+    if "clean" not in store.meta.arrays:
+        raise TrainingError(
+            f"the store {store.path} holds {', '.join(store.meta.arrays)}, and no clean features to learn:"
+            " make one with arrays=[raw,clean]."
+        )
+
+
+def _missing_text(without: list[ImageFile], asked: int, stores: tuple[FeatureStore, ...]) -> str:
+    named = "".join(f"\n  {image.key}{_why(image.key, stores)}" for image in without[:_NAMED])
+    more = f"\n  and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
+    where = ", ".join(str(store.path) for store in stores)
+    return (
+        f"{len(without)} of {asked} images have no features in {where}:{named}{more}\n"
+        f"Make them with dvt decompose images=... store={stores[0].path}, or leave them out with pairs.missing=skip."
+    )
+
+
+def _why(key: str, stores: tuple[FeatureStore, ...]) -> str:
+    reason = next((store.failures[key] for store in stores if key in store.failures), "")
+    return f"   (failed: {reason})" if reason else ""

@@ -1,0 +1,152 @@
+"""Stage 2: train a denoiser on feature stores, resumably, and publish it as a model folder."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from dvt.backbone.backbone import Backbone
+from dvt.denoiser.config import Raw, TrainConfig
+from dvt.denoiser.module import DenoiserModule
+from dvt.denoiser.network import Denoiser
+from dvt.denoiser.pairs import PicturePairs, StoredPairs
+from dvt.denoiser.sources import Pair, Sources, open_sources
+from dvt.errors import ConfigError
+from dvt.images import ImageFile
+from dvt.model_folder import ModelInfo, write_model_folder
+from dvt.runtime import seed_for
+from dvt.training.callbacks import TrainingProgress
+from dvt.training.checkpoints import CHECKPOINTS
+from dvt.training.pictures import ShowSamples
+from dvt.training.record import comparable_settings, licence_of, write_record
+from dvt.training.resume import claim_folder, find_start
+from dvt.training.run import Fitted, fit
+from dvt.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """How a run of stage 2 ended."""
+
+    out: Path
+    """The folder of the run; also the model folder of the denoiser, once it is finished."""
+    step: int
+    """Updates done."""
+    interrupted: bool
+    """Whether it was stopped before its end; the same call continues it."""
+    metrics: dict[str, float]
+    """Numbers of the last validation."""
+    notes: tuple[str, ...]
+    """What the person should know about how it began."""
+
+
+def train_denoiser(
+    stores: Sequence[str | Path],
+    out: str | Path,
+    config: TrainConfig,
+    *,
+    backbone: Backbone | None = None,
+    images: Sequence[ImageFile] | None = None,
+    needs: dict[str, Any] | None = None,
+    max_pixels: int = 100_000_000,
+    on_start: Callable[[Sources, int], None] = lambda sources, step: None,
+    on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
+) -> Trained:
+    """Train a denoiser on the features of one or several stores.
+
+    Args:
+        stores: folders that `dvt decompose` filled, for one backbone and one reading of it.
+        out: folder of the run: checkpoints, logs, pictures, and at the end `weights.safetensors` and `config.json`.
+        config: all options.
+        backbone: the frozen ViT that the stores were made with; needed with `pairs.raw=recomputed` alone.
+        images: learn from these only, by key; needed with `pairs.raw=recomputed`.
+        needs: what the features have to be, as `FeatureStore.require` takes it.
+        max_pixels: larger pictures are refused.
+        on_start: told the sources and the step that the run begins with.
+        on_progress: told after every step.
+
+    Raises:
+        StoreError: a store is missing or damaged, or its features are others than those needed.
+        TrainingError: nothing to learn from, images without features, a loss that is not finite, or a run that cannot
+            be resumed.
+        ConfigError: options that do not go together.
+    """
+    out = Path(out)
+    needs = dict(needs or {})
+    if backbone is not None:
+        needs |= {"weights_hash": backbone.weights_hash, "grid": backbone.grid}
+    claim_folder(out, "denoiser")
+    sources = open_sources(stores, needs, images, config.pairs.missing)
+    train, val = sources.split(config.pairs.val_share)
+    settings = comparable_settings(config) | {"stage": "train", "data": sources.data_hash}
+    start = find_start(config.resume, out / CHECKPOINTS, settings, allow_changes=config.allow_changes)
+    on_start(sources, start.step)
+    data = [_data_set(pairs, sources, config, backbone, images, max_pixels) for pairs in (train, val)]
+    denoiser = _untrained(sources, config)
+    module = DenoiserModule(denoiser, config, settings, backbone)
+    shown = (ShowSamples(data[1], len(val), out / "pictures", config.show_every),) if config.show_every else ()
+    fitted = fit(module, data[0], data[1], config, out, start, callbacks=shown, on_progress=on_progress)
+    if fitted.is_main:
+        if not fitted.interrupted:
+            info = describe(sources, config, fitted, len(train), len(val))
+            write_model_folder(out, denoiser.state_dict(), info)
+        write_record(out, "train", config, fitted, start, device=module.device)
+    return Trained(out, fitted.step, fitted.interrupted, fitted.metrics, start.notes)
+
+
+def describe(sources: Sources, config: TrainConfig, fitted: Fitted, num_train: int, num_val: int) -> ModelInfo:
+    """What the published denoiser says of itself."""
+    meta = sources.meta
+    return ModelInfo(
+        kind="denoiser",
+        backbone=meta.backbone,
+        backbone_weights_hash=meta.weights_hash,
+        layer=meta.layer,
+        norm=meta.norm,
+        grid=meta.grid,
+        num_channels=meta.channels,
+        architecture=asdict(config.denoiser) | {"kind": config.denoiser.kind.value},
+        training={
+            "data_sha256": sources.data_hash,
+            "num_images": num_train,
+            "num_val_images": num_val,
+            "stage1": [{"quality": store.meta.quality, "solver": store.meta.solver} for store in sources.stores],
+            "num_steps": fitted.step,
+            "batch_size": config.batch_size,
+            "seed": config.seed,
+            "base_learning_rate": config.optimizer.base_learning_rate,
+        },
+        metrics={name.removeprefix("val/"): value for name, value in fitted.metrics.items()},
+        base_license=licence_of(meta.backbone),
+        code_version=__version__,
+    )
+
+
+def _untrained(sources: Sources, config: TrainConfig) -> Denoiser:
+    """The denoiser with its first weights, which depend on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed_for(config.seed, "first weights"))
+        return Denoiser(config.denoiser, sources.meta.channels, sources.meta.grid.hw)
+
+
+def _data_set(
+    pairs: list[Pair],
+    sources: Sources,
+    config: TrainConfig,
+    backbone: Backbone | None,
+    images: Sequence[ImageFile] | None,
+    max_pixels: int,
+) -> Dataset[dict[str, Any]]:
+    if config.pairs.raw is Raw.stored:
+        if "raw" not in sources.meta.arrays:
+            raise ConfigError(
+                "the store holds no raw features: give pairs.raw=recomputed and images=..., or make a store with"
+                " arrays=[raw,clean]."
+            )
+        return StoredPairs(pairs)
+    if backbone is None or images is None:
+        raise ConfigError("pairs.raw=recomputed needs the pictures: give images=... as for dvt decompose.")
+    return PicturePairs(pairs, sources.meta.grid, config.pairs, config.seed, max_pixels)

@@ -1,0 +1,138 @@
+"""Stage 3: distil a denoised ViT into a plain one, resumably, and publish it as a model folder."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dvt.distillation.config import DistillConfig
+from dvt.distillation.data import Pictures, data_hash, split_images
+from dvt.distillation.module import DistillModule
+from dvt.distillation.student import Student, Teacher, class_token_weight
+from dvt.images import ImageFile
+from dvt.model_folder import ModelInfo, write_model_folder
+from dvt.training.callbacks import TrainingProgress
+from dvt.training.checkpoints import CHECKPOINTS
+from dvt.training.pictures import ShowSamples
+from dvt.training.record import comparable_settings, licence_of, write_record
+from dvt.training.resume import claim_folder, find_start
+from dvt.training.run import Fitted, fit
+from dvt.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Distilled:
+    """How a run of stage 3 ended."""
+
+    out: Path
+    """The folder of the run; also the model folder of the distilled ViT, once it is finished."""
+    step: int
+    """Updates done."""
+    interrupted: bool
+    """Whether it was stopped before its end; the same call continues it."""
+    metrics: dict[str, float]
+    """Numbers of the last validation."""
+    notes: tuple[str, ...]
+    """What the person should know about how it began."""
+
+
+def distill(
+    images: Sequence[ImageFile],
+    out: str | Path,
+    config: DistillConfig | None = None,
+    *,
+    teacher: Teacher,
+    max_pixels: int = 100_000_000,
+    on_start: Callable[[int], None] = lambda step: None,
+    on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
+) -> Distilled:
+    """Train a copy of a ViT to give the clean features of its denoised self, without a block behind it.
+
+    The patches that the student gives at the teacher's layer and norm learn to be those of the teacher; its class token
+    learns to stay that of the ViT before (`config.student.class_token_weight`). The result is a plain timm model:
+    `out/weights.safetensors` goes into `timm.create_model(name, num_classes=0)` and `dvt.load_backbone(name, weights=)`.
+    (timm pools SigLIP by a layer of its own, which is not trained here: add `global_pool=""`.)
+
+    Args:
+        images: files, as `dvt.find_images` lists them.
+        out: folder of the run: checkpoints, logs, pictures, and at the end `weights.safetensors` and `config.json`.
+        config: all options; None: the defaults.
+        teacher: a ViT in fp32 with its denoiser, as `dvt.load_denoised` gives it; it stays as it is, but for the device.
+        max_pixels: larger pictures are refused.
+        on_start: told the step that the run begins with.
+        on_progress: told after every step.
+
+    Raises:
+        TrainingError: too few images, a loss that is not finite, a run that cannot be resumed, or an `out` that holds
+            something else.
+        ImageError: an image cannot be read; found when its turn comes.
+        ConfigError: options that do not go together.
+        DiskError: the disk is full or refuses.
+    """
+    out, config = Path(out), config or DistillConfig()
+    student = Student(teacher.backbone, config.student)
+    weight = class_token_weight(teacher.backbone, config.student)
+    train, val = split_images(images, config.pictures)
+    claim_folder(out, "distilled")
+    settings = _settings(images, config, teacher, weight)
+    start = find_start(config.resume, out / CHECKPOINTS, settings, allow_changes=config.allow_changes)
+    on_start(start.step)
+    data = [
+        Pictures(part, teacher.grid.image_hw, config.pictures.flip_probability, config.seed, max_pixels)
+        for part in (train, val)
+    ]
+    module = DistillModule(student, config, settings, teacher, weight)
+    shown = (ShowSamples(data[1], len(val), out / "pictures", config.show_every),) if config.show_every else ()
+    fitted = fit(module, data[0], data[1], config, out, start, callbacks=shown, on_progress=on_progress)
+    if fitted.is_main:
+        if not fitted.interrupted:
+            info = _describe(teacher, config, fitted, settings, len(train), len(val))
+            write_model_folder(out, student.plain_state(teacher.backbone), info)
+        write_record(out, "distill", config, fitted, start, device=module.device)
+    return Distilled(out, fitted.step, fitted.interrupted, fitted.metrics, start.notes)
+
+
+def _settings(images: Sequence[ImageFile], config: DistillConfig, teacher: Teacher, weight: float) -> dict[str, Any]:
+    """What a resumed run has to share with the one it continues."""
+    settings = comparable_settings(config)
+    del settings["student"]["gradient_checkpointing"]  # it changes the memory and nothing else
+    settings["student"]["class_token_weight"] = weight
+    grid = teacher.grid
+    return {
+        **settings,
+        "stage": "distill",
+        "teacher": teacher.weights_hash,
+        "features": f"layer {teacher.backbone.layer}, norm {teacher.backbone.norm}, {grid}",
+        "data": data_hash(images),
+    }
+
+
+def _describe(
+    teacher: Teacher, config: DistillConfig, fitted: Fitted, settings: dict[str, Any], num_train: int, num_val: int
+) -> ModelInfo:
+    """What the published ViT says of itself."""
+    backbone = teacher.backbone
+    return ModelInfo(
+        kind="distilled",
+        backbone=backbone.timm_name,
+        backbone_weights_hash=backbone.weights_hash,
+        layer=backbone.layer,
+        norm=backbone.norm,
+        grid=teacher.grid,
+        num_channels=backbone.num_channels,
+        architecture={},
+        training={
+            "teacher_sha256": teacher.weights_hash,
+            "data_sha256": settings["data"],
+            "num_images": num_train,
+            "num_val_images": num_val,
+            "num_steps": fitted.step,
+            "batch_size": config.batch_size,
+            "seed": config.seed,
+            "base_learning_rate": config.optimizer.base_learning_rate,
+            "student": settings["student"],
+        },
+        metrics={name.removeprefix("val/"): value for name, value in fitted.metrics.items()},
+        base_license=licence_of(backbone.timm_name),
+        code_version=__version__,
+    )

@@ -1,0 +1,82 @@
+"""Parity: whether what was written computes what PyTorch computes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch.nn import functional
+
+from dvt.backbone.features import Features
+from dvt.errors import DvtError
+from dvt.shapes import FeatureMaps, ImageBatch, PrefixTokens
+
+Runner: TypeAlias = Callable[[ImageBatch], tuple[FeatureMaps, PrefixTokens]]
+"""An exported model, read back: images to patches and prefix tokens."""
+
+
+class ParityError(DvtError):
+    """What was written does not compute what PyTorch computes, within the tolerance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How the tokens of an exported model compare with those of the backbone in PyTorch."""
+
+    max_difference: float
+    """Largest absolute difference of a value; not a number where either has none."""
+    min_cosine: float
+    """Lowest cosine of a token with its counterpart."""
+    max_value: float
+    """Largest absolute value of the backbone's tokens, to judge the difference by."""
+    batch_sizes: tuple[int, ...]
+    """Numbers of images that were run at once."""
+
+    def within(self, tolerance: float) -> bool:
+        """Whether no value differs by more; false where values are not numbers."""
+        return self.max_difference <= tolerance
+
+    def __str__(self) -> str:
+        return (
+            f"largest difference {self.max_difference:.2g} (values up to {self.max_value:.3g}),"
+            f" lowest cosine of a token {self.min_cosine:.7f}, on batches of"
+            f" {' and '.join(map(str, self.batch_sizes))} random images"
+        )
+
+
+@torch.no_grad()
+def compare(
+    exported: Runner,
+    model: Callable[[ImageBatch], Features],
+    image_hw: tuple[int, int],
+    batch_sizes: Sequence[int] = (1, 2),
+) -> Parity:
+    """Run both on the same random images.
+
+    Args:
+        exported: the exported model.
+        model: the backbone that it was made from, on the CPU.
+        image_hw: height and width of the images.
+        batch_sizes: numbers of images in a batch; the model was not written for one number alone.
+
+    Returns:
+        The comparison, over all batches and over patches and prefix tokens alike.
+    """
+    generator = torch.Generator().manual_seed(0)
+    differences, cosines, values = [], [], []
+    for count in batch_sizes:
+        images = torch.rand(count, 3, *image_hw, generator=generator)
+        features = model(images)
+        patches, prefix = exported(images)
+        expected = torch.cat([features.prefix, features.patches.flatten(1, 2)], dim=1).double()
+        got = torch.cat([prefix, patches.flatten(1, 2)], dim=1).double()
+        assert got.shape == expected.shape, (got.shape, expected.shape)
+        differences.append((got - expected).abs().max())
+        cosines.append(functional.cosine_similarity(got, expected, dim=-1).min())
+        values.append(expected.abs().max())
+    return Parity(
+        max_difference=torch.stack(differences).max().item(),
+        min_cosine=torch.stack(cosines).min().item(),
+        max_value=torch.stack(values).max().item(),
+        batch_sizes=tuple(batch_sizes),
+    )

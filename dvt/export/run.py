@@ -1,0 +1,142 @@
+"""A backbone to a file: written aside, compared with PyTorch, and only then given its name."""
+
+import copy
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from dvt.atomic import TEMP_SUFFIX, DiskError, disk_errors, move_into_place
+from dvt.backbone.backbone import Backbone
+from dvt.denoiser.denoised import DenoisedBackbone
+from dvt.errors import ConfigError
+from dvt.export.config import TOLERANCES, ExportFormat
+from dvt.export.description import describe
+from dvt.export.exported_program import open_pt2, write_pt2
+from dvt.export.fixed_size import FixedSize, fixed_size
+from dvt.export.onnx_file import open_onnx, write_onnx
+from dvt.export.parity import Parity, ParityError, Runner, compare
+from dvt.export.target import resolve_format
+from dvt.export.weights_folder import open_folder, write_folder
+from dvt.model_folder import ModelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a format is written and read back."""
+
+    write: Callable[[FixedSize, ModelInfo, Path], list[Path]]
+    """Writes a model at a path; returns the files it made, the one that makes the others count last."""
+    open: Callable[[Path], Runner]
+    """Reads what was written."""
+
+
+_WAYS = {
+    ExportFormat.onnx: _Way(write_onnx, open_onnx),
+    ExportFormat.torch_export: _Way(write_pt2, open_pt2),
+    ExportFormat.safetensors: _Way(write_folder, open_folder),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written."""
+
+    path: Path
+    """The file, or the folder of safetensors."""
+    format: ExportFormat
+    """Its format."""
+    info: ModelInfo
+    """What it is: backbone, layer, size; the same text is in the file."""
+    num_prefix_tokens: int
+    """P of what it gives."""
+    num_bytes: int
+    """Size on the disk."""
+    parity: Parity
+    """How it compares with PyTorch."""
+    tolerance: float
+    """The difference that was accepted."""
+
+
+def export_model(
+    model: Backbone | DenoisedBackbone,
+    out: str | Path,
+    format: ExportFormat | str = ExportFormat.auto,
+    image_hw: tuple[int, int] | None = None,
+    tolerance: float | None = None,
+) -> Exported:
+    """Write a backbone at one image size as ONNX, torch.export or safetensors, and check what was written.
+
+    What is written takes (B, 3, height, width) float32 RGB in [0, 1], not normalised, for any B, and gives patches
+    (B, H, W, C) and prefix tokens (B, P, C). It is run on random images and compared with `model`; where they differ by
+    more than the tolerance nothing is left, and an older export of that name stays as it was.
+
+    Args:
+        model: the backbone, raw, denoised or distilled, in float32 on any device; it is not changed.
+        out: the file, or for safetensors the folder; its parents are made.
+        format: `onnx`, `torch_export`, `safetensors`, or `auto`: by the name.
+        image_hw: height and width of the images; None: the default size of the model.
+        tolerance: largest absolute difference that is accepted; None: `TOLERANCES` of the format.
+
+    Raises:
+        ConfigError: name and format do not go together, a package is missing, or the model is in half precision.
+        GeometryError: the size does not fit patch and stride.
+        ParityError: the difference is above the tolerance.
+        DiskError: the disk is full or refuses.
+    """
+    out = Path(out).expanduser()
+    kind = resolve_format(out, _parse(format))
+    accepted = TOLERANCES[kind] if tolerance is None else tolerance
+    if not accepted >= 0:
+        raise ConfigError(f"tolerance={accepted}: give 0 or more.")
+    fixed = fixed_size(model, image_hw)
+    info = describe(model, fixed.grid)
+    with _folder_aside(out, fixed) as aside:
+        with disk_errors(out):
+            files = _WAYS[kind].write(fixed, info, aside / out.name)
+        parity = compare(_WAYS[kind].open(aside / out.name), _on_cpu(model), fixed.grid.image_hw)
+        if not parity.within(accepted):
+            raise ParityError(
+                f"{out} was not written: what format={kind} computes is too far from PyTorch. {parity};"
+                f" tolerance {accepted:g}. Give a larger tolerance if that will do, or another format."
+            )
+        num_bytes = sum(file.stat().st_size for file in files)
+        _move([file.relative_to(aside) for file in files], aside, out.parent)
+    return Exported(out, kind, info, fixed.num_prefix_tokens, num_bytes, parity, accepted)
+
+
+def _parse(format: ExportFormat | str) -> ExportFormat:
+    try:
+        return ExportFormat(format)
+    except ValueError as error:
+        raise ConfigError(f"format={format} does not exist. Give one of {', '.join(ExportFormat)}.") from error
+
+
+def _on_cpu(model: Backbone | DenoisedBackbone) -> Backbone | DenoisedBackbone:
+    """The model on the CPU: other devices round in ways of their own."""
+    return model if model.device.type == "cpu" else copy.deepcopy(model).cpu()
+
+
+@contextmanager
+def _folder_aside(out: Path, fixed: FixedSize) -> Iterator[Path]:
+    """A folder beside `out`, on the same disk, gone when the block ends."""
+    with disk_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        needed = sum(tensor.nbytes for tensor in fixed.state_dict().values())
+        free = shutil.disk_usage(out.parent).free
+        if free < needed:
+            raise DiskError(f"no space to write {out}: it takes {needed} bytes, {free} are free. Free some.")
+        folder = TemporaryDirectory(prefix=f".{out.name}.", suffix=TEMP_SUFFIX, dir=out.parent)
+    with folder as name:
+        yield Path(name)
+
+
+def _move(files: list[Path], aside: Path, folder: Path) -> None:
+    """Give files their names. Of several the last makes the others count: an older one goes first."""
+    if len(files) > 1:
+        (folder / files[-1]).unlink(missing_ok=True)
+    for file in files:
+        (folder / file).parent.mkdir(exist_ok=True)
+        move_into_place(aside / file, folder / file)

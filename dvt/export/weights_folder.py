@@ -1,0 +1,54 @@
+"""A folder with `weights.safetensors` and `config.json`: the tensors at one size, for other code or for dvt."""
+
+from pathlib import Path
+
+from dvt.backbone.backbone import Backbone
+from dvt.backbone.build import build_vit
+from dvt.backbone.readout import Readout
+from dvt.checkpoint import load_strict
+from dvt.denoiser.denoised import DenoisedBackbone
+from dvt.denoiser.network import Denoiser
+from dvt.export.fixed_size import FixedSize, fixed_size
+from dvt.export.parity import Runner
+from dvt.model_folder import CONFIG_FILE, WEIGHTS_FILE, ModelInfo, read_model_folder, write_model_folder
+from dvt.runtime import Precision
+
+
+def write_folder(fixed: FixedSize, info: ModelInfo, path: Path) -> list[Path]:
+    """Write the folder; returns its two files."""
+    write_model_folder(path, fixed.state_dict(), info)
+    return [path / WEIGHTS_FILE, path / CONFIG_FILE]
+
+
+def open_folder(path: Path) -> Runner:
+    """Read the folder back, as a function of images."""
+    return load_fixed_size(path)
+
+
+def load_fixed_size(folder: str | Path) -> FixedSize:
+    """Read a model that was exported as safetensors; nothing but the folder is needed.
+
+    Args:
+        folder: what `dvt export` wrote.
+
+    Returns:
+        The model, on the CPU: `(patches, prefix) = model(images)` for images of its one size.
+
+    Raises:
+        WeightsError: no such folder, half-written, damaged, or not of this model.
+        BackboneError: this version of timm does not know the ViT.
+    """
+    state, info = read_model_folder(folder, kind="fixed_size")
+    vit = build_vit(info.backbone)
+    readout = Readout.of(vit, info.grid.image_hw, info.grid.stride, info.layer, info.norm)
+    weights_hash = info.backbone_weights_hash or ""
+    backbone = Backbone(vit, readout, name=info.backbone, weights_hash=weights_hash, precision=Precision.fp32)
+    if info.architecture:
+        of_denoiser = {
+            key.removeprefix("denoiser."): tensor for key, tensor in state.items() if key.startswith("denoiser.")
+        }
+        fixed = fixed_size(DenoisedBackbone(backbone, Denoiser.from_state(of_denoiser, info, source=str(folder))))
+    else:
+        fixed = fixed_size(backbone)
+    load_strict(fixed, state, source=str(Path(folder) / WEIGHTS_FILE))
+    return fixed

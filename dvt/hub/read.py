@@ -1,0 +1,125 @@
+"""What found weights are, by their content."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from dvt.checkpoint import find_state_dict, read_file
+from dvt.denoiser.network import Denoiser
+from dvt.errors import WeightsError
+from dvt.grid import PatchGrid
+from dvt.hub.find import Found
+from dvt.hub.original import build, is_denoiser, is_vit, own_names
+from dvt.hub.released import REPOSITORY, Released
+from dvt.hub.vit import VitFacts, facts_of, original_info
+from dvt.model_folder import WEIGHTS_FILE, ModelInfo, is_model_folder, read_model_folder, read_model_info
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """Tensors, and what is known of them."""
+
+    kind: str
+    """denoiser or distilled."""
+    state: Mapping[str, Tensor]
+    """The tensors: of a denoiser with the original's names, of a distilled ViT with timm's."""
+    info: ModelInfo | None
+    """What a model folder says of them; None for a file."""
+    path: Path
+    """The file they lie in."""
+    source: str
+    """What the person wrote."""
+    released: Released | None
+    """Which of the authors' files it is, where the name says so."""
+    architecture: Mapping[str, Any]
+    """What a checkpoint of our training says of the denoiser."""
+
+
+def read(found: Found) -> Weights:
+    """Read weights of any kind that is known here.
+
+    Raises:
+        WeightsError: missing, damaged, holding code, or neither a denoiser nor a ViT.
+    """
+    path = found.path
+    if path.name == WEIGHTS_FILE and is_model_folder(path.parent):
+        path = path.parent
+    if path.is_dir():
+        kind = "distilled" if read_model_info(path).kind == "distilled" else "denoiser"
+        state, info = read_model_folder(path, kind=kind)
+        return Weights(kind, state, info, path / WEIGHTS_FILE, found.source, None, {})
+    content = read_file(path)
+    state = own_names(find_state_dict(content, path))
+    if not is_denoiser(state) and not is_vit(state):
+        names = ", ".join(list(state)[:4])
+        raise WeightsError(
+            f"{found.source} holds neither a denoiser nor a ViT (its keys: {names}, ...). Expected a model folder of"
+            " dvt, or a file of the original: pos_embed, denoiser.norm1.weight and so on."
+        )
+    kind = "denoiser" if is_denoiser(state) else "distilled"
+    return Weights(kind, state, None, path, found.source, found.released, _architecture_in(content))
+
+
+def denoiser_of(weights: Weights) -> Denoiser:
+    """The denoiser of weights, with its `info` where it is known; in evaluation mode, on the CPU.
+
+    Raises:
+        WeightsError: they are a whole ViT, or do not fit together.
+    """
+    if weights.kind == "distilled":
+        raise WeightsError(
+            f"{weights.source} is a whole ViT (distilled: it cleans by itself), not a denoiser. Load it with"
+            f" dvt.load_denoised(<backbone>, weights={weights.source!r}), or dvt.load_backbone(<backbone>,"
+            f" weights={str(weights.path)!r})."
+        )
+    if weights.info is not None:
+        return Denoiser.from_state(weights.state, weights.info, source=weights.source)
+    denoiser = build(weights.state, source=weights.source, architecture=weights.architecture)
+    if weights.released is not None:
+        denoiser.info = denoiser_info(denoiser, facts_of(weights.released.timm), weights)
+    return denoiser
+
+
+def denoiser_info(denoiser: Denoiser, vit: VitFacts, weights: Weights) -> ModelInfo:
+    """What the denoiser of a file is, once its ViT is known.
+
+    Raises:
+        WeightsError: it has another number of channels than the ViT.
+    """
+    if denoiser.num_channels != vit.num_channels:
+        raise WeightsError(
+            f"{weights.source} is made for {denoiser.num_channels} channels, {vit.name} has {vit.num_channels}: give"
+            " the backbone that it was trained for."
+        )
+    rows, columns = denoiser.grid_hw
+    sides = (rows * vit.patch, columns * vit.patch) if denoiser.pos_embed is not None else vit.image_hw
+    return original_info(
+        vit,
+        kind="denoiser",
+        grid=PatchGrid.of(sides, vit.patch),
+        architecture=asdict(denoiser.config),
+        training=_origin(weights),
+    )
+
+
+def distilled_info(vit: VitFacts, weights: Weights) -> ModelInfo:
+    """What the distilled ViT of a file is, once its name is known."""
+    grid = PatchGrid.of(vit.image_hw, vit.patch)
+    return original_info(vit, kind="distilled", grid=grid, architecture={}, training=_origin(weights))
+
+
+def _origin(weights: Weights) -> dict[str, Any]:
+    """Where the weights of a file come from, for `ModelInfo.training`."""
+    if weights.released is not None:
+        return {"origin": f"{REPOSITORY} on the Hugging Face hub", "file": weights.released.file}
+    return {"origin": weights.path.name}
+
+
+def _architecture_in(content: Any) -> Mapping[str, Any]:
+    """What a checkpoint of our training says of the denoiser: tensors do not show the channels of a head."""
+    for name in ("dvt", "settings", "denoiser"):
+        content = content.get(name) if isinstance(content, Mapping) else None
+    return content if isinstance(content, Mapping) else {}

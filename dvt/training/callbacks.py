@@ -1,0 +1,121 @@
+"""What happens between the steps: checkpoints, progress, an orderly stop."""
+
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning as L
+
+from dvt.training.checkpoints import checkpoint_path, remove_old
+from dvt.training.config import TrainingConfig
+from dvt.training.module import StageModule
+from dvt.training.processes import check_replicas
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingProgress:
+    """Where a training stands; handed to `on_progress` after every step."""
+
+    step: int
+    """Updates done."""
+    num_steps: int
+    """Updates of the whole run."""
+    samples_per_s: float
+    """Images per second, over all devices, since the run began or was resumed."""
+    loss: float
+    """Loss of a step not long ago; NaN before the first is known."""
+
+
+class SaveCheckpoints(L.Callback):
+    """A checkpoint every so many steps and at the end; the newest few stay."""
+
+    def __init__(self, folder: Path, config: TrainingConfig):
+        self._folder, self._config = folder, config
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save if it is time."""
+        step = trainer.global_step
+        if step % self._config.save_every == 0 or step == self._config.num_steps or trainer.should_stop:
+            assert isinstance(pl_module, StageModule)
+            check_replicas(trainer, pl_module.network)
+            trainer.save_checkpoint(checkpoint_path(self._folder, step))
+            if trainer.is_global_zero:
+                remove_old(self._folder, self._config.keep_checkpoints)
+
+
+class StopInOrder(L.Callback):
+    """Ctrl-C and SIGTERM end the run after the step in work, with a checkpoint; a second one ends it at once.
+
+    Attributes:
+        stopped: whether the run was ended that way.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take over the signals."""
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                self._before[signum] = signal.signal(signum, self._ask)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop if asked to; processes decide together."""
+        if trainer.world_size > 1:
+            self.stopped = trainer.strategy.reduce_boolean_decision(self.stopped, all=False)
+        if self.stopped:
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Give the signals back."""
+        self._restore()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Give the signals back."""
+        self._restore()
+
+    def _ask(self, signum: int, frame: FrameType | None) -> None:
+        if self.stopped:
+            self._restore()
+            raise KeyboardInterrupt
+        self.stopped = True
+
+    def _restore(self) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+        self._before = {}
+
+
+class ReportProgress(L.Callback):
+    """Tells how far the run is, and logs its pace and learning rate."""
+
+    def __init__(self, config: TrainingConfig, on_progress: Callable[[TrainingProgress], None]):
+        self._config, self._on_progress = config, on_progress
+        self._start_s, self._start_step, self._loss = 0.0, 0, float("nan")
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Look at the clock."""
+        self._start_s, self._start_step = time.perf_counter(), trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Report; the loss is fetched from the device now and then only."""
+        step, logs = trainer.global_step, trainer.global_step % self._config.log_every == 0
+        spent_s = max(time.perf_counter() - self._start_s, 1e-9)
+        pace = (step - self._start_step) * self._config.batch_size / spent_s
+        if logs:
+            self._loss = float(outputs["loss"])
+            pl_module.log("train/samples_per_s", pace)
+            pl_module.log("train/learning_rate", trainer.optimizers[0].param_groups[0]["lr"])
+        if trainer.is_global_zero:
+            self._on_progress(TrainingProgress(step, self._config.num_steps, pace, self._loss))

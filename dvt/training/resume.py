@@ -1,0 +1,102 @@
+"""Where a run begins: from nothing, or from a checkpoint whose settings are those of the run."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dvt.atomic import disk_errors
+from dvt.errors import TrainingError
+from dvt.model_folder import KINDS, is_model_folder, read_model_info
+from dvt.training.checkpoints import CHECKPOINTS, Checkpoint, checkpoint_paths, newest_good, read_checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a run begins."""
+
+    checkpoint: Path | None
+    """None: from nothing."""
+    step: int
+    """Updates done already."""
+    notes: tuple[str, ...]
+    """What the person should know: damaged checkpoints that were passed over, settings that changed."""
+
+
+def claim_folder(out: Path, kind: str) -> None:
+    """Make the folder of a run, and refuse one in which something else would be overwritten.
+
+    Args:
+        out: folder of the run.
+        kind: of the model that the run will publish there, one of `dvt.model_folder.KINDS`.
+
+    Raises:
+        TrainingError: it is a file, or holds a model that does not come from a run of this kind.
+        WeightsError: it holds a model whose `config.json` is damaged.
+        DiskError: it cannot be made.
+    """
+    if out.exists() and not out.is_dir():
+        raise TrainingError(f"out={out} is a file: give the name of a folder.")
+    if is_model_folder(out):
+        info = read_model_info(out)
+        if info.kind != kind or not checkpoint_paths(out / CHECKPOINTS):
+            raise TrainingError(
+                f"out={out} holds {KINDS[info.kind]} of {info.backbone}, and no run that could be continued into"
+                f" {KINDS[kind]}: give another out, or delete it."
+            )
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+
+
+def find_start(resume: str, folder: Path, settings: dict[str, Any], *, allow_changes: bool) -> Start:
+    """Decide where a run begins.
+
+    Args:
+        resume: auto, none, or the path of a checkpoint.
+        folder: where the checkpoints of the run lie.
+        settings: what the run is about to do, as plain JSON.
+        allow_changes: accept a checkpoint that was made with other settings.
+
+    Raises:
+        TrainingError: a run is there and `none` was asked for, no checkpoint can be read, it belongs to
+            another stage, or the settings differ.
+    """
+    if resume == "none":
+        if checkpoint_paths(folder):
+            raise TrainingError(
+                f"{folder.parent} holds a run already. Continue it with resume=auto, give another out, or delete it."
+            )
+        return Start(checkpoint=None, step=0, notes=())
+    if resume == "auto":
+        found, notes = newest_good(folder)
+        if found is None:
+            return Start(checkpoint=None, step=0, notes=())
+    else:
+        found, notes = read_checkpoint(Path(resume).expanduser()), []
+    notes = [*notes, f"continuing from {found.path}, step {found.step}"] if notes else notes
+    if found.settings.get("stage") != settings.get("stage"):
+        raise TrainingError(
+            f"{found.path} belongs to a run of dvt {found.settings.get('stage')}, not of dvt {settings.get('stage')}:"
+            " give another out."
+        )
+    changes = list(differences(found.settings, settings))
+    if changes and not allow_changes:
+        raise TrainingError(_refusal(found, changes))
+    return Start(checkpoint=found.path, step=found.step, notes=(*notes, *(f"changed: {text}" for text in changes)))
+
+
+def differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
+    """One line per setting in which two nested mappings differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in dict.fromkeys([*before, *now]):
+            yield from differences(before.get(name), now.get(name), f"{path}.{name}" if path else name)
+    elif before != now:
+        yield f"{path}: the checkpoint has {before}, given {now}"
+
+
+def _refusal(found: Checkpoint, changes: list[str]) -> str:
+    lines = "".join(f"\n  {change}" for change in changes)
+    return (
+        f"the run in {found.path.parent} (step {found.step}) was made with other settings:{lines}\n"
+        "Give the same settings, another out, or allow_changes=true to go on with the new ones."
+    )

@@ -1,0 +1,123 @@
+"""`dvt train` as people call it."""
+
+import csv
+import json
+
+import pytest
+import torch
+
+from dvt.model_folder import read_model_folder
+from dvt.store import FeatureStore
+
+FEW = (
+    "num_steps=4", "batch_size=2", "save_every=2", "validate_every=2", "show_every=0", "log_every=1", "trainer=cpu",
+    "logger=none",
+)  # fmt: skip
+
+
+@pytest.fixture
+def store(tiny, photo):
+    for number in range(5):
+        photo(f"photos/{number}.png", seed=number)
+    assert tiny("decompose", "images=photos", "store=store").code == 0
+    return "store"
+
+
+def test_from_a_store_to_a_denoiser(dvt, store, tmp_path):
+    result = dvt("train", f"store={store}", "out=run", *FEW)
+    assert result.code == 0
+    assert "5 images -> run   vit_tiny_patch16_224" in result.err and "4 steps of 2" in result.err
+    assert "raw -> denoised, on the validation images: squared error" in result.err
+    state, info = read_model_folder(tmp_path / "run", kind="denoiser")
+    assert info.backbone == FeatureStore.open(tmp_path / store).meta.backbone
+    assert state["pos_embed"].shape == (1, 16, 192)
+
+
+def test_the_smoke_trainer_sees_everything_once(dvt, store, tmp_path):
+    assert dvt("train", f"store={store}", "out=run", "trainer=smoke").code == 0
+    (table,) = (tmp_path / "run" / "logs").glob("*/metrics.csv")
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert {"train/loss", "train/samples_per_s", "train/learning_rate", "val/mse", "val/cosine"} <= rows[0].keys()
+    assert [row["step"] for row in rows if row["val/mse"]][:2] == ["1", "3"]
+    assert len(list((tmp_path / "run" / "pictures").iterdir())) == 2
+
+
+def test_tensorboard_gets_numbers_and_pictures(dvt, store, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert dvt("train", f"store={store}", "out=run", *FEW, "logger=tensorboard", "show_every=2").code == 0
+    (folder,) = (tmp_path / "run" / "logs").iterdir()
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    assert {"train/loss", "val/mse"} <= set(events.Tags()["scalars"])
+    assert events.Tags()["images"] == ["val/samples"]
+
+
+def test_a_sweep(dvt, store, tmp_path):
+    result = dvt("train", "-m", f"store={store}", "out=run${denoiser.num_blocks}", "denoiser.num_blocks=1,2", *FEW)
+    assert result.code == 0
+    sizes = [len(read_model_folder(tmp_path / f"run{n}")[0]) for n in (1, 2)]
+    assert sizes == [13, 25]
+
+
+def test_more_steps_on_a_finished_run_are_a_change_and_are_refused(dvt, store):
+    assert dvt("train", f"store={store}", "out=run", *FEW).code == 0
+    refused = dvt("train", f"store={store}", "out=run", *FEW, "num_steps=6")
+    assert refused.code == 2 and "num_steps: the checkpoint has 4, given 6" in refused.err
+    allowed = dvt("train", f"store={store}", "out=run", *FEW, "num_steps=6", "allow_changes=true")
+    assert allowed.code == 0 and "continuing at step 4" in allowed.err
+    assert "changed: num_steps: the checkpoint has 4, given 6" in allowed.err
+    assert dvt("train", f"store={store}", "out=run", *FEW, "resume=none").code == 2
+
+
+def test_with_pictures_raw_features_are_computed(dvt, store, tmp_path):
+    result = dvt(
+        "train", f"store={store}", "out=run", *FEW, "pairs.raw=recomputed", "images=photos", "backbone.weights=random"
+    )
+    assert result.code == 0 and "raw recomputed" in result.err
+    refused = dvt("train", f"store={store}", "out=other", *FEW, "pairs.raw=recomputed", "images=photos")
+    assert refused.code == 2  # the pretrained weights cannot be had, or are others than the store's
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("backbone=dinov2_base",), "backbone: the store has 'vit_tiny_patch16_224.augreg_in21k_ft_in1k', needed is"),
+        (("backbone.layer=3",), "layer: the store has 11, needed is 3"),
+        (("backbone.norm=false",), "norm: the store has True, needed is False"),
+        (("backbone.image_size=128",), "grid: the store has 64 x 64 px"),
+        (("backbone.timm=vit_tinny",), "there is no backbone 'vit_tinny'"),
+        (("num_stepps=3",), "did you mean num_steps?"),
+        (("optimizer.warmup=2",), "optimizer.warmup=2.0: give 0 <= warmup < 1"),
+        (("pairs.raw=recomputed", "images=more"), "1 of 6 images have no features"),
+        (("logger=wanda",), "logger=wanda does not exist: give wandb"),
+        (("resume=nowhere.ckpt",), "there is no checkpoint nowhere.ckpt"),
+        (("trainer.precision=17",), "precision=17"),
+    ],
+)
+def test_slips_are_named(dvt, store, photo, options, text):
+    for number in range(6):
+        photo(f"more/{number}.png", seed=number)
+    extra = ("backbone.weights=random",) if "pairs.raw=recomputed" in options else ()
+    result = dvt("train", f"store={store}", "out=run", *FEW, *options, *extra)
+    assert result.code == 2 and text in result.err
+
+
+def test_a_store_that_is_not_there(dvt):
+    result = dvt("train", "store=nowhere", "out=run", *FEW)
+    assert result.code == 2 and "nowhere" in result.err
+    assert "needs out=... store=..." in dvt("train").err
+
+
+def test_the_record_says_what_was_run(dvt, store, tmp_path):
+    dvt("train", f"store={store}", "out=run", *FEW, "seed=7")
+    (record,) = (tmp_path / "run" / "runs").glob("*.json")
+    written = json.loads(record.read_text())
+    assert written["config"]["seed"] == 7 and written["environment"]["torch"] == torch.__version__
+
+
+def test_help_lists_recipes_trainers_and_loggers(dvt):
+    out = dvt("train", "--help").out
+    for text in ("recipe= ", "trainer= auto, cpu, ddp, gpu, smoke", "logger= csv, none, tensorboard, wandb", "store=(required)"):
+        assert text in out

@@ -1,0 +1,69 @@
+"""DenoisedBackbone: the interface of a Backbone, clean patches."""
+
+import pytest
+import torch
+
+from dvt.backbone.features import FeatureExtractor
+from dvt.backbone.load import load_backbone
+from dvt.decomposition.run import decompose
+from dvt.denoiser.config import DenoiserConfig
+from dvt.denoiser.denoised import DenoisedBackbone
+from dvt.denoiser.network import Denoiser
+from dvt.errors import WeightsError
+
+
+@pytest.fixture(scope="module")
+def denoised(backbone):
+    torch.manual_seed(0)
+    return DenoisedBackbone(backbone, Denoiser(DenoiserConfig(), 192, (4, 4)))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (48, 96)])
+def test_patches_are_denoised_and_the_class_token_is_not(denoised, size):
+    images = torch.rand(2, 3, *size)
+    raw, clean = denoised.backbone(images), denoised(images)
+    assert isinstance(denoised, FeatureExtractor)
+    assert clean.grid == raw.grid and clean.patches.shape == raw.patches.shape
+    assert torch.equal(clean.prefix, raw.prefix)
+    with torch.no_grad():
+        assert torch.equal(clean.patches, denoised.denoiser(raw.patches))
+    assert not torch.allclose(clean.patches, raw.patches, atol=0.1)
+
+
+def test_register_tokens_pass_through():
+    vit = load_backbone("vit_small_patch14_reg4_dinov2", weights="random", image_size=56, device="cpu")
+    denoised = DenoisedBackbone(vit, Denoiser(DenoiserConfig(), 384, (4, 4)))
+    images = torch.rand(1, 3, 56, 56)
+    assert denoised(images).prefix.shape == (1, 5, 384)
+    assert torch.equal(denoised(images).prefix, vit(images).prefix)
+
+
+def test_it_is_a_backbone_in_every_respect(denoised, backbone):
+    for name in ("grid", "layer", "norm", "num_channels", "num_prefix_tokens", "precision", "device"):
+        assert getattr(denoised, name) == getattr(backbone, name)
+    assert denoised.timm_name != backbone.timm_name and denoised.weights_hash != backbone.weights_hash
+    picture = torch.rand(3, 40, 50)
+    assert torch.equal(denoised.preprocess(picture), backbone.preprocess(picture))
+    assert denoised.grid_for((32, 48)).hw == (2, 3)
+
+
+def test_it_can_itself_be_decomposed(denoised):
+    result = decompose(torch.rand(3, 70, 90), denoised, quality="tiny", num_views=3)
+    assert result.clean.shape == (4, 4, 192)
+
+
+def test_it_is_frozen_and_stays_so(denoised):
+    assert not any(one.requires_grad for one in denoised.parameters())
+    assert not denoised.train().training
+    assert not denoised(torch.rand(1, 3, 64, 64)).patches.requires_grad
+
+
+def test_half_precision_holds_for_both():
+    vit = load_backbone("vit_tiny_patch16_224", weights="random", image_size=64, device="cpu", precision="bf16")
+    denoised = DenoisedBackbone(vit, Denoiser(DenoiserConfig(), 192, (4, 4)))
+    assert denoised(torch.rand(1, 3, 64, 64)).patches.dtype is torch.bfloat16
+
+
+def test_a_denoiser_of_another_vit_is_refused(backbone):
+    with pytest.raises(WeightsError, match=r"made for 384 channels, vit_tiny_patch16_224\S* has 192"):
+        DenoisedBackbone(backbone, Denoiser(DenoiserConfig(), 384, (4, 4)))

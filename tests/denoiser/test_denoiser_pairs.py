@@ -1,0 +1,85 @@
+"""Pairs as data sets: what is shown and what is learnt are of the same place."""
+
+import pytest
+import torch
+
+from dvt.denoiser.config import Missing, PairsConfig
+from dvt.denoiser.pairs import PicturePairs, StoredPairs, crop_map
+from dvt.denoiser.sources import open_sources
+from dvt.errors import ConfigError
+from dvt.grid import PatchGrid
+from dvt.images import find_images
+from dvt.store import FeatureStore
+from dvt.training.batches import Draw
+from dvt.views.crop import Crop
+
+GRID = PatchGrid.of((64, 64), 16)
+
+
+@pytest.fixture(scope="module")
+def pairs(store, pictures):
+    return open_sources([store], {}, find_images(pictures), Missing.error).pairs
+
+
+def picture_pairs(pairs, **options):
+    return PicturePairs(pairs, GRID, PairsConfig(**options), seed=0, max_pixels=10**6)
+
+
+def test_stored_pairs_are_the_records(store, pairs):
+    item = StoredPairs(pairs)[Draw(index=3, number=100)]
+    record = FeatureStore.open(store)[item["key"]]
+    assert torch.equal(item["raw"], record.raw) and torch.equal(item["clean"], record.clean)
+
+
+def test_asked_by_number_a_picture_is_shown_as_it_is(pairs, backbone):
+    item = picture_pairs(pairs, flip_probability=1.0, crop_area_min=0.3)[2]
+    stored = StoredPairs(pairs)[2]
+    assert torch.equal(item["clean"], stored["clean"])
+    raw = backbone(item["image"][None]).patches[0]
+    assert torch.allclose(raw, stored["raw"].float(), atol=2e-3)  # float16
+
+
+def test_a_mirrored_picture_has_a_mirrored_target(pairs):
+    data = picture_pairs(pairs, flip_probability=1.0)
+    shown, plain = data[Draw(1, 0)], data[1]
+    assert torch.equal(shown["image"], plain["image"].flip(-1))
+    assert torch.allclose(shown["clean"].float(), plain["clean"].flip(1).float(), atol=1e-3)
+
+
+def test_how_a_draw_is_shown_depends_on_its_number_alone(pairs):
+    data = picture_pairs(pairs, crop_area_min=0.4)
+    assert torch.equal(data[Draw(1, 5)]["image"], data[Draw(1, 5)]["image"])
+    assert not torch.equal(data[Draw(1, 5)]["image"], data[Draw(1, 6)]["image"])
+
+
+def test_about_half_of_the_draws_are_mirrored(pairs):
+    data = picture_pairs(pairs)
+    plain = data[0]["image"]
+    flips = sum(not torch.equal(data[Draw(0, number)]["image"], plain) for number in range(40))
+    assert 10 <= flips <= 30
+
+
+def ramp(grid):
+    """A map whose two channels are the place of its patch: x and y in [0, 1] of the image."""
+    return grid.centres_xy.clone()
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_crop_of_a_map_holds_the_places_that_the_crop_shows(flip):
+    crop = Crop(left=20, top=40, width=60, height=40, flip=flip)  # of a picture of 100 x 120, inside the outer centres
+    clean = crop_map(ramp(GRID), crop, GRID, source_hw=(120, 100))
+    inside = GRID.centres_xy.clone()
+    inside[..., 0] = 1 - inside[..., 0] if flip else inside[..., 0]
+    wanted = torch.stack(((20 + 60 * inside[..., 0]) / 100, (40 + 40 * inside[..., 1]) / 120), dim=-1)
+    assert torch.allclose(clean, wanted, atol=1e-5)
+
+
+def test_beyond_the_outer_centres_the_map_continues():
+    corner = crop_map(ramp(GRID), Crop(left=0, top=0, width=16, height=16), GRID, source_hw=(128, 128))
+    assert torch.allclose(corner, torch.full_like(corner, 1 / 8))
+
+
+def test_values_without_meaning_are_refused():
+    for wrong in ({"val_share": 0.0}, {"crop_area_min": 0.0}, {"flip_probability": 1.5}):
+        with pytest.raises(ConfigError, match=f"pairs.{next(iter(wrong))}"):
+            PairsConfig(**wrong)

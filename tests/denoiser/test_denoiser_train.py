@@ -1,0 +1,194 @@
+"""Stage 2 as a run: it learns, stops, resumes to the same weights, and says what is wrong."""
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from dvt.denoiser.config import DenoiserConfig, Raw
+from dvt.denoiser.train import train_denoiser
+from dvt.errors import ConfigError, StoreError, TrainingError
+from dvt.images import find_images
+from dvt.model_folder import read_model_folder
+from dvt.store import FeatureStore, StoreWriter
+from dvt.training.checkpoints import checkpoint_path, checkpoint_paths
+
+
+def weights(out):
+    return read_model_folder(out)[0]
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_it_learns(store, tmp_path, options):
+    trained = train_denoiser([store], tmp_path / "out", options(num_steps=60, optimizer={"base_learning_rate": 4e-3}))
+    metrics = trained.metrics
+    assert trained.step == 60 and not trained.interrupted
+    assert metrics["val/mse"] < 0.9 * metrics["val/raw_mse"]
+    assert metrics["val/cosine"] > metrics["val/raw_cosine"]
+
+
+def test_what_is_published_says_what_it_is(store, tmp_path, options, backbone):
+    trained = train_denoiser([store], tmp_path / "out", options(denoiser=DenoiserConfig(num_blocks=2)))
+    state, info = read_model_folder(tmp_path / "out", kind="denoiser")
+    assert len(state) == 25 and info.architecture["num_blocks"] == 2
+    assert info.backbone == backbone.timm_name and info.backbone_weights_hash == backbone.weights_hash
+    assert (info.layer, info.norm, info.grid, info.num_channels) == (11, True, backbone.grid, 192)
+    assert info.training["num_images"] + info.training["num_val_images"] == 10
+    assert info.metrics["mse"] == pytest.approx(trained.metrics["val/mse"])
+    (record,) = (tmp_path / "out" / "runs").glob("*.json")
+    assert json.loads(record.read_text())["config"]["num_steps"] == 6
+
+
+def test_the_seed_decides(store, tmp_path, options):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train_denoiser([store], tmp_path / name, options(seed=seed))
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
+
+
+def stop_after(step):
+    def look(progress):
+        if progress.step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return look
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_stopped_and_resumed_it_ends_with_the_same_weights(store, tmp_path, options, ema_decay):
+    config = {"num_steps": 7, "batch_size": 3, "optimizer": {"ema_decay": ema_decay}}
+    train_denoiser([store], tmp_path / "whole", options(**config))
+    first = train_denoiser([store], tmp_path / "parts", options(**config), on_progress=stop_after(3))
+    assert first.interrupted and first.step == 3
+    assert checkpoint_paths(tmp_path / "parts" / "checkpoints")[0] == checkpoint_path(tmp_path / "parts/checkpoints", 3)
+    assert not (tmp_path / "parts" / "config.json").exists()
+    second = train_denoiser([store], tmp_path / "parts", options(**config))
+    assert second.step == 7 and same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+
+def test_a_crash_between_checkpoints_repeats_their_steps(store, tmp_path, options):
+    class Crash(Exception):
+        pass
+
+    def crash(progress):
+        if progress.step == 5:
+            raise Crash
+
+    train_denoiser([store], tmp_path / "whole", options())
+    with pytest.raises(Crash):
+        train_denoiser([store], tmp_path / "parts", options(), on_progress=crash)
+    steps = []
+    train_denoiser([store], tmp_path / "parts", options(), on_start=lambda sources, step: steps.append(step))
+    assert steps == [4] and same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+
+def test_a_half_written_checkpoint_is_passed_over(store, tmp_path, options):
+    train_denoiser([store], tmp_path / "whole", options())
+    train_denoiser([store], tmp_path / "parts", options(), on_progress=stop_after(5))
+    newest = checkpoint_path(tmp_path / "parts" / "checkpoints", 5)
+    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+    trained = train_denoiser([store], tmp_path / "parts", options())
+    assert "step-00000005.ckpt is damaged" in trained.notes[0]
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+
+def test_resumed_with_other_settings_it_refuses_and_names_them(store, tmp_path, options):
+    train_denoiser([store], tmp_path / "out", options(), on_progress=stop_after(2))
+    with pytest.raises(TrainingError, match=r"batch_size: the checkpoint has 4, given 2(.|\n)*allow_changes=true"):
+        train_denoiser([store], tmp_path / "out", options(batch_size=2))
+    assert train_denoiser([store], tmp_path / "out", options(batch_size=2, allow_changes=True)).step == 6
+
+
+def test_a_finished_run_is_not_run_again(store, tmp_path, options):
+    train_denoiser([store], tmp_path / "out", options())
+    before = weights(tmp_path / "out")
+    steps = []
+    again = train_denoiser([store], tmp_path / "out", options(), on_progress=steps.append)
+    assert again.step == 6 and steps == [] and same(before, weights(tmp_path / "out"))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_images(store, tmp_path, options):
+    """Values that float32 cannot square: finite in the store, infinite in the loss."""
+    meta = FeatureStore.open(store).meta
+    import dataclasses
+
+    wide = dataclasses.replace(meta, dtype="float32")
+    with StoreWriter.open(tmp_path / "store", wide) as writer:
+        for number in range(4):
+            size = 1e30 if number == 2 else 1.0
+            maps = {name: size * torch.randn(wide.shape) for name in wide.arrays}
+            writer.put(f"{number}.png", maps)
+    with pytest.raises(TrainingError) as caught:
+        train_denoiser([tmp_path / "store"], tmp_path / "out", options(num_steps=20, batch_size=1, save_every=1))
+    assert "the loss of step" in str(caught.value) and "Its images: 2.png" in str(caught.value)
+    content = torch.load(checkpoint_paths(tmp_path / "out" / "checkpoints")[0], weights_only=True)
+    assert all(value.isfinite().all() for value in content["state_dict"].values())
+
+
+def test_raw_features_computed_from_pictures(store, pictures, tmp_path, options, backbone):
+    recomputed = options(pairs={"raw": Raw.recomputed, "flip_probability": 0.0})
+    images = find_images(pictures)
+    train_denoiser([store], tmp_path / "computed", recomputed, backbone=backbone, images=images)
+    train_denoiser([store], tmp_path / "stored", options())
+    one, other = weights(tmp_path / "computed"), weights(tmp_path / "stored")
+    assert all(torch.allclose(one[key], other[key], atol=2e-3) for key in one)  # a store has 16 bits
+    assert not any("vit" in key for key in one)
+
+
+def test_pictures_are_needed_where_raw_features_are_computed(store, tmp_path, options):
+    with pytest.raises(ConfigError, match=r"pairs.raw=recomputed needs the pictures: give images="):
+        train_denoiser([store], tmp_path / "out", options(pairs={"raw": Raw.recomputed}))
+
+
+def test_a_backbone_with_other_weights_is_refused(store, pictures, tmp_path, options):
+    from dvt.backbone.load import load_backbone
+
+    other = load_backbone("vit_tiny_patch16_224", weights="random", image_size=64, device="cpu")
+    other.weights_hash = "something else"
+    with pytest.raises(StoreError, match="weights_hash: the store has"):
+        train_denoiser(
+            [store], tmp_path / "out", options(pairs={"raw": Raw.recomputed}), backbone=other,
+            images=find_images(pictures),
+        )  # fmt: skip
+
+
+def test_several_workers_read_the_same(store, tmp_path, options):
+    train_denoiser([store], tmp_path / "none", options(num_steps=3))
+    train_denoiser([store], tmp_path / "two", options(num_steps=3, num_workers=2))
+    assert same(weights(tmp_path / "none"), weights(tmp_path / "two"))
+
+
+def test_clipping_bounds_what_a_step_can_do(store, tmp_path, options):
+    train_denoiser([store], tmp_path / "free", options(num_steps=2))
+    train_denoiser([store], tmp_path / "clipped", options(num_steps=2, optimizer={"clip_norm": 1e-12}))
+    assert not same(weights(tmp_path / "free"), weights(tmp_path / "clipped"))
+
+
+def test_bf16(store, tmp_path, options):
+    from dvt.training.config import TrainerConfig
+
+    config = options(trainer=TrainerConfig(accelerator="cpu", precision="bf16-mixed"))
+    assert train_denoiser([store], tmp_path / "out", config).metrics["val/mse"] < 10
+    assert all(value.dtype is torch.float32 for value in weights(tmp_path / "out").values())
+
+
+def test_pictures_of_validation_images(store, tmp_path, options):
+    train_denoiser([store], tmp_path / "out", options(show_every=3))
+    assert [path.name for path in sorted((tmp_path / "out" / "pictures").iterdir())] == [
+        "step-00000003.png",
+        "step-00000006.png",
+    ]
+
+
+def test_a_device_that_is_not_there(store, tmp_path, options):
+    from dvt.training.config import TrainerConfig
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(ConfigError, match="accelerator=gpu"):
+        train_denoiser([store], tmp_path / "out", options(trainer=TrainerConfig(accelerator="gpu")))

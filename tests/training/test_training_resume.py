@@ -1,0 +1,106 @@
+"""Where a run begins."""
+
+import pytest
+import torch
+
+from dvt.errors import TrainingError
+from dvt.training.checkpoints import checkpoint_path, checkpoint_paths, newest_good, read_checkpoint, remove_old
+from dvt.training.resume import differences, find_start
+
+SETTINGS = {"num_steps": 8, "optimizer": {"warmup": 0.15, "clip_norm": 0.0}, "data": "abc"}
+
+
+def write(folder, step, settings=SETTINGS):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = checkpoint_path(folder, step)
+    torch.save({"global_step": step, "dvt": {"settings": settings}, "state_dict": {"w": torch.zeros(64)}}, path)
+    return path
+
+
+def start(folder, resume="auto", settings=SETTINGS, allow_changes=False):
+    return find_start(resume, folder, settings, allow_changes=allow_changes)
+
+
+def test_auto_begins_where_there_is_nothing_and_continues_from_the_newest(tmp_path):
+    assert start(tmp_path / "checkpoints").step == 0
+    write(tmp_path, 4)
+    path = write(tmp_path, 12)
+    found = start(tmp_path)
+    assert (found.step, found.checkpoint, found.notes) == (12, path, ())
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path):
+    good = write(tmp_path, 4)
+    half = write(tmp_path, 8)
+    half.write_bytes(half.read_bytes()[:-300])
+    found = start(tmp_path)
+    assert (found.step, found.checkpoint) == (4, good)
+    assert str(half) in found.notes[0] and "damaged" in found.notes[0]
+    assert f"continuing from {good}, step 4" in found.notes[1]
+
+
+def test_where_all_are_damaged_nothing_is_begun_anew(tmp_path):
+    write(tmp_path, 4).write_bytes(b"")
+    with pytest.raises(TrainingError, match=r"no checkpoint of the run can be read(.|\n)*step-00000004"):
+        newest_good(tmp_path)
+
+
+def test_none_refuses_a_folder_with_a_run(tmp_path):
+    assert start(tmp_path / "checkpoints", "none").step == 0
+    write(tmp_path / "checkpoints", 4)
+    with pytest.raises(TrainingError, match="holds a run already. Continue it with resume=auto"):
+        start(tmp_path / "checkpoints", "none")
+
+
+def test_a_checkpoint_by_its_path(tmp_path):
+    path = write(tmp_path / "elsewhere", 4)
+    assert start(tmp_path, str(path)).checkpoint == path
+    with pytest.raises(TrainingError, match=r"there is no checkpoint .*wrong.ckpt"):
+        start(tmp_path, str(tmp_path / "wrong.ckpt"))
+
+
+def test_other_settings_are_listed_and_refused_unless_allowed(tmp_path):
+    write(tmp_path, 4)
+    changed = {"num_steps": 9, "optimizer": {"warmup": 0.15, "clip_norm": 1.0}, "data": "abc"}
+    with pytest.raises(TrainingError) as caught:
+        start(tmp_path, settings=changed)
+    text = str(caught.value)
+    assert "num_steps: the checkpoint has 8, given 9" in text
+    assert "optimizer.clip_norm: the checkpoint has 0.0, given 1.0" in text
+    assert "warmup" not in text and "data" not in text and "allow_changes=true" in text
+    allowed = start(tmp_path, settings=changed, allow_changes=True)
+    assert allowed.step == 4 and "changed: num_steps: the checkpoint has 8, given 9" in allowed.notes
+
+
+def test_settings_that_only_one_side_has_are_differences():
+    assert list(differences({"a": 1}, {"b": {"c": 2}})) == [
+        "a: the checkpoint has 1, given None",
+        "b: the checkpoint has None, given {'c': 2}",
+    ]
+
+
+def test_other_files_are_no_checkpoints(tmp_path):
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    with pytest.raises(TrainingError, match="is not a checkpoint of a training run of dvt"):
+        read_checkpoint(tmp_path / "other.ckpt")
+    assert checkpoint_paths(tmp_path) == []
+
+
+class Code:
+    def __reduce__(self):
+        return print, ("run",)
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path, capsys):
+    path = checkpoint_path(tmp_path, 1)
+    torch.save({"global_step": 1, "dvt": {"settings": {}}, "code": Code()}, path)
+    with pytest.raises(TrainingError, match="damaged"):
+        read_checkpoint(path)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_newest_stay(tmp_path):
+    for step in (2, 4, 6, 1000):
+        write(tmp_path, step)
+    remove_old(tmp_path, keep=2)
+    assert [path.name for path in checkpoint_paths(tmp_path)] == ["step-00001000.ckpt", "step-00000006.ckpt"]
