@@ -12,11 +12,12 @@ from dvt.hub.denoised import load_denoised as _load_denoised
 dependencies = ["torch", "timm"]
 
 
-def denoised(backbone: str = "dinov2_base", weights: str = "voc_denoised", **options: _Any) -> _Any:
+def denoised(backbone: str | None = None, weights: str = "voc_denoised", **options: _Any) -> _Any:
     """A ViT with clean features.
 
     Args:
-        backbone: a catalogue name of dvt, or the name of a plain ViT of timm.
+        backbone: a catalogue name of dvt, or the name of a plain ViT of timm; None: the one that the weights were made
+            for, or dinov2_base.
         weights: a recipe of the paper's authors (voc_denoised, imgnet_denoised, voc_distilled, imgnet_distilled), a
             file, a model folder, or `owner/name` on the Hugging Face hub.
         options: image_size, stride, device, precision, backbone_weights of `dvt.load_denoised`.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from dvt.decomposition.run_list import decompose_list as decompose_list
     from dvt.denoiser.denoised import DenoisedBackbone as DenoisedBackbone
     from dvt.denoiser.network import Denoiser as Denoiser
+    from dvt.distillation.distill import Distilled as Distilled
+    from dvt.distillation.distill import distill as distill
     from dvt.errors import DvtError as DvtError
     from dvt.export.run import export_model as export_model
     from dvt.export.weights_folder import load_fixed_size as load_fixed_size
@@ -37,11 +39,13 @@ _HOMES = {
     "DecomposedImage": "dvt.decomposition.result",
     "DenoisedBackbone": "dvt.denoiser.denoised",
     "Denoiser": "dvt.denoiser.network",
+    "Distilled": "dvt.distillation.distill",
     "DvtError": "dvt.errors",
     "FeatureStore": "dvt.store.reader",
     "PatchGrid": "dvt.grid",
     "decompose": "dvt.decomposition.run",
     "decompose_list": "dvt.decomposition.run_list",
+    "distill": "dvt.distillation.distill",
     "export_model": "dvt.export.run",
     "find_images": "dvt.images.sources",
     "list_backbones": "dvt.backbone.catalogue",

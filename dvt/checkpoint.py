@@ -19,7 +19,8 @@ from dvt.errors import WeightsError
 TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".pth.tar", ".ckpt")
 """File names that are read as written by torch.save."""
 _NESTINGS = ("state_dict", "model", "model_state_dict", "model_state", "teacher", "encoder", "denoiser")
-_PREFIXES = ("module.", "_orig_mod.", "model.", "network.")  # network: what our own training steps train
+_PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "backbone.vit.")
+"""The last two are those of our own training: the network that a step trains, the ViT of a student."""
 _CONVERT = "Where you trust it, load it with the code it came from and save its state dict as .safetensors."
 _AGAIN = "Copy or download it again."
 
@@ -30,8 +31,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     `.safetensors` holds tensors alone. Files of torch.save (`.pth`, `.pt`, `.bin`, `.pth.tar`, `.ckpt`) are read with
     torch's weights-only unpickler. A state dict that lies inside another mapping is found where exactly one of
     `state_dict`, `model`, `model_state_dict`, `model_state`, `teacher`, `encoder` or `denoiser` holds it (so of a DINO
-    training checkpoint the teacher is taken), also several levels deep. The prefixes `module.`, `_orig_mod.`, `model.`
-    and `network.` are taken off where every key has them, `backbone.` from the keys that have it.
+    training checkpoint the teacher is taken), also several levels deep. The prefixes `module.`, `_orig_mod.`, `model.`,
+    `network.` and `backbone.vit.` are taken off where every key has them, `backbone.` from the keys that have it.
 
     Args:
         path: the file.

@@ -124,9 +124,11 @@ def _licence(info: ModelInfo) -> str:
 
 
 def _leaves(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings by their dotted names."""
+    """Nested settings by their dotted names; the entries of lists of settings by their numbers."""
     leaves: dict[str, str] = {}
     for name, value in settings.items():
+        if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+            value = {str(index): entry for index, entry in enumerate(value)}  # noqa: PLW2901
         if isinstance(value, dict) and value:
             leaves |= _leaves(value, f"{prefix}{name}.")
         else:

@@ -39,6 +39,8 @@ FeatureMap = Float[Tensor, "H W C"]
 """One value vector per patch of the grid."""
 FeatureMaps = Float[Tensor, "B H W C"]
 """Feature maps of a batch of images or views."""
+DenoiserInput = Float[Tensor, "B H W inputs"]
+"""Feature maps of a batch; with a denoiser that reads earlier blocks, theirs follow in the last dimension."""
 PrefixTokens = Float[Tensor, "B P C"]
 """Class and register tokens."""
 Tokens = Float[Tensor, "N C"]

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from dvt.atomic import DiskError, create_exclusive, write_atomic
+from dvt.atomic import DiskError, create_exclusive, move_into_place, write_atomic
 
 
 def names(folder):
@@ -45,3 +45,12 @@ def test_a_target_that_cannot_be_replaced_leaves_no_temporary_file(tmp_path):
 def test_a_folder_that_is_gone_is_an_error_for_people(tmp_path):
     with pytest.raises(DiskError, match=r"cannot write .*mend the disk or the permissions"):
         write_atomic(tmp_path / "gone" / "a", b"one")
+
+
+def test_what_was_written_aside_replaces_an_older_file(tmp_path):
+    (tmp_path / "aside").write_bytes(b"new")
+    (tmp_path / "a").write_bytes(b"old")
+    move_into_place(tmp_path / "aside", tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == b"new" and names(tmp_path) == ["a"]
+    with pytest.raises(DiskError, match="cannot write"):
+        move_into_place(tmp_path / "aside", tmp_path / "a")

@@ -70,8 +70,21 @@ def test_parameters_come_as_plain_tensors(tmp_path):
             "step": 1,
         },
         lambda state: {"state_dict": {f"network.{key}": tensor for key, tensor in state.items()}, "global_step": 1},
+        lambda state: {f"network.backbone.vit.{key}": tensor for key, tensor in state.items()},
     ],
-    ids=["state_dict", "model", "twice", "module.", "model.", "teacher", "encoder", "compiled", "denoiser", "network."],
+    ids=[
+        "state_dict",
+        "model",
+        "twice",
+        "module.",
+        "model.",
+        "teacher",
+        "encoder",
+        "compiled",
+        "denoiser",
+        "network.",
+        "student",
+    ],
 )
 def test_usual_wrappings_are_taken_off(tmp_path, state, wrap):
     torch.save(wrap(state), tmp_path / "weights.pth")

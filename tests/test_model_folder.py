@@ -1,6 +1,7 @@
 """The folder of a published model: what goes in comes out, and everything else is refused with the way out."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -115,17 +116,19 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("files_written", [0, 1])
 def test_killed_between_the_files_it_is_the_old_model_or_refused(folder, monkeypatch, files_written):
-    writes = iter([write_atomic] * files_written)
+    written = Counter()
 
     def write_or_die(path, data):
-        next(writes, die)(path, data)
-
-    def die(path, data):
-        raise Killed
+        if written[path.parent] == files_written:
+            raise Killed
+        written[path.parent] += 1
+        write_atomic(path, data)
 
     monkeypatch.setattr("dvt.model_folder.write_atomic", write_or_die)
-    with pytest.raises(Killed):
-        write_model_folder(folder, {"b": torch.ones(1)}, INFO)
+    for target in (folder, folder.parent / "new"):
+        with pytest.raises(Killed):
+            write_model_folder(target, {"b": torch.ones(1)}, INFO)
+    assert not (folder.parent / "new" / "config.json").exists(), "the commit comes last"
     if files_written == 0:
         assert "a.weight" in read_model_folder(folder)[0]
     else:

@@ -1,5 +1,6 @@
 """Backbone: a frozen ViT that turns pictures into features."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from dvt.errors import BackboneError
 from dvt.grid import PatchGrid
 from dvt.images.resize import resize
 from dvt.runtime import Precision
-from dvt.shapes import ImageBatch, ImageTensor, ResizedImage
+from dvt.shapes import FeatureMaps, ImageBatch, ImageTensor, ResizedImage
 
 
 class Backbone(nn.Module):
@@ -106,6 +107,23 @@ class Backbone(nn.Module):
             BackboneError: not a batch of RGB images.
             GeometryError: the size does not fit patch and stride.
         """
+        return self.read_layers(images, ())[0]
+
+    def read_layers(self, images: ImageBatch, layers: Sequence[int]) -> tuple[Features, FeatureMaps]:
+        """The features of a batch of images, and those of earlier blocks from the same forward pass.
+
+        Args:
+            images: as for `read`.
+            layers: indices of earlier blocks, counted from 0, ascending; they are taken without the final norm.
+
+        Returns:
+            The features, and (B, H, W, len(layers) C) the patches of the earlier blocks, one after the other.
+
+        Raises:
+            BackboneError: not a batch of RGB images.
+            GeometryError: the size does not fit patch and stride.
+        """
+        assert all(0 <= layer < self.layer for layer in layers) and list(layers) == sorted(set(layers)), layers
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise BackboneError(
                 f"expected images of shape (B, 3, height, width), floating point in [0, 1]; got {tuple(images.shape)}"
@@ -115,15 +133,20 @@ class Backbone(nn.Module):
         normalised = (images.to(self.device, torch.float32) - self.mean) / self.std
         taken: Any = self.vit.forward_intermediates(
             normalised.to(self.precision.dtype),
-            indices=[self.layer],
-            norm=self.norm,
+            indices=[*layers, self.layer],
+            norm=False,  # it would apply to all; tokens are normed one by one, so it can be done here as well
             stop_early=True,
             output_fmt="NLC",  # its image layout counts patches without the stride
             intermediates_only=True,
             return_prefix_tokens=self.num_prefix_tokens > 0,  # Eva fails where there are none to return
         )
-        patches, prefix = taken[0] if self.num_prefix_tokens else (taken[0], taken[0][:, :0])
-        return Features(patches=patches.unflatten(1, grid.hw), prefix=prefix, grid=grid)
+        pairs = taken if self.num_prefix_tokens else [(patches, patches[:, :0]) for patches in taken]
+        *earlier, (patches, prefix) = pairs
+        if self.norm:
+            patches, prefix = self.vit.norm(patches), self.vit.norm(prefix)
+        features = Features(patches=patches.unflatten(1, grid.hw), prefix=prefix, grid=grid)
+        empty = features.patches[..., :0]
+        return features, torch.cat([empty, *(each.unflatten(1, grid.hw) for each, _ in earlier)], dim=-1)
 
     def preprocess(self, image: ImageTensor) -> ResizedImage:
         """Bring a picture to the default image size.

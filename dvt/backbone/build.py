@@ -21,8 +21,8 @@ _KINDS = "Expected a plain ViT of timm: a VisionTransformer or Eva (DINO, DeiT, 
 def build_vit(timm_name: str, **architecture: Any) -> Vit:
     """The ViT of that name at its native size, untrained, on the CPU, able to take images of any size.
 
-    Its weights are random but the same each time for one architecture. The parts behind the tokens (pooling, its norm, classifier) are left
-    out.
+    Its weights are random but the same each time for one architecture. The parts behind the tokens (pooling, its norm,
+    classifier) are left out.
 
     Args:
         timm_name: name of the model in timm.

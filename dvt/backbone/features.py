@@ -25,8 +25,9 @@ class Features:
 class FeatureExtractor(Protocol):
     """The one interface of anything that yields features: the raw ViT, and every cleaned one."""
 
-    grid: PatchGrid
-    """The patches of an image of the default size."""
+    @property
+    def grid(self) -> PatchGrid:
+        """The patches of an image of the default size."""
 
     @property
     def device(self) -> torch.device:

@@ -7,6 +7,7 @@ from typing import Any
 from dvt.backbone.config import BackboneConfig
 from dvt.decomposition.config import DecomposeConfig
 from dvt.denoiser.config import TrainConfig
+from dvt.distillation.config import DistillConfig
 from dvt.export.config import ExportFormat
 
 MISSING = "???"
@@ -101,9 +102,25 @@ class TrainApp(TrainConfig):
     out: str = MISSING
     """Folder of the run, and of the finished denoiser; the same command continues one that was begun."""
     images: Any = None
-    """Learn from these images only; needed with pairs.raw=recomputed. An image, folder, glob or .txt list."""
+    """Learn from these images only; needed where pairs.raw is not stored. An image, folder, glob or .txt list."""
     backbone: StoreBackboneConfig = field(default_factory=StoreBackboneConfig)
     """The ViT, where it is not left to the store."""
+    max_pixels: int = 100_000_000
+    """Larger pictures are refused as decompression bombs."""
+
+
+@dataclass(kw_only=True, slots=True)
+class DistillApp(DistillConfig):
+    """Options of `dvt distill`."""
+
+    denoiser: str = MISSING
+    """Denoiser of the teacher: a folder that `dvt train` wrote, a file, or a released one such as voc_denoised."""
+    images: Any = MISSING
+    """An image folder, a glob such as 'photos/**/*.jpg', or a .txt list of paths."""
+    out: str = MISSING
+    """Folder of the run, and of the finished ViT; the same command continues one that was begun."""
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    """The ViT; its layer, norm and (when left out) image size are those of the denoiser."""
     max_pixels: int = 100_000_000
     """Larger pictures are refused as decompression bombs."""
 

@@ -60,27 +60,11 @@ def load_model(options: Options) -> "Backbone | DenoisedBackbone":
         ConfigError: another layer or norm than the denoiser was trained on.
     """
     from dvt.backbone.load import load_from_config
-    from dvt.errors import ConfigError
-    from dvt.hub.denoised import load_denoised
+    from dvt.cli.models import load_cleaned
 
-    wanted = options.backbone
     if options.denoiser is None:
-        return load_from_config(wanted, "cpu")
-    model, _ = load_denoised(
-        wanted.timm or wanted.name,
-        weights=options.denoiser,
-        image_size=tuple(wanted.image_size) if isinstance(wanted.image_size, list) else wanted.image_size,
-        stride=wanted.stride,
-        device="cpu",
-        precision=wanted.precision,
-        backbone_weights=wanted.weights,
-    )
-    if wanted.layer not in (-1, model.layer) or (model.norm and not wanted.norm):
-        raise ConfigError(
-            f"{options.denoiser} was trained on layer {model.layer} {'after' if model.norm else 'before'} the final"
-            " norm: leave out backbone.layer and backbone.norm."
-        )
-    return model
+        return load_from_config(options.backbone, "cpu")
+    return load_cleaned(options.backbone, options.denoiser, "cpu")
 
 
 def report(exported: "Exported") -> str:

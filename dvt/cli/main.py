@@ -16,6 +16,7 @@ from dvt.cli.console import DONE, INTERRUPTED, NO_READER, USAGE, complain
 VERBS = {
     "decompose": "clean features of images, into a store (stage 1)",
     "train": "a denoiser from a store (stage 2)",
+    "distill": "a ViT that is clean by itself, from a ViT with a denoiser (stage 3)",
     "show": "pictures of the raw, clean, artifact and residual features of an image",
     "store": "what is in a feature store (status), whether it is whole (verify)",
     "convert": "released denoisers: list them, write them as model folders, or ours as the original's files",

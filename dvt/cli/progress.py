@@ -19,7 +19,7 @@ _LINE_EVERY_S = 10.0
 class _Line:
     """A bar on a terminal, a line every few seconds elsewhere; on stderr."""
 
-    def __init__(self, description: str) -> None:
+    def __init__(self, description: str, shown: bool = True) -> None:
         console = Console(stderr=True)
         columns = (
             TextColumn("{task.description}"),
@@ -27,7 +27,7 @@ class _Line:
             MofNCompleteColumn(),
             TextColumn("{task.fields[pace]}"),
         )
-        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._bar = Progress(*columns, console=console, disable=not (shown and console.is_terminal))
         self._task = self._bar.add_task(description, total=None, pace="")
         self._start_s = self._last_line_s = time.monotonic()
 
@@ -71,8 +71,8 @@ class ProgressLine(_Line):
 class TrainingLine(_Line):
     """Steps done, loss, images per second and time left."""
 
-    def __init__(self, description: str, batch_size: int) -> None:
-        super().__init__(description)
+    def __init__(self, description: str, batch_size: int, shown: bool = True) -> None:
+        super().__init__(description, shown)
         self._batch_size = batch_size
 
     def __enter__(self) -> "TrainingLine":

@@ -60,23 +60,15 @@ def show(options: Options, choices: dict[str, str]) -> int:
 def load(options: Options) -> "tuple[Backbone, FeatureExtractor | None]":
     """The raw ViT, and the denoised or distilled one where it is to be shown."""
     from dvt.backbone.load import load_from_config
+    from dvt.cli.models import load_cleaned
     from dvt.denoiser.denoised import DenoisedBackbone
-    from dvt.hub.denoised import load_denoised
     from dvt.runtime import pick_device
 
     wanted, device = options.backbone, pick_device(options.device)
     if "denoised" not in options.method:
         return load_from_config(wanted, device), None
     assert options.denoiser is not None
-    cleaned, _ = load_denoised(
-        wanted.timm or wanted.name,
-        options.denoiser,
-        image_size=wanted.image_size,
-        stride=wanted.stride,
-        device=str(device),
-        precision=wanted.precision,
-        backbone_weights=wanted.weights,
-    )
+    cleaned = load_cleaned(wanted, options.denoiser, str(device))
     if isinstance(cleaned, DenoisedBackbone):
         return cleaned.backbone, cleaned
     same = replace(wanted, image_size=list(cleaned.grid.image_hw), stride=cleaned.grid.stride)

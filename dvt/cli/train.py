@@ -11,6 +11,7 @@ from dvt.cli.help import verb_page
 if TYPE_CHECKING:
     from dvt.backbone.backbone import Backbone
     from dvt.denoiser.sources import Sources
+    from dvt.denoiser.train import Trained
     from dvt.store import StoreMeta
 
 USAGE = """\
@@ -23,6 +24,7 @@ usage: dvt train store=FOLDER out=FOLDER [key=value ...]
   dvt train store=runs/photos out=runs/d logger=wandb logger.offline=true  curves and pictures in wandb's files
   dvt train store=runs/photos out=runs/d trainer=ddp batch_size=128        all GPUs of this machine
   dvt train store=runs/photos out=runs/d pairs.raw=recomputed images=photos/   raw features by the ViT, mirrored
+  dvt train store=runs/photos out=runs/d recipe=layers images=photos/      reads earlier blocks of the ViT as well
   dvt train -m store=runs/photos denoiser.num_blocks=1,2 'out=runs/d${denoiser.num_blocks}'       a sweep
 
 Stopped or crashed? The same command again continues from the last checkpoint."""
@@ -49,11 +51,13 @@ def train(options: Options, choices: dict[str, str]) -> int:
     from dvt.denoiser.train import train_denoiser
     from dvt.images import find_images
     from dvt.store import FeatureStore
+    from dvt.training.processes import is_main_process
 
     stores = [options.store] if isinstance(options.store, str) else list(options.store)
     meta = FeatureStore.open(stores[0]).meta
-    backbone = _load(meta, options.backbone) if options.pairs.raw is Raw.recomputed else None
-    with TrainingLine("train", options.batch_size) as line:
+    backbone = None if options.pairs.raw is Raw.stored else _load(meta, options)
+    speaks = is_main_process()
+    with TrainingLine("train", options.batch_size, shown=speaks) as line:
         trained = train_denoiser(
             stores,
             options.out,
@@ -62,16 +66,20 @@ def train(options: Options, choices: dict[str, str]) -> int:
             images=None if options.images is None else find_images(options.images),
             needs=needs_of(options.backbone, meta),
             max_pixels=options.max_pixels,
-            on_start=_announcer(options),
+            on_start=_announcer(options) if speaks else lambda sources, step: None,
             on_progress=line.update,
         )
-    for note in trained.notes:
-        say(note)
+    if speaks:
+        for note in trained.notes:
+            say(note)
+        say(_end_text(trained, options))
+    return INTERRUPTED if trained.interrupted else DONE
+
+
+def _end_text(trained: "Trained", options: Options) -> str:
     if trained.interrupted:
-        say(f"stopped at step {trained.step} of {options.num_steps}; the same command continues from there.")
-        return INTERRUPTED
-    say(result_text(trained.metrics, options.out))
-    return DONE
+        return f"stopped at step {trained.step} of {options.num_steps}; the same command continues from there."
+    return result_text(trained.metrics, options.out)
 
 
 def needs_of(wanted: StoreBackboneConfig, meta: "StoreMeta") -> dict[str, Any]:
@@ -126,10 +134,13 @@ def _announcer(options: Options) -> "Callable[[Sources, int], None]":
     return announce
 
 
-def _load(meta: "StoreMeta", wanted: StoreBackboneConfig) -> "Backbone":
+def _load(meta: "StoreMeta", options: Options) -> "Backbone":
     """The ViT that the features of a store come from; compared by its weights when the store is opened."""
     from dvt.backbone.load import load_backbone
+    from dvt.denoiser.config import Raw
 
+    wanted = options.backbone
+    once = options.pairs.raw is Raw.computed and options.trainer.accelerator != "cpu"
     return load_backbone(
         meta.backbone,
         weights=wanted.weights,
@@ -137,6 +148,6 @@ def _load(meta: "StoreMeta", wanted: StoreBackboneConfig) -> "Backbone":
         stride=meta.grid.stride,
         layer=meta.layer,
         norm=meta.norm,
-        device="cpu",
+        device="auto" if once else "cpu",  # Lightning moves it where it is run in every step
         precision=wanted.precision,
     )

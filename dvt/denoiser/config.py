@@ -32,6 +32,8 @@ class DenoiserConfig:
     """Channels of an attention head; there are C / head_channels heads."""
     mlp_ratio: float = 4.0
     """Hidden channels of a block's MLP, in units of C."""
+    layers: list[int] = field(default_factory=list)
+    """Earlier blocks of the ViT that are read as well, counted from 0; [] as in the paper. Needs pairs.raw=computed."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -40,6 +42,8 @@ class DenoiserConfig:
                 raise ConfigError(f"denoiser.{name}={getattr(self, name)}: give at least 1.")
         if not self.mlp_ratio > 0:
             raise ConfigError(f"denoiser.mlp_ratio={self.mlp_ratio}: give a number above 0.")
+        if self.layers != sorted(set(self.layers)) or any(layer < 0 for layer in self.layers):
+            raise ConfigError(f"denoiser.layers={self.layers}: give blocks counted from 0, ascending, each once.")
 
 
 class Raw(str, Enum):
@@ -47,6 +51,8 @@ class Raw(str, Enum):
 
     stored = "stored"
     """From the store: no ViT is run."""
+    computed = "computed"
+    """From the images, by the frozen ViT, once before the training; kept in memory as float16."""
     recomputed = "recomputed"
     """From the images, by the frozen ViT, in every step; they can be flipped and cropped then."""
 
@@ -65,7 +71,7 @@ class PairsConfig:
     """Which pairs of raw and clean features are learnt from."""
 
     raw: Raw = Raw.stored
-    """stored (from the store) or recomputed (from images=, by the ViT, in every step)."""
+    """stored (from the store), computed (from images=, by the ViT, once) or recomputed (in every step)."""
     missing: Missing = Missing.error
     """Images of images= without features in the store: error (named, nothing is run) or skip."""
     val_share: float = 0.05

@@ -1,6 +1,7 @@
 """DenoisedBackbone: a ViT and its denoiser as one backbone."""
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -12,7 +13,25 @@ from dvt.denoiser.network import Denoiser
 from dvt.errors import WeightsError
 from dvt.grid import PatchGrid
 from dvt.runtime import Precision
-from dvt.shapes import ImageBatch, ImageTensor, ResizedImage
+from dvt.shapes import DenoiserInput, ImageBatch, ImageTensor, PrefixTokens, ResizedImage
+
+
+@torch.no_grad()
+def denoiser_input(
+    backbone: Backbone, images: ImageBatch, layers: Sequence[int]
+) -> tuple[DenoiserInput, PrefixTokens, PatchGrid]:
+    """What a denoiser takes, from one forward pass of the ViT.
+
+    Args:
+        backbone: the ViT.
+        images: (B, 3, y, x) RGB in [0, 1], not normalised.
+        layers: earlier blocks that the denoiser reads, `denoiser.config.layers`.
+
+    Returns:
+        (B, H, W, (1 + L) C) raw patches, those of the L earlier blocks behind them; (B, P, C) prefix tokens; the grid.
+    """
+    features, earlier = backbone.read_layers(images, layers)
+    return torch.cat((features.patches, earlier), dim=-1), features.prefix, features.grid
 
 
 class DenoisedBackbone(nn.Module):
@@ -29,9 +48,15 @@ class DenoisedBackbone(nn.Module):
             denoiser: the denoiser; it is frozen and moved to the device and number format of the backbone.
 
         Raises:
-            WeightsError: the denoiser is made for another number of channels.
+            WeightsError: the denoiser is made for another number of channels, or reads blocks that are not before the
+                layer of the backbone.
         """
         super().__init__()
+        if any(layer >= backbone.layer for layer in denoiser.config.layers):
+            raise WeightsError(
+                f"the denoiser reads the blocks {denoiser.config.layers} before its own layer, and the backbone is read"
+                f" at block {backbone.layer}: load the backbone at the layer that the denoiser was trained on."
+            )
         if denoiser.num_channels != backbone.num_channels:
             raise WeightsError(
                 f"the denoiser is made for {denoiser.num_channels} channels, {backbone.timm_name} has"
@@ -54,8 +79,8 @@ class DenoisedBackbone(nn.Module):
             BackboneError: not a batch of RGB images.
             GeometryError: the size does not fit patch and stride.
         """
-        raw: Features = self.backbone(images)
-        return Features(patches=self.denoiser(raw.patches), prefix=raw.prefix, grid=raw.grid)
+        raw, prefix, grid = denoiser_input(self.backbone, images, self.denoiser.config.layers)
+        return Features(patches=self.denoiser(raw), prefix=prefix, grid=grid)
 
     def preprocess(self, image: ImageTensor) -> ResizedImage:
         """Bring a (3, y, x) picture to the default image size, as `Backbone.preprocess`."""

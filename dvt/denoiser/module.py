@@ -5,11 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dvt.backbone.features import FeatureExtractor
+from dvt.backbone.backbone import Backbone
 from dvt.denoiser.config import TrainConfig
+from dvt.denoiser.denoised import denoiser_input
 from dvt.denoiser.network import Denoiser
 from dvt.losses import feature_distance
-from dvt.shapes import FeatureMaps
+from dvt.shapes import DenoiserInput, FeatureMaps
 from dvt.training.comparison import Comparison
 from dvt.training.module import Frozen, StageModule
 
@@ -19,9 +20,7 @@ class DenoiserModule(StageModule):
 
     network: Denoiser
 
-    def __init__(
-        self, denoiser: Denoiser, config: TrainConfig, settings: dict[str, Any], backbone: FeatureExtractor | None
-    ):
+    def __init__(self, denoiser: Denoiser, config: TrainConfig, settings: dict[str, Any], backbone: Backbone | None):
         """Set up the training.
 
         Args:
@@ -37,17 +36,18 @@ class DenoiserModule(StageModule):
         """The distance over all patches of a batch."""
         return feature_distance(self.network(self.raw(batch)), batch["clean"].float())
 
-    def raw(self, batch: dict[str, Any]) -> FeatureMaps:
-        """(B, H, W, C) the raw features of a batch, read or computed."""
+    def raw(self, batch: dict[str, Any]) -> DenoiserInput:
+        """(B, H, W, C) the raw features of a batch, read or computed; with those of earlier blocks behind them."""
         if "raw" in batch:
             return batch["raw"].float()  # type: ignore[no-any-return]
-        patches: Tensor = self._backbone.network(batch["image"]).patches
+        patches, _, _ = denoiser_input(self._backbone.network, batch["image"], self.network.config.layers)
         return patches.to(self.device, torch.float32)
 
     def maps(self, batch: dict[str, Any]) -> dict[str, FeatureMaps]:
         """The raw, clean and denoised maps of a batch."""
         raw = self.raw(batch)
-        return {"raw": raw, "clean": batch["clean"].float(), "denoised": self.network(raw).float()}
+        own = raw[..., : self.network.num_channels]
+        return {"raw": own, "clean": batch["clean"].float(), "denoised": self.network(raw).float()}
 
     def on_fit_start(self) -> None:
         """Bring the ViT to where the work is."""

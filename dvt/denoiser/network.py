@@ -12,11 +12,14 @@ from torch import Tensor, nn
 from dvt.denoiser.config import DenoiserConfig, Kind
 from dvt.denoiser.pretrained import Pretrained
 from dvt.errors import ConfigError
-from dvt.shapes import FeatureMaps
+from dvt.shapes import DenoiserInput, FeatureMaps
 
 
 class Denoiser(Pretrained):
     """A learnable position embedding and one transformer block; no residual around it, no norm after it.
+
+    With `config.layers` the input holds the patches of earlier blocks of the ViT behind the raw ones: normed one by
+    one, mixed linearly and added to the raw ones before the block. The mixing begins at zero, as the faithful denoiser.
 
     The names of its tensors are those of the released weights of the paper's authors: `pos_embed` and
     `denoiser.norm1.weight` and so on; with several blocks `denoiser.0.norm1.weight`, and the same for the layers of a
@@ -47,13 +50,24 @@ class Denoiser(Pretrained):
         self.info = None
         embeds = config.kind is Kind.block and config.position_embedding
         rows, columns = grid_hw
+        self.mixing = _Mixing(len(config.layers), num_channels) if config.layers else None
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, rows * columns, num_channels)) if embeds else None
         self.denoiser = (
             _blocks(config, num_channels) if config.kind is Kind.block else _convolutions(config, num_channels)
         )
 
-    def forward(self, patches: FeatureMaps) -> FeatureMaps:
-        """(B, H, W, C) raw features to (B, H, W, C) clean ones, on any grid."""
+    def forward(self, patches: DenoiserInput) -> FeatureMaps:
+        """Raw features to clean ones, on any grid.
+
+        Args:
+            patches: (B, H, W, C) raw features; with L `config.layers` (B, H, W, (1 + L) C), those of the earlier blocks
+                behind the raw ones.
+
+        Returns:
+            (B, H, W, C)
+        """
+        if self.mixing is not None:
+            patches = self.mixing(patches)
         if self.config.kind is not Kind.block:
             cleaned: Tensor = self.denoiser(patches.permute(0, 3, 1, 2))
             return cleaned.permute(0, 2, 3, 1)
@@ -78,6 +92,24 @@ class Denoiser(Pretrained):
             self.pos_embed, new_size=list(grid_hw), old_size=list(self.grid_hw), num_prefix_tokens=0
         )
         return resampled
+
+
+class _Mixing(nn.Module):
+    """Adds to raw features what a linear layer finds in those of earlier blocks."""
+
+    def __init__(self, num_layers: int, num_channels: int):
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(num_channels, eps=1e-6) for _ in range(num_layers))
+        self.linear = nn.Linear(num_layers * num_channels, num_channels)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, patches: DenoiserInput) -> FeatureMaps:
+        """(B, H, W, (1 + L) C) to (B, H, W, C)."""
+        raw, *earlier = patches.chunk(1 + len(self.norms), dim=-1)
+        normed = [norm(each) for norm, each in zip(self.norms, earlier, strict=True)]
+        mixed: Tensor = raw + self.linear(torch.cat(normed, dim=-1))
+        return mixed
 
 
 def _blocks(config: DenoiserConfig, num_channels: int) -> nn.Module:

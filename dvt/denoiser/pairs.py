@@ -8,7 +8,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
+from dvt.backbone.backbone import Backbone
 from dvt.denoiser.config import PairsConfig
+from dvt.denoiser.denoised import denoiser_input
 from dvt.denoiser.sources import Pair
 from dvt.grid import PatchGrid
 from dvt.images import read_image
@@ -19,6 +21,8 @@ from dvt.views.config import Coordinates, ViewsConfig
 from dvt.views.coordinates import crop_xy
 from dvt.views.crop import Crop, sample_crops
 from dvt.views.render import make_source, render_views
+
+_BATCH = 32
 
 
 class StoredPairs(Dataset[dict[str, Any]]):
@@ -33,6 +37,42 @@ class StoredPairs(Dataset[dict[str, Any]]):
     def __getitem__(self, item: Draw | int) -> dict[str, Any]:
         record = self._pairs[item.index if isinstance(item, Draw) else item].record
         return {"key": record.key, "raw": record.raw, "clean": record.clean}
+
+
+class ComputedPairs(Dataset[dict[str, Any]]):
+    """`key`, `raw` and `clean` of images, the raw features computed by the ViT when the data set is made.
+
+    Memory: 2 (1 + L) H W C bytes per image, with L earlier blocks.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], backbone: Backbone, layers: Sequence[int], max_pixels: int):
+        """Compute the raw features.
+
+        Args:
+            pairs: images with their files.
+            backbone: the frozen ViT.
+            layers: earlier blocks that are read as well.
+            max_pixels: larger pictures are refused.
+
+        Raises:
+            ImageError: a picture cannot be read.
+        """
+        self._pairs = pairs
+        self._raw: list[Tensor] = []
+        for start in range(0, len(pairs), _BATCH):
+            files = [pair.path for pair in pairs[start : start + _BATCH] if pair.path is not None]
+            images = [backbone.preprocess(read_image(path, max_pixels=max_pixels)) for path in files]
+            raw, _, _ = denoiser_input(backbone, torch.stack(images), layers)
+            self._raw += raw.to("cpu", torch.float16).unbind()
+        assert len(self._raw) == len(pairs)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, item: Draw | int) -> dict[str, Any]:
+        index = item.index if isinstance(item, Draw) else item
+        record = self._pairs[index].record
+        return {"key": record.key, "raw": self._raw[index], "clean": record.clean}
 
 
 class PicturePairs(Dataset[dict[str, Any]]):

@@ -12,11 +12,12 @@ from dvt.backbone.backbone import Backbone
 from dvt.denoiser.config import Raw, TrainConfig
 from dvt.denoiser.module import DenoiserModule
 from dvt.denoiser.network import Denoiser
-from dvt.denoiser.pairs import PicturePairs, StoredPairs
+from dvt.denoiser.pairs import ComputedPairs, PicturePairs, StoredPairs
 from dvt.denoiser.sources import Pair, Sources, open_sources
 from dvt.errors import ConfigError
 from dvt.images import ImageFile
-from dvt.model_folder import ModelInfo, write_model_folder
+from dvt.model_folder import ModelInfo
+from dvt.publish import save_model
 from dvt.runtime import seed_for
 from dvt.training.callbacks import TrainingProgress
 from dvt.training.checkpoints import CHECKPOINTS
@@ -61,8 +62,8 @@ def train_denoiser(
         stores: folders that `dvt decompose` filled, for one backbone and one reading of it.
         out: folder of the run: checkpoints, logs, pictures, and at the end `weights.safetensors` and `config.json`.
         config: all options.
-        backbone: the frozen ViT that the stores were made with; needed with `pairs.raw=recomputed` alone.
-        images: learn from these only, by key; needed with `pairs.raw=recomputed`.
+        backbone: the frozen ViT that the stores were made with; not needed with `pairs.raw=stored`.
+        images: learn from these only, by key; not needed with `pairs.raw=stored`.
         needs: what the features have to be, as `FeatureStore.require` takes it.
         max_pixels: larger pictures are refused.
         on_start: told the sources and the step that the run begins with.
@@ -75,24 +76,21 @@ def train_denoiser(
         ConfigError: options that do not go together.
     """
     out = Path(out)
-    needs = dict(needs or {})
-    if backbone is not None:
-        needs |= {"weights_hash": backbone.weights_hash, "grid": backbone.grid}
+    used = {} if backbone is None else {"weights_hash": backbone.weights_hash, "grid": backbone.grid}
     claim_folder(out, "denoiser")
-    sources = open_sources(stores, needs, images, config.pairs.missing)
-    train, val = sources.split(config.pairs.val_share)
-    settings = comparable_settings(config) | {"stage": "train", "data": sources.data_hash}
+    sources = open_sources(stores, {**(needs or {}), **used}, images, config.pairs.missing)
+    pairs = sources.split(config.pairs.val_share)
+    settings = _settings(config, sources)
     start = find_start(config.resume, out / CHECKPOINTS, settings, allow_changes=config.allow_changes)
     on_start(sources, start.step)
-    data = [_data_set(pairs, sources, config, backbone, images, max_pixels) for pairs in (train, val)]
-    denoiser = _untrained(sources, config)
-    module = DenoiserModule(denoiser, config, settings, backbone)
-    shown = (ShowSamples(data[1], len(val), out / "pictures", config.show_every),) if config.show_every else ()
-    fitted = fit(module, data[0], data[1], config, out, start, callbacks=shown, on_progress=on_progress)
+    train, val = (_data_set(part, sources, config, backbone, images, max_pixels) for part in pairs)
+    module = DenoiserModule(_untrained(sources, config), config, settings, backbone)
+    shown = (ShowSamples(val, len(pairs[1]), out / "pictures", config.show_every),) if config.show_every else ()
+    fitted = fit(module, train, val, config, out, start, callbacks=shown, on_progress=on_progress)
     if fitted.is_main:
         if not fitted.interrupted:
-            info = describe(sources, config, fitted, len(train), len(val))
-            write_model_folder(out, denoiser.state_dict(), info)
+            info = describe(sources, config, fitted, len(pairs[0]), len(pairs[1]))
+            save_model(out, module.network.state_dict(), info)
         write_record(out, "train", config, fitted, start, device=module.device)
     return Trained(out, fitted.step, fitted.interrupted, fitted.metrics, start.notes)
 
@@ -125,6 +123,18 @@ def describe(sources: Sources, config: TrainConfig, fitted: Fitted, num_train: i
     )
 
 
+def _settings(config: TrainConfig, sources: Sources) -> dict[str, Any]:
+    """What decides the result, and which features the denoiser is for: a checkpoint alone can be loaded, too."""
+    meta = sources.meta
+    features = {
+        "layer": meta.layer,
+        "norm": meta.norm,
+        "image_hw": list(meta.grid.image_hw),
+        "stride": meta.grid.stride,
+    }
+    return comparable_settings(config) | {"stage": "train", "data": sources.data_hash, "features": features}
+
+
 def _untrained(sources: Sources, config: TrainConfig) -> Denoiser:
     """The denoiser with its first weights, which depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
@@ -140,7 +150,13 @@ def _data_set(
     images: Sequence[ImageFile] | None,
     max_pixels: int,
 ) -> Dataset[dict[str, Any]]:
+    layers = config.denoiser.layers
     if config.pairs.raw is Raw.stored:
+        if layers:
+            raise ConfigError(
+                f"denoiser.layers={layers}: a store holds the features of one block only. Give pairs.raw=computed and"
+                " images=..."
+            )
         if "raw" not in sources.meta.arrays:
             raise ConfigError(
                 "the store holds no raw features: give pairs.raw=recomputed and images=..., or make a store with"
@@ -148,5 +164,13 @@ def _data_set(
             )
         return StoredPairs(pairs)
     if backbone is None or images is None:
-        raise ConfigError("pairs.raw=recomputed needs the pictures: give images=... as for dvt decompose.")
+        raise ConfigError(
+            f"pairs.raw={config.pairs.raw.value} needs the pictures: give images=... as for dvt decompose."
+        )
+    if any(layer >= backbone.layer for layer in layers):
+        raise ConfigError(
+            f"denoiser.layers={layers}: give blocks before block {backbone.layer}, which the store is of."
+        )
+    if config.pairs.raw is Raw.computed:
+        return ComputedPairs(pairs, backbone, layers, max_pixels)
     return PicturePairs(pairs, sources.meta.grid, config.pairs, config.seed, max_pixels)

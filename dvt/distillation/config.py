@@ -16,11 +16,11 @@ class StudentConfig:
     """
 
     trained_blocks: int = 0
-    """How many blocks are trained, counted back from the one that is read, and the final norm; 0: the whole ViT up to it."""
+    """How many blocks are trained, counted back from the one that is read, with the final norm; 0: all that is read."""
     class_token_weight: float | None = None
-    """Weight of the class token's distance from that of the ViT before; 0: none, as in the original; left out: 1 where there is one."""
+    """Weight of the class token's distance from that of the ViT before; 0: none; left out: 1, where there is one."""
     gradient_checkpointing: bool = False
-    """Compute blocks again on the way back instead of keeping their activations: less memory, a third slower, same result."""
+    """Compute the blocks again on the way back and keep less in memory: slower, the same result."""
 
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
@@ -55,8 +55,8 @@ class PicturesConfig:
 class DistillConfig(TrainingConfig):
     """All options of stage 3.
 
-    The number of updates is that of the original's script (5 passes over ImageNet in steps of 512); the default batch
-    is what one GPU holds, and shows the student an eighth of the images. batch_size=512 on eight GPUs is the original's.
+    The number of updates is that of the original's script, 5 passes over ImageNet in steps of 512 on eight GPUs. The
+    default batch of 64 shows the student an eighth of as many images; batch_size=512 is the original's.
     """
 
     num_steps: int = 12_510

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from dvt.distillation.config import PicturesConfig
+from dvt.distillation.config import DistillConfig, PicturesConfig
 from dvt.errors import ImageError, TrainingError
 from dvt.images import ImageFile, read_image
 from dvt.images.resize import resize
@@ -19,20 +19,17 @@ from dvt.training.split import split_by_key
 class Pictures(Dataset[dict[str, Any]]):
     """`key` and `image` (3, y, x) of images, squashed to one size and mirrored by chance."""
 
-    def __init__(
-        self, images: Sequence[ImageFile], image_hw: tuple[int, int], flip_probability: float, seed: int, max_pixels: int
-    ):
+    def __init__(self, images: Sequence[ImageFile], image_hw: tuple[int, int], config: DistillConfig, max_pixels: int):
         """Prepare the data set.
 
         Args:
             images: the files.
             image_hw: height and width in pixels that they are squashed to.
-            flip_probability: how often a drawn image is mirrored.
-            seed: of the run.
+            config: how often a drawn image is mirrored, and the seed of the run.
             max_pixels: larger pictures are refused.
         """
-        self._images, self._image_hw, self._seed, self._max_pixels = images, image_hw, seed, max_pixels
-        self._flip_probability = flip_probability
+        self._images, self._image_hw, self._max_pixels = images, image_hw, max_pixels
+        self._flip_probability, self._seed = config.pictures.flip_probability, config.seed
 
     def __len__(self) -> int:
         return len(self._images)
@@ -48,8 +45,8 @@ class Pictures(Dataset[dict[str, Any]]):
             picture = resize(read_image(image.path, max_pixels=self._max_pixels), self._image_hw)
         except ImageError as error:
             raise ImageError(
-                f"{error}\nThe training stopped there. Put the image right and give the same command; or leave it out of"
-                " images= and add allow_changes=true."
+                f"{error}\nThe training stopped there. Put the image right and give the same command again; or leave it"
+                " out of images= and add allow_changes=true."
             ) from error
         if isinstance(item, Draw) and self._flips(item.number):
             picture = picture.flip(-1)

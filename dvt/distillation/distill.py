@@ -50,44 +50,39 @@ def distill(
 
     The patches that the student gives at the teacher's layer and norm learn to be those of the teacher; its class token
     learns to stay that of the ViT before (`config.student.class_token_weight`). The result is a plain timm model:
-    `out/weights.safetensors` goes into `timm.create_model(name, num_classes=0)` and `dvt.load_backbone(name, weights=)`.
-    (timm pools SigLIP by a layer of its own, which is not trained here: add `global_pool=""`.)
+    `out/weights.safetensors` fits `timm.create_model(name, num_classes=0)` and `dvt.load_backbone(name, weights=...)`.
+    (timm pools SigLIP by a further layer, which is no part of it: add `global_pool=""`.)
 
     Args:
         images: files, as `dvt.find_images` lists them.
         out: folder of the run: checkpoints, logs, pictures, and at the end `weights.safetensors` and `config.json`.
         config: all options; None: the defaults.
-        teacher: a ViT in fp32 with its denoiser, as `dvt.load_denoised` gives it; it stays as it is, but for the device.
+        teacher: a ViT in fp32 with its denoiser, as `dvt.load_denoised` gives it. It is moved to where the work is.
         max_pixels: larger pictures are refused.
         on_start: told the step that the run begins with.
         on_progress: told after every step.
 
     Raises:
-        TrainingError: too few images, a loss that is not finite, a run that cannot be resumed, or an `out` that holds
-            something else.
+        TrainingError: too few images, a loss that is not finite, a run that cannot be resumed, another thing in `out`.
         ImageError: an image cannot be read; found when its turn comes.
         ConfigError: options that do not go together.
         DiskError: the disk is full or refuses.
     """
-    out, config = Path(out), config or DistillConfig()
-    student = Student(teacher.backbone, config.student)
-    weight = class_token_weight(teacher.backbone, config.student)
+    out, config, before = Path(out), config or DistillConfig(), teacher.backbone
+    student, weight = Student(before, config.student), class_token_weight(before, config.student)
     train, val = split_images(images, config.pictures)
     claim_folder(out, "distilled")
     settings = _settings(images, config, teacher, weight)
     start = find_start(config.resume, out / CHECKPOINTS, settings, allow_changes=config.allow_changes)
     on_start(start.step)
-    data = [
-        Pictures(part, teacher.grid.image_hw, config.pictures.flip_probability, config.seed, max_pixels)
-        for part in (train, val)
-    ]
+    data = [Pictures(part, teacher.grid.image_hw, config, max_pixels) for part in (train, val)]
     module = DistillModule(student, config, settings, teacher, weight)
     shown = (ShowSamples(data[1], len(val), out / "pictures", config.show_every),) if config.show_every else ()
     fitted = fit(module, data[0], data[1], config, out, start, callbacks=shown, on_progress=on_progress)
     if fitted.is_main:
         if not fitted.interrupted:
-            info = _describe(teacher, config, fitted, settings, len(train), len(val))
-            write_model_folder(out, student.plain_state(teacher.backbone), info)
+            info = _describe(teacher, fitted, settings, len(train), len(val))
+            write_model_folder(out, student.plain_state(before), info)
         write_record(out, "distill", config, fitted, start, device=module.device)
     return Distilled(out, fitted.step, fitted.interrupted, fitted.metrics, start.notes)
 
@@ -97,19 +92,21 @@ def _settings(images: Sequence[ImageFile], config: DistillConfig, teacher: Teach
     settings = comparable_settings(config)
     del settings["student"]["gradient_checkpointing"]  # it changes the memory and nothing else
     settings["student"]["class_token_weight"] = weight
-    grid = teacher.grid
     return {
         **settings,
         "stage": "distill",
         "teacher": teacher.weights_hash,
-        "features": f"layer {teacher.backbone.layer}, norm {teacher.backbone.norm}, {grid}",
+        "features": {
+            "layer": teacher.backbone.layer,
+            "norm": teacher.backbone.norm,
+            "image_hw": list(teacher.grid.image_hw),
+            "stride": teacher.grid.stride,
+        },
         "data": data_hash(images),
     }
 
 
-def _describe(
-    teacher: Teacher, config: DistillConfig, fitted: Fitted, settings: dict[str, Any], num_train: int, num_val: int
-) -> ModelInfo:
+def _describe(teacher: Teacher, fitted: Fitted, settings: dict[str, Any], num_train: int, num_val: int) -> ModelInfo:
     """What the published ViT says of itself."""
     backbone = teacher.backbone
     return ModelInfo(
@@ -127,9 +124,9 @@ def _describe(
             "num_images": num_train,
             "num_val_images": num_val,
             "num_steps": fitted.step,
-            "batch_size": config.batch_size,
-            "seed": config.seed,
-            "base_learning_rate": config.optimizer.base_learning_rate,
+            "batch_size": settings["batch_size"],
+            "seed": settings["seed"],
+            "base_learning_rate": settings["optimizer"]["base_learning_rate"],
             "student": settings["student"],
         },
         metrics={name.removeprefix("val/"): value for name, value in fitted.metrics.items()},

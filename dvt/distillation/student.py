@@ -7,16 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from dvt.backbone.backbone import Backbone
-from dvt.backbone.features import Features
+from dvt.backbone.features import FeatureExtractor, Features
 from dvt.distillation.config import StudentConfig
 from dvt.errors import ConfigError
-from dvt.grid import PatchGrid
 from dvt.shapes import ImageBatch
 
 
 @runtime_checkable
-class Teacher(Protocol):
-    """A feature extractor with a ViT inside, such as a `DenoisedBackbone`."""
+class Teacher(FeatureExtractor, Protocol):
+    """A feature extractor with a ViT inside, such as a `DenoisedBackbone`; it passes on the ViT's prefix tokens."""
 
     @property
     def backbone(self) -> Backbone:
@@ -25,17 +24,6 @@ class Teacher(Protocol):
     @property
     def weights_hash(self) -> str:
         """Identifies all weights of the teacher."""
-
-    @property
-    def grid(self) -> PatchGrid:
-        """The patches of an image of the default size."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-
-    def __call__(self, images: ImageBatch) -> Features:
-        """(B, 3, y, x) pictures, RGB in [0, 1], to clean patches, and the prefix tokens of the ViT."""
 
 
 class Student(nn.Module):
@@ -63,8 +51,8 @@ class Student(nn.Module):
         num_blocks = backbone.layer + 1
         if config.trained_blocks > num_blocks:
             raise ConfigError(
-                f"student.trained_blocks={config.trained_blocks}: {backbone.timm_name} has {num_blocks} blocks up to the"
-                f" layer that is read. Give 1 to {num_blocks}, or 0 for the whole ViT."
+                f"student.trained_blocks={config.trained_blocks}: {backbone.timm_name} has {num_blocks} blocks up to"
+                f" the layer that is read. Give 1 to {num_blocks}, or 0 for all that is read."
             )
         self.backbone = copy.deepcopy(backbone)
         self._unfreeze(config.trained_blocks)

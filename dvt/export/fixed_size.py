@@ -91,10 +91,20 @@ class FixedSize(nn.Module):
                 f"expected images of shape (B, 3, {height}, {width}), got {tuple(images.shape)}. This model is made for"
                 " one size: resize the images, or export it at the size you need."
             )
-        tokens: Any = self.vit.forward_features((images - self.mean) / self.std)
+        earlier = [] if self.denoiser is None else self.denoiser.config.layers
+        tokens, seen = self._tokens((images - self.mean) / self.std, earlier)
         prefix, patches = tokens[:, : self.num_prefix_tokens], tokens[:, self.num_prefix_tokens :]
-        patches = patches.unflatten(1, self.grid.hw)
+        joined: Any = torch.cat((patches, *seen), dim=-1)
+        patches = joined.unflatten(1, self.grid.hw)
         return (patches if self.denoiser is None else self.denoiser(patches)), prefix
+
+    def _tokens(self, normalised: Tensor, earlier: list[int]) -> tuple[Tensor, list[Tensor]]:
+        """All tokens of the last block, and the patches of earlier ones."""
+        vit: Any = self.vit
+        if not earlier:
+            return vit.forward_features(normalised), []
+        last, taken = vit.forward_intermediates(normalised, indices=earlier, output_fmt="NLC")
+        return last, list(taken)
 
 
 def fixed_size(model: Backbone | DenoisedBackbone, image_hw: tuple[int, int] | None = None) -> FixedSize:

@@ -56,8 +56,9 @@ def _info(weights: Weights, backbone: str | None) -> ModelInfo | None:
     Raises:
         WeightsError: they do not fit together, or belong to another backbone than the one given.
     """
-    known = weights.info.backbone if weights.info else weights.released.timm if weights.released else None
-    vit = facts_of(backbone) if backbone is not None else facts_of(known) if known is not None else None
+    known = weights.backbone
+    name = backbone or known
+    vit = facts_of(name) if name is not None else None
     if known is not None and vit is not None and vit.name != known:
         raise WeightsError(f"{weights.source} belongs to {known}, not to backbone={backbone}: leave backbone= out.")
     if weights.kind == "denoiser":

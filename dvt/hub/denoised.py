@@ -16,6 +16,9 @@ from dvt.images.resize import resize
 from dvt.model_folder import ModelInfo
 from dvt.shapes import ResizedImage
 
+DEFAULT_BACKBONE = "dinov2_base"
+"""The ViT that is meant where nothing is said."""
+
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
@@ -40,7 +43,7 @@ class Preprocess:
 
 
 def load_denoised(
-    backbone: str = "dinov2_base",
+    backbone: str | None = None,
     weights: str | Path = "voc_denoised",
     *,
     image_size: int | tuple[int, int] | None = None,
@@ -52,7 +55,8 @@ def load_denoised(
     """Load a ViT with clean features: with a denoiser behind it, or distilled.
 
     Args:
-        backbone: a catalogue name, or the name of a plain ViT of timm.
+        backbone: a catalogue name, or the name of a plain ViT of timm; None: the one that the weights were made for,
+            and dinov2_base where they do not say or a recipe has several.
         weights: a recipe of the paper's authors (voc_denoised, imgnet_denoised, voc_distilled, imgnet_distilled),
             anything that `load_denoiser` takes, or a distilled ViT as file or model folder.
         image_size: default size of an image in pixels, one number or height and width; None: as it was trained.
@@ -71,12 +75,13 @@ def load_denoised(
         ConfigError: a device, precision or image size that does not exist.
         GeometryError: image size, patch size and stride do not go together.
     """
-    vit = facts_of(backbone)
-    found = read(find_for(weights, vit.name))
+    named = facts_of(backbone or DEFAULT_BACKBONE)
+    found = read(find_for(weights, named.name))
+    vit = named if backbone is not None else facts_of(found.backbone or named.name)
     denoiser = None if found.kind == "distilled" else denoiser_of(found)
     info = _info(found, denoiser, vit)
     model = load_backbone(
-        backbone,
+        backbone or vit.name,
         weights=backbone_weights if denoiser is not None else _only(found, backbone_weights),
         image_size=info.grid.image_hw if image_size is None else image_size,
         stride=info.grid.stride if stride is None else stride,
@@ -98,7 +103,7 @@ def _info(weights: Weights, denoiser: Denoiser | None, vit: VitFacts) -> ModelIn
         denoiser.info = denoiser_info(denoiser, vit, weights)
     info = weights.info if denoiser is None else denoiser.info
     if info is None:
-        info = distilled_info(vit if weights.released is None else facts_of(weights.released.timm), weights)
+        info = distilled_info(facts_of(weights.backbone or vit.name), weights)
     _check(weights, {"backbone": (info.backbone, vit.name), "num_channels": (info.num_channels, vit.num_channels)})
     return info
 

@@ -74,7 +74,16 @@ def build(
 
 
 def to_original(denoiser: Denoiser) -> dict[str, dict[str, Tensor]]:
-    """What the original's file of this denoiser holds: `{"denoiser": state dict}`, on the CPU."""
+    """What the original's file of this denoiser holds: `{"denoiser": state dict}`, on the CPU.
+
+    Raises:
+        WeightsError: it reads earlier blocks of the ViT, for which the original has no place.
+    """
+    if denoiser.config.layers:
+        raise WeightsError(
+            f"this denoiser reads the blocks {denoiser.config.layers} of its ViT as well, and the original's format has"
+            " no place for that: keep it as a model folder."
+        )
     return {"denoiser": {key: tensor.detach().cpu().clone() for key, tensor in denoiser.state_dict().items()}}
 
 

@@ -1,7 +1,7 @@
 """What found weights are, by their content."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,15 @@ class Weights:
     """What the person wrote."""
     released: Released | None
     """Which of the authors' files it is, where the name says so."""
-    architecture: Mapping[str, Any]
-    """What a checkpoint of our training says of the denoiser."""
+    settings: Mapping[str, Any] | None
+    """What a checkpoint of our training says of its run; None for anything else."""
+
+    @property
+    def backbone(self) -> str | None:
+        """Full timm name of the ViT that they were made for, as a model folder or the name of a released file says."""
+        if self.info is not None:
+            return self.info.backbone
+        return self.released.timm if self.released is not None else None
 
 
 def read(found: Found) -> Weights:
@@ -50,7 +57,7 @@ def read(found: Found) -> Weights:
     if path.is_dir():
         kind = "distilled" if read_model_info(path).kind == "distilled" else "denoiser"
         state, info = read_model_folder(path, kind=kind)
-        return Weights(kind, state, info, path / WEIGHTS_FILE, found.source, None, {})
+        return Weights(kind, state, info, path / WEIGHTS_FILE, found.source, None, None)
     content = read_file(path)
     state = own_names(find_state_dict(content, path))
     if not is_denoiser(state) and not is_vit(state):
@@ -60,7 +67,7 @@ def read(found: Found) -> Weights:
             " dvt, or a file of the original: pos_embed, denoiser.norm1.weight and so on."
         )
     kind = "denoiser" if is_denoiser(state) else "distilled"
-    return Weights(kind, state, None, path, found.source, found.released, _architecture_in(content))
+    return Weights(kind, state, None, path, found.source, found.released, _settings_in(content))
 
 
 def denoiser_of(weights: Weights) -> Denoiser:
@@ -77,7 +84,8 @@ def denoiser_of(weights: Weights) -> Denoiser:
         )
     if weights.info is not None:
         return Denoiser.from_state(weights.state, weights.info, source=weights.source)
-    denoiser = build(weights.state, source=weights.source, architecture=weights.architecture)
+    shown = (weights.settings or {}).get("denoiser")  # tensors do not show the channels of a head
+    denoiser = build(weights.state, source=weights.source, architecture=shown if isinstance(shown, Mapping) else {})
     if weights.released is not None:
         denoiser.info = denoiser_info(denoiser, facts_of(weights.released.timm), weights)
     return denoiser
@@ -87,7 +95,8 @@ def denoiser_info(denoiser: Denoiser, vit: VitFacts, weights: Weights) -> ModelI
     """What the denoiser of a file is, once its ViT is known.
 
     Raises:
-        WeightsError: it has another number of channels than the ViT.
+        WeightsError: it has another number of channels than the ViT, or is a checkpoint that does not say which
+            features it learns from.
     """
     if denoiser.num_channels != vit.num_channels:
         raise WeightsError(
@@ -96,19 +105,32 @@ def denoiser_info(denoiser: Denoiser, vit: VitFacts, weights: Weights) -> ModelI
         )
     rows, columns = denoiser.grid_hw
     sides = (rows * vit.patch, columns * vit.patch) if denoiser.pos_embed is not None else vit.image_hw
-    return original_info(
-        vit,
-        kind="denoiser",
-        grid=PatchGrid.of(sides, vit.patch),
-        architecture=asdict(denoiser.config),
-        training=_origin(weights),
-    )
+    return _file_info(vit, weights, PatchGrid.of(sides, vit.patch), asdict(denoiser.config))
 
 
 def distilled_info(vit: VitFacts, weights: Weights) -> ModelInfo:
-    """What the distilled ViT of a file is, once its name is known."""
-    grid = PatchGrid.of(vit.image_hw, vit.patch)
-    return original_info(vit, kind="distilled", grid=grid, architecture={}, training=_origin(weights))
+    """What the distilled ViT of a file is, once its name is known.
+
+    Raises:
+        WeightsError: it is a checkpoint that does not say which features were trained.
+    """
+    return _file_info(vit, weights, PatchGrid.of(vit.image_hw, vit.patch), {})
+
+
+def _file_info(vit: VitFacts, weights: Weights, grid: PatchGrid, architecture: dict[str, Any]) -> ModelInfo:
+    """A file of the original takes the last block and the final norm for granted; a checkpoint of ours must say."""
+    info = original_info(vit, kind=weights.kind, grid=grid, architecture=architecture, training=_origin(weights))
+    if weights.settings is None:
+        return info
+    features = weights.settings.get("features")
+    if not isinstance(features, Mapping) or not {"layer", "norm", "image_hw", "stride"} <= set(features):
+        raise WeightsError(
+            f"{weights.source} is a checkpoint of a run and does not say which features it learns from (layer, norm)."
+            " Give the folder of the run once it is finished; or join dvt.load_denoiser(...) and a backbone of the same"
+            " layer and norm: dvt.DenoisedBackbone(backbone, denoiser)."
+        )
+    grid = PatchGrid.of(tuple(features["image_hw"]), vit.patch, features["stride"])
+    return replace(info, layer=features["layer"], norm=features["norm"], grid=grid)
 
 
 def _origin(weights: Weights) -> dict[str, Any]:
@@ -118,8 +140,8 @@ def _origin(weights: Weights) -> dict[str, Any]:
     return {"origin": weights.path.name}
 
 
-def _architecture_in(content: Any) -> Mapping[str, Any]:
-    """What a checkpoint of our training says of the denoiser: tensors do not show the channels of a head."""
-    for name in ("dvt", "settings", "denoiser"):
+def _settings_in(content: Any) -> Mapping[str, Any] | None:
+    """The settings of the run in a checkpoint of our training."""
+    for name in ("dvt", "settings"):
         content = content.get(name) if isinstance(content, Mapping) else None
-    return content if isinstance(content, Mapping) else {}
+    return content if isinstance(content, Mapping) else None

@@ -28,7 +28,7 @@ class Frozen:
 
 
 class StageModule(L.LightningModule):
-    """AdamW, warm-up and cosine on the parameters of `network` that ask for gradients; a loss that is not finite ends it.
+    """AdamW, warm-up and cosine on what of `network` asks for gradients; a loss that is not finite ends it.
 
     A stage derives from it and says what the loss of a batch is, and what is measured in a validation.
     """

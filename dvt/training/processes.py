@@ -8,8 +8,8 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities import rank_zero_only
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor, nn
 
 from dvt.errors import DvtError, TrainingError
@@ -22,7 +22,7 @@ _SAID_WHY = 2
 
 def is_main_process() -> bool:
     """Whether this process is the first of those that train together, the one that writes files and speaks."""
-    return bool(rank_zero_only.rank == 0)
+    return bool(getattr(rank_zero_only, "rank", 0) == 0)
 
 
 def check_replicas(trainer: L.Trainer, network: nn.Module) -> None:

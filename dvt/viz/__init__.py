@@ -2,7 +2,8 @@
 
 `PCABasis`, `norm_map`, `similarity_map` and `cluster_map` say something about feature maps; `colourise` and
 `colourise_labels` paint it; `decomposition_rows`, `method_rows` and `sample_rows` arrange it; `draw_panel` and
-`save_png` put it on paper. matplotlib's colour maps and scikit-learn are imported when they are first used; pyplot never is.
+`save_png` put it on paper. matplotlib's colour maps and scikit-learn are imported when they are first used; pyplot
+never is.
 """
 
 from dvt.viz.colours import colourise, colourise_labels

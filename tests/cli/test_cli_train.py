@@ -119,5 +119,10 @@ def test_the_record_says_what_was_run(dvt, store, tmp_path):
 
 def test_help_lists_recipes_trainers_and_loggers(dvt):
     out = dvt("train", "--help").out
-    for text in ("recipe= ", "trainer= auto, cpu, ddp, gpu, smoke", "logger= csv, none, tensorboard, wandb", "store=(required)"):
+    for text in (
+        "recipe= ",
+        "trainer= auto, cpu, ddp, gpu, smoke",
+        "logger= csv, none, tensorboard, wandb",
+        "store=(required)",
+    ):
         assert text in out

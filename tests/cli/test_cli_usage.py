@@ -3,6 +3,7 @@
 import pytest
 
 from dvt.cli.apps import DecomposeApp, ShowApp
+from dvt.cli.main import VERBS
 from dvt.cli.messages import option_paths
 
 GIVEN = ("decompose", "images=x", "store=s")
@@ -12,7 +13,7 @@ GIVEN = ("decompose", "images=x", "store=s")
     ("arguments", "parts"),
     [
         (["decomp"], ["no verb 'decomp'", "did you mean dvt decompose?"]),
-        (["frobnicate"], ["there are decompose, show, store"]),
+        (["frobnicate"], [f"there are {', '.join(VERBS)}"]),
         (["decompose"], ["needs images=... store=...", "--help"]),
         (["decompose", "images=x"], ["needs store=..."]),
         (["show"], ["dvt show needs image=..."]),

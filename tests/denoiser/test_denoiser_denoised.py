@@ -7,7 +7,7 @@ from dvt.backbone.features import FeatureExtractor
 from dvt.backbone.load import load_backbone
 from dvt.decomposition.run import decompose
 from dvt.denoiser.config import DenoiserConfig
-from dvt.denoiser.denoised import DenoisedBackbone
+from dvt.denoiser.denoised import DenoisedBackbone, denoiser_input
 from dvt.denoiser.network import Denoiser
 from dvt.errors import WeightsError
 
@@ -45,6 +45,35 @@ def test_it_is_a_backbone_in_every_respect(denoised, backbone):
     picture = torch.rand(3, 40, 50)
     assert torch.equal(denoised.preprocess(picture), backbone.preprocess(picture))
     assert denoised.grid_for((32, 48)).hw == (2, 3)
+
+
+def test_earlier_blocks_come_from_the_same_pass(backbone):
+    """What the denoiser is given are the outputs of the blocks, as hooks on the ViT see them."""
+    seen = {}
+    hooks = [
+        backbone.vit.blocks[layer].register_forward_hook(
+            lambda block, args, out, layer=layer: seen.update({layer: out})
+        )
+        for layer in (2, 5, 11)
+    ]
+    patches, prefix, grid = denoiser_input(backbone, torch.rand(2, 3, 64, 48), [2, 5])
+    for hook in hooks:
+        hook.remove()
+    wanted = [backbone.vit.norm(seen[11]), seen[2], seen[5]]
+    joined = torch.cat([tokens[:, 1:] for tokens in wanted], dim=-1).unflatten(1, (4, 3))
+    assert grid.hw == (4, 3) and torch.allclose(patches, joined, atol=1e-6)
+    assert torch.allclose(prefix, wanted[0][:, :1], atol=1e-6)
+
+
+def test_a_denoiser_with_earlier_blocks_is_used_like_any_other(backbone):
+    denoiser = Denoiser(DenoiserConfig(layers=[2, 5]), 192, (4, 4))
+    torch.nn.init.normal_(denoiser.mixing.linear.weight)
+    denoised = DenoisedBackbone(backbone, denoiser)
+    images = torch.rand(1, 3, 48, 96)
+    assert denoised(images).patches.shape == (1, 3, 6, 192)
+    shallow = load_backbone("vit_tiny_patch16_224", weights="random", image_size=64, device="cpu", layer=4)
+    with pytest.raises(WeightsError, match=r"reads the blocks \[2, 5\]"):
+        DenoisedBackbone(shallow, denoiser)
 
 
 def test_it_can_itself_be_decomposed(denoised):

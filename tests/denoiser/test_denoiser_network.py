@@ -91,8 +91,25 @@ def test_a_grid_that_is_not_square_is_resampled_as_what_it_is():
     assert (moved.diff(dim=1) > 0).all() and torch.allclose(moved, moved[:1].expand(4, 12), atol=1e-4)
 
 
+def test_earlier_blocks_are_added_and_begin_at_nothing():
+    raw, earlier = torch.randn(2, 4, 4, 128), torch.randn(2, 4, 4, 256)
+    mixed = denoiser(layers=[3, 7])
+    plain = denoiser()
+    plain.load_state_dict({key: value for key, value in mixed.state_dict().items() if not key.startswith("mixing.")})
+    with torch.no_grad():
+        assert torch.equal(mixed(torch.cat((raw, earlier), dim=-1)), plain(raw))
+        mixed.mixing.linear.weight.normal_()
+        assert not torch.allclose(mixed(torch.cat((raw, earlier), dim=-1)), plain(raw), atol=0.1)
+
+
+@pytest.mark.parametrize("layers", [[3, 2], [2, 2], [-1]])
+def test_blocks_have_an_order(layers):
+    with pytest.raises(ConfigError, match="give blocks counted from 0, ascending, each once"):
+        DenoiserConfig(layers=layers)
+
+
 def test_channels_that_do_not_make_heads_are_refused():
-    with pytest.raises(ConfigError, match="denoiser.head_channels=64 does not divide the 100 channels"):
+    with pytest.raises(ConfigError, match=r"denoiser.head_channels=64 does not divide the 100 channels"):
         denoiser(channels=100)
     with pytest.raises(ConfigError, match=r"denoiser.num_blocks=0: give at least 1"):
         DenoiserConfig(num_blocks=0)

@@ -140,6 +140,26 @@ def test_raw_features_computed_from_pictures(store, pictures, tmp_path, options,
     assert not any("vit" in key for key in one)
 
 
+def test_earlier_blocks_are_learnt_from(store, pictures, tmp_path, options, backbone):
+    config = options(num_steps=3, pairs={"raw": Raw.computed}, denoiser=DenoiserConfig(layers=[2, 5]))
+    train_denoiser([store], tmp_path / "out", config, backbone=backbone, images=find_images(pictures))
+    state, info = read_model_folder(tmp_path / "out")
+    assert info.architecture["layers"] == [2, 5] and state["mixing.linear.weight"].abs().max() > 0
+    with pytest.raises(ConfigError, match=r"denoiser.layers=\[2\]: a store holds the features of one block only"):
+        train_denoiser([store], tmp_path / "stored", options(denoiser=DenoiserConfig(layers=[2])))
+    deep = options(pairs={"raw": Raw.computed}, denoiser=DenoiserConfig(layers=[11]))
+    with pytest.raises(ConfigError, match="give blocks before block 11"):
+        train_denoiser([store], tmp_path / "deep", deep, backbone=backbone, images=find_images(pictures))
+
+
+def test_computed_once_or_in_every_step_is_the_same(store, pictures, tmp_path, options, backbone):
+    for raw in (Raw.computed, Raw.recomputed):
+        config = options(pairs={"raw": raw, "flip_probability": 0.0})
+        train_denoiser([store], tmp_path / raw.value, config, backbone=backbone, images=find_images(pictures))
+    one, other = weights(tmp_path / "computed"), weights(tmp_path / "recomputed")
+    assert all(torch.allclose(one[key], other[key], atol=2e-3) for key in one)  # float16 in memory
+
+
 def test_pictures_are_needed_where_raw_features_are_computed(store, tmp_path, options):
     with pytest.raises(ConfigError, match=r"pairs.raw=recomputed needs the pictures: give images="):
         train_denoiser([store], tmp_path / "out", options(pairs={"raw": Raw.recomputed}))

@@ -119,6 +119,41 @@ def test_a_distilled_vit(save, tiny_vit_state, ours, key):
         load(weights, backbone="vit_small_patch16_224.dino", backbone_weights=None)
 
 
+def test_weights_that_say_their_backbone_need_no_name(ours, save, monkeypatch):
+    model, _ = dvt.load_denoised(weights=ours, backbone_weights="random", device="cpu")
+    assert model.backbone.timm_name == TINY and model.layer == 5
+    save({"denoiser": block_state(384, 4)}, "checkpoints/voc_denoised/vit_small_patch14_dinov2.lvd142m.pth")
+    model, _ = load("voc_denoised/dinov2_small", backbone=None)
+    assert model.backbone.timm_name == "vit_small_patch14_dinov2.lvd142m"
+
+
+SETTINGS = {"denoiser": {"kind": "block"}, "data": "00"}
+FEATURES = {"layer": 3, "norm": False, "image_hw": [64, 96], "stride": 16}
+
+
+def checkpoint(save, state, settings):
+    content = {"state_dict": {f"network.{key}": tensor for key, tensor in state.items()}, "dvt": {"settings": settings}}
+    return save(content, "run/checkpoints/step-00000002.ckpt")
+
+
+def test_a_checkpoint_of_our_training_has_to_say_its_features(save):
+    path = checkpoint(save, block_state(192), SETTINGS)
+    assert dvt.load_denoiser(path).info is None
+    with pytest.raises(WeightsError, match=r"does not say which features(?s:.)*folder of the run"):
+        load(path)
+    checkpoint(save, block_state(192, positions=0), {**SETTINGS, "features": FEATURES})
+    model, preprocess = load(path)
+    assert (model.layer, model.norm, preprocess.image_hw) == (3, False, (64, 96))
+
+
+def test_a_checkpoint_of_a_student(save, tiny_vit_state):
+    state = {f"backbone.vit.{key}": tensor for key, tensor in tiny_vit_state.items()}
+    path = checkpoint(save, state, {"denoiser": "runs/denoiser", "features": FEATURES})
+    model, _ = load(path, backbone_weights=None)
+    assert (type(model), model.layer, model.norm) == (dvt.Backbone, 3, False)
+    assert torch.equal(model.vit.state_dict()["cls_token"], tiny_vit_state["cls_token"])
+
+
 def test_preprocess_takes_every_kind_of_picture(original, here):
     _, preprocess = load(original)
     pixels = np.random.default_rng(0).integers(256, size=(90, 70, 3), dtype=np.uint8)

@@ -121,7 +121,9 @@ def test_model_folders_in_a_local_folder(save, here):
         "checkpoints/own/student", state, type(info).from_json(info.to_json().replace('"denoiser"', '"distilled"', 1))
     )
     assert f"own/{BASE}" in dvt.list_denoisers() and "own/student" in dvt.list_denoisers(distilled=True)
-    assert not any("weights" in name for name in dvt.list_denoisers())
+    dvt.load_denoiser("own/dinov2_base").save_pretrained("checkpoints/alone")
+    assert "alone" in dvt.list_denoisers() and dvt.load_denoiser("alone").info.backbone == BASE
+    assert not any("weights" in name for name in dvt.list_denoisers()), "what lies in a model folder is no model"
 
 
 def test_a_recipe_stands_for_its_file_for_a_backbone(save):

@@ -48,7 +48,7 @@ def test_where_all_are_damaged_nothing_is_begun_anew(tmp_path):
 def test_none_refuses_a_folder_with_a_run(tmp_path):
     assert start(tmp_path / "checkpoints", "none").step == 0
     write(tmp_path / "checkpoints", 4)
-    with pytest.raises(TrainingError, match="holds a run already. Continue it with resume=auto"):
+    with pytest.raises(TrainingError, match=r"holds a run already\. Continue it with resume=auto"):
         start(tmp_path / "checkpoints", "none")
 
 

@@ -27,7 +27,7 @@ def test_it_rises_from_zero_in_the_first_15_percent_then_falls_like_half_a_cosin
     assert rate(1100) == pytest.approx(1e-6)
     rates = [rate(step) for step in range(1001)]
     assert max(rates) == pytest.approx(2e-4)
-    assert all(later < earlier for earlier, later in itertools.pairwise(rates))
+    assert all(later < earlier for earlier, later in itertools.pairwise(rates[150:]))
 
 
 def test_without_warm_up_it_begins_at_its_peak():

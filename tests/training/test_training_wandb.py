@@ -31,9 +31,20 @@ def place(tmp_path):
 
 
 def train(place, *options):
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(place), "OMP_NUM_THREADS": "1", "PYTHONPATH": ":".join(sys.path)}
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(place),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": ":".join(sys.path),
+    }
     return subprocess.run(
-        [sys.executable, "-c", SCRIPT, *options], cwd=place, env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", SCRIPT, *options],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 

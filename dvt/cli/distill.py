@@ -1,0 +1,111 @@
+"""`dvt distill`: a ViT that is clean by itself, from a ViT with a denoiser."""
+
+from typing import TYPE_CHECKING
+
+from dvt.cli.apps import DistillApp as Options
+from dvt.cli.console import DONE, INTERRUPTED, say
+from dvt.cli.help import verb_page
+from dvt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dvt.denoiser.denoised import DenoisedBackbone
+
+USAGE = """\
+dvt distill: teach a ViT to give clean features by itself, without a denoiser behind it (stage 3).
+
+usage: dvt distill denoiser=FOLDER images=WHERE out=FOLDER [key=value ...]
+
+  dvt distill backbone=dinov2_base denoiser=runs/denoiser images=photos/ out=runs/distilled    the whole ViT
+  dvt distill denoiser=runs/denoiser images=photos/ out=runs/d student.trained_blocks=4        its last four blocks
+  dvt distill denoiser=runs/denoiser images=photos/ out=runs/d trainer=ddp batch_size=512      all GPUs of the machine
+  dvt distill denoiser=runs/denoiser images=photos/ out=runs/d student.gradient_checkpointing=true   in less memory
+
+The result is a plain timm model. An image that cannot be read stops the training when its turn comes.
+Stopped or crashed? The same command again continues from the last checkpoint."""
+
+GROUPS = ("trainer", "logger", "backbone")
+
+
+def help_page() -> str:
+    """What `dvt distill --help` prints."""
+    return verb_page(USAGE, Options, GROUPS)
+
+
+def run(arguments: list[str]) -> int:
+    """Run the verb and return its exit code."""
+    from dvt.cli.compose import run_verb
+
+    return run_verb("distill", Options, arguments, distill)
+
+
+def distill(options: Options, choices: dict[str, str]) -> int:
+    """Do what the options say; 0, or 130 when it was stopped before its end."""
+    from dvt.cli.progress import TrainingLine
+    from dvt.distillation.distill import distill as run_distillation
+    from dvt.images import find_images
+    from dvt.training.processes import is_main_process
+
+    images = find_images(options.images)
+    teacher = load_teacher(options)
+    speaks = is_main_process()
+
+    def announce(step: int) -> None:
+        begun = f", continuing at step {step}" if step else ""
+        tell(
+            f"{len(images)} images -> {options.out}   {teacher.timm_name}, {teacher.grid}, {options.num_steps} steps of"
+            f" {options.batch_size}{begun}"
+        )
+
+    def tell(text: str) -> None:
+        if speaks:
+            say(text)
+
+    with TrainingLine("distill", options.batch_size, shown=speaks) as line:
+        distilled = run_distillation(
+            images,
+            options.out,
+            options,
+            teacher=teacher,
+            max_pixels=options.max_pixels,
+            on_start=announce,
+            on_progress=line.update,
+        )
+    for note in distilled.notes:
+        tell(note)
+    if distilled.interrupted:
+        tell(f"stopped at step {distilled.step} of {options.num_steps}; the same command continues from there.")
+        return INTERRUPTED
+    tell(result_text(distilled.metrics, options.out, options.backbone.timm or options.backbone.name))
+    return DONE
+
+
+def load_teacher(options: Options) -> "DenoisedBackbone":
+    """The ViT with its denoiser, on the CPU.
+
+    Raises:
+        ConfigError: there is no denoiser in what was given, or it was trained on another layer or norm.
+        WeightsError: it cannot be had or read, or belongs to another backbone.
+    """
+    from dvt.cli.models import load_cleaned
+    from dvt.denoiser.denoised import DenoisedBackbone
+
+    teacher = load_cleaned(options.backbone, options.denoiser, "cpu")
+    if not isinstance(teacher, DenoisedBackbone):
+        raise ConfigError(f"denoiser={options.denoiser} is a distilled ViT already: give what dvt train wrote.")
+    return teacher
+
+
+def result_text(metrics: dict[str, float], out: str, backbone: str) -> str:
+    """What a finished distillation says."""
+    value = {name.removeprefix("val/"): number for name, number in metrics.items()}
+    shares = " -> ".join(f"{value[f'{name}_position_share']:.4g}" for name in ("raw", "student"))
+    lines = [
+        "before -> after, compared with the teacher on the validation images:"
+        f" squared error {value['raw_mse']:.4g} -> {value['mse']:.4g}"
+        f"   cosine {value['raw_cosine']:.4g} -> {value['cosine']:.4g}",
+        f"position's share of variance {shares}, of the teacher {value['teacher_position_share']:.4g}",
+    ]
+    if "class_token_cosine" in value:
+        lines.append(f"cosine of the class token to that before {value['class_token_cosine']:.4g}")
+    lines.append(f"written: {out}   use it: dvt.load_denoised({backbone!r}, weights={out!r})")
+    return "\n".join(lines)

@@ -1,0 +1,91 @@
+"""A small ViT with a denoiser behind it, and pictures."""
+
+import pytest
+import torch
+from PIL import Image
+
+from dvt.backbone.backbone import Backbone
+from dvt.backbone.build import build_vit
+from dvt.backbone.readout import Readout
+from dvt.backbone.weights import state_hash
+from dvt.denoiser.config import DenoiserConfig
+from dvt.denoiser.denoised import DenoisedBackbone
+from dvt.denoiser.network import Denoiser
+from dvt.distillation.config import DistillConfig, PicturesConfig, StudentConfig
+from dvt.images import find_images
+from dvt.runtime import Precision
+from dvt.training.config import LoggerConfig, LoggerKind, OptimizerConfig, TrainerConfig
+
+SMALL = {"depth": 2, "embed_dim": 64, "num_heads": 4, "mlp_ratio": 4}
+
+
+@pytest.fixture(scope="session")
+def make_backbone():
+    """(timm name, layer, norm, precision, **architecture) -> a ViT of two narrow blocks, weights far from zero."""
+
+    def make(timm_name="vit_tiny_patch16_224", layer=-1, norm=True, precision="fp32", **architecture):
+        vit = build_vit(timm_name, **{**SMALL, **architecture})
+        rng = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for parameter in vit.parameters():
+                parameter.add_(torch.randn(parameter.shape, generator=rng) * 0.05)
+        side = 4 * vit.patch_embed.patch_size[0]
+        readout = Readout.of(vit.eval(), (side, side), None, layer, norm)
+        weights_hash = state_hash(vit)
+        return Backbone(vit, readout, name="small", weights_hash=weights_hash, precision=Precision.parse(precision))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_teacher(make_backbone):
+    """make_teacher(...) as `make_backbone`: a ViT with a denoiser whose weights are drawn from `seed`."""
+
+    def make(*names, seed=0, **options):
+        backbone = make_backbone(*names, **options)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            denoiser = Denoiser(DenoiserConfig(head_channels=16), backbone.num_channels, backbone.grid.hw)
+            denoiser.requires_grad_(False).pos_embed.mul_(50)
+        return DenoisedBackbone(backbone, denoiser)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def teacher(make_teacher):
+    return make_teacher()
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """A folder of twelve pictures: a bright blot each, on noise."""
+    path = tmp_path_factory.mktemp("photos")
+    for number in range(12):
+        rng = torch.Generator().manual_seed(number)
+        picture = torch.rand((90, 70, 3), generator=rng) * 60
+        top, left = 5 * number, 40 - 3 * number
+        picture[top : top + 30, left : left + 30] += 40 + 12 * number
+        Image.fromarray(picture.byte().numpy()).save(path / f"{number:02d}.png")
+    return path
+
+
+@pytest.fixture(scope="session")
+def images(folder):
+    return find_images(folder)
+
+
+@pytest.fixture(scope="session")
+def options():
+    """options(num_steps=8, student={"trained_blocks": 1}): a few steps on the CPU, nothing logged."""
+
+    def make(**changes):
+        groups = {"student": StudentConfig, "pictures": PicturesConfig, "optimizer": OptimizerConfig}
+        made = {name: kind(**changes.pop(name, {})) for name, kind in groups.items()}
+        defaults = {
+            "num_steps": 6, "batch_size": 4, "save_every": 2, "validate_every": 3, "show_every": 0, "log_every": 1,
+            "trainer": TrainerConfig(accelerator="cpu"), "logger": LoggerConfig(kind=LoggerKind.none),
+        }  # fmt: skip
+        return DistillConfig(**(defaults | made | changes))
+
+    return make
