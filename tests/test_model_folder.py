@@ -228,7 +228,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is(tmp_path, state):
     ("changes", "part"),
     [
         ({"kind": "teacher"}, "give one of denoiser, distilled"),
-        ({"training": {"data": object()}}, "training is not plain JSON"),
+        ({"training": {"data": 1j}}, "training is not plain JSON"),
         ({"metrics": {"mse": float("nan")}}, "metrics is not plain JSON"),
         ({"metrics": {"mse": True}}, "mse=True"),
     ],

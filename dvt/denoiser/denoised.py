@@ -31,7 +31,8 @@ def denoiser_input(
         (B, H, W, (1 + L) C) raw patches, those of the L earlier blocks behind them; (B, P, C) prefix tokens; the grid.
     """
     features, earlier = backbone.read_layers(images, layers)
-    return torch.cat((features.patches, earlier), dim=-1), features.prefix, features.grid
+    patches = torch.cat((features.patches, earlier), dim=-1) if layers else features.patches
+    return patches, features.prefix, features.grid
 
 
 class DenoisedBackbone(nn.Module):
