@@ -112,7 +112,10 @@ def open_sources(
     without = [image for image in images if image.key not in held]
     if without and missing is Missing.error:
         raise TrainingError(_missing_text(without, len(images), stores))
-    pairs = tuple(Pair(held[image.key], image.key, image.path) for image in images if image.key in held)
+    asked = sorted((image for image in images if image.key in held), key=lambda image: image.key)
+    pairs = tuple(
+        Pair(held[image.key], image.key, image.path) for image in asked
+    )  # the order of a list decides nothing
     if not pairs:
         raise TrainingError(_missing_text(without, len(images), stores))
     return Sources(stores, pairs, len(without))

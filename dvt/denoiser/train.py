@@ -132,7 +132,11 @@ def _settings(config: TrainConfig, sources: Sources) -> dict[str, Any]:
         "image_hw": list(meta.grid.image_hw),
         "stride": meta.grid.stride,
     }
-    return comparable_settings(config) | {"stage": "train", "data": sources.data_hash, "features": features}
+    return comparable_settings(config, TrainConfig) | {
+        "stage": "train",
+        "data": sources.data_hash,
+        "features": features,
+    }
 
 
 def _untrained(sources: Sources, config: TrainConfig) -> Denoiser:

@@ -89,7 +89,7 @@ def distill(
 
 def _settings(images: Sequence[ImageFile], config: DistillConfig, teacher: Teacher, weight: float) -> dict[str, Any]:
     """What a resumed run has to share with the one it continues."""
-    settings = comparable_settings(config)
+    settings = comparable_settings(config, DistillConfig)
     del settings["student"]["gradient_checkpointing"]  # it changes the memory and nothing else
     settings["student"]["class_token_weight"] = weight
     return {

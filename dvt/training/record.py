@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,16 @@ def plain(value: Any) -> Any:
     return value
 
 
-def comparable_settings(config: TrainingConfig) -> dict[str, Any]:
-    """The options that change the result, as plain JSON: what a resumed run has to share with the one it continues."""
+def comparable_settings(config: TrainingConfig, kind: type[TrainingConfig]) -> dict[str, Any]:
+    """The options that change the result, as plain JSON: what a resumed run has to share with the one it continues.
+
+    Args:
+        config: all options; of the command line there may be more than `kind` has, such as paths.
+        kind: the class whose options count.
+    """
     options: dict[str, Any] = plain(asdict(config))
-    precision = options["trainer"]["precision"]
-    return {name: value for name, value in options.items() if name not in _NOT_RESULTS} | {"precision": precision}
+    names = [entry.name for entry in fields(kind) if entry.name not in _NOT_RESULTS]
+    return {name: options[name] for name in names} | {"precision": options["trainer"]["precision"]}
 
 
 def write_record(

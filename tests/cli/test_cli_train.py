@@ -126,3 +126,11 @@ def test_help_lists_recipes_trainers_and_loggers(dvt):
         "store=(required)",
     ):
         assert text in out
+
+
+def test_a_run_that_was_moved_continues_from_other_paths(dvt, store, tmp_path):
+    assert dvt("train", f"store={store}", "out=run", *FEW).code == 0
+    (tmp_path / "run").rename(tmp_path / "moved")
+    (tmp_path / store).rename(tmp_path / "elsewhere")
+    again = dvt("train", "store=elsewhere", "out=moved", *FEW, "num_workers=0")
+    assert again.code == 0 and "continuing at step 4" in again.err

@@ -128,3 +128,10 @@ def test_the_hash_of_the_data_tells_other_images_and_other_features(tmp_path):
 
 def test_keys_of_a_folder_are_those_of_its_store(store, pictures):
     assert set(FeatureStore.open(store)) == {image.key for image in find_images(pictures)}
+
+
+def test_the_order_in_which_images_are_given_changes_nothing(tmp_path):
+    store = make(tmp_path / "1", ["a.png", "b.png", "c.png"])
+    given = opened(store, images=files("c.png", "a.png", "b.png"))
+    assert [pair.key for pair in given.pairs] == ["a.png", "b.png", "c.png"]
+    assert given.data_hash == opened(store).data_hash
