@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dvt.decomposition.run_list import decompose_list as decompose_list
     from dvt.denoiser.denoised import DenoisedBackbone as DenoisedBackbone
     from dvt.denoiser.network import Denoiser as Denoiser
-    from dvt.distillation.distill import Distilled as Distilled
+    from dvt.denoiser.train import train_denoiser as train_denoiser
     from dvt.distillation.distill import distill as distill
     from dvt.errors import DvtError as DvtError
     from dvt.export.run import export_model as export_model
@@ -33,15 +33,16 @@ if TYPE_CHECKING:
     from dvt.images.sources import find_images as find_images
     from dvt.runtime import seed_for as seed_for
     from dvt.store.reader import FeatureStore as FeatureStore
+    from dvt.training.run import Trained as Trained
 
 _HOMES = {
     "Backbone": "dvt.backbone.backbone",
     "DecomposedImage": "dvt.decomposition.result",
     "DenoisedBackbone": "dvt.denoiser.denoised",
     "Denoiser": "dvt.denoiser.network",
-    "Distilled": "dvt.distillation.distill",
     "DvtError": "dvt.errors",
     "FeatureStore": "dvt.store.reader",
+    "Trained": "dvt.training.run",
     "PatchGrid": "dvt.grid",
     "decompose": "dvt.decomposition.run",
     "decompose_list": "dvt.decomposition.run_list",
@@ -57,6 +58,7 @@ _HOMES = {
     "qualities": "dvt.decomposition.quality",
     "read_image": "dvt.images.read",
     "seed_for": "dvt.runtime",
+    "train_denoiser": "dvt.denoiser.train",
 }
 """Public names and where they live; imported on first use, so that `dvt --help` need not wait for torch."""
 

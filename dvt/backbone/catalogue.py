@@ -111,3 +111,11 @@ def full_timm_name(name: str) -> str:
     if config is None:
         return timm_name
     return ".".join(part for part in (config.architecture, config.tag) if part)
+
+
+def licence_of(timm_name: str) -> str | None:
+    """The licence of a ViT's pretrained weights, as far as timm knows it."""
+    from timm import get_pretrained_cfg
+
+    config = get_pretrained_cfg(timm_name)
+    return None if config is None else config.license

@@ -11,8 +11,8 @@ from dvt.cli.help import verb_page
 if TYPE_CHECKING:
     from dvt.backbone.backbone import Backbone
     from dvt.denoiser.sources import Sources
-    from dvt.denoiser.train import Trained
     from dvt.store import StoreMeta
+    from dvt.training.run import Trained
 
 USAGE = """\
 dvt train: learn raw -> clean from a feature store: a denoiser that cleans new images in one pass (stage 2).

@@ -1,7 +1,7 @@
 """Stage 2: train a denoiser on feature stores, resumably, and publish it as a model folder."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from dvt.backbone.backbone import Backbone
+from dvt.backbone.catalogue import licence_of
 from dvt.denoiser.config import Raw, TrainConfig
 from dvt.denoiser.module import DenoiserModule
 from dvt.denoiser.network import Denoiser
@@ -22,26 +23,10 @@ from dvt.runtime import seed_for
 from dvt.training.callbacks import TrainingProgress
 from dvt.training.checkpoints import CHECKPOINTS
 from dvt.training.pictures import ShowSamples
-from dvt.training.record import comparable_settings, licence_of, write_record
+from dvt.training.record import comparable_settings, write_record
 from dvt.training.resume import claim_folder, find_start
-from dvt.training.run import Fitted, fit
+from dvt.training.run import Fitted, Trained, fit
 from dvt.version import __version__
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """How a run of stage 2 ended."""
-
-    out: Path
-    """The folder of the run; also the model folder of the denoiser, once it is finished."""
-    step: int
-    """Updates done."""
-    interrupted: bool
-    """Whether it was stopped before its end; the same call continues it."""
-    metrics: dict[str, float]
-    """Numbers of the last validation."""
-    notes: tuple[str, ...]
-    """What the person should know about how it began."""
 
 
 def train_denoiser(

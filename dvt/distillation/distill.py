@@ -1,10 +1,10 @@
 """Stage 3: distil a denoised ViT into a plain one, resumably, and publish it as a model folder."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dvt.backbone.catalogue import licence_of
 from dvt.distillation.config import DistillConfig
 from dvt.distillation.data import Pictures, data_hash, split_images
 from dvt.distillation.module import DistillModule
@@ -14,26 +14,10 @@ from dvt.model_folder import ModelInfo, write_model_folder
 from dvt.training.callbacks import TrainingProgress
 from dvt.training.checkpoints import CHECKPOINTS
 from dvt.training.pictures import ShowSamples
-from dvt.training.record import comparable_settings, licence_of, write_record
+from dvt.training.record import comparable_settings, write_record
 from dvt.training.resume import claim_folder, find_start
-from dvt.training.run import Fitted, fit
+from dvt.training.run import Fitted, Trained, fit
 from dvt.version import __version__
-
-
-@dataclass(frozen=True, slots=True)
-class Distilled:
-    """How a run of stage 3 ended."""
-
-    out: Path
-    """The folder of the run; also the model folder of the distilled ViT, once it is finished."""
-    step: int
-    """Updates done."""
-    interrupted: bool
-    """Whether it was stopped before its end; the same call continues it."""
-    metrics: dict[str, float]
-    """Numbers of the last validation."""
-    notes: tuple[str, ...]
-    """What the person should know about how it began."""
 
 
 def distill(
@@ -45,7 +29,7 @@ def distill(
     max_pixels: int = 100_000_000,
     on_start: Callable[[int], None] = lambda step: None,
     on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
-) -> Distilled:
+) -> Trained:
     """Train a copy of a ViT to give the clean features of its denoised self, without a block behind it.
 
     The patches that the student gives at the teacher's layer and norm learn to be those of the teacher; its class token
@@ -84,7 +68,7 @@ def distill(
             info = _describe(teacher, fitted, settings, len(train), len(val))
             write_model_folder(out, student.plain_state(before), info)
         write_record(out, "distill", config, fitted, start, device=module.device)
-    return Distilled(out, fitted.step, fitted.interrupted, fitted.metrics, start.notes)
+    return Trained(out, fitted.step, fitted.interrupted, fitted.metrics, start.notes)
 
 
 def _settings(images: Sequence[ImageFile], config: DistillConfig, teacher: Teacher, weight: float) -> dict[str, Any]:

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import timm
 import torch
 
 from dvt.backbone.build import build_vit
 from dvt.backbone.build import full_name as full_timm_name
-from dvt.backbone.catalogue import CATALOGUE, lookup
+from dvt.backbone.catalogue import CATALOGUE, licence_of, lookup
 from dvt.grid import PatchGrid
 from dvt.model_folder import ModelInfo
 from dvt.version import __version__
@@ -49,7 +48,6 @@ def facts_of(backbone: str) -> VitFacts:
     name = full_timm_name(vit)
     embed: Any = vit.patch_embed
     own: Any = vit.pretrained_cfg
-    config = timm.get_pretrained_cfg(name)
     _, height, width = own["input_size"]
     size = next((each.image_size for each in CATALOGUE.values() if each.timm == name), row.image_size)
     return VitFacts(
@@ -58,7 +56,7 @@ def facts_of(backbone: str) -> VitFacts:
         num_channels=vit.embed_dim,
         patch=embed.patch_size[0],
         image_hw=(size, size) if size else (height, width),
-        license=config.license if config is not None else None,
+        license=licence_of(name),
     )
 
 

@@ -7,7 +7,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 
 from dvt.atomic import write_atomic
@@ -70,9 +69,3 @@ def write_record(
     }
     name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + f"-step{fitted.step}.json"
     write_atomic(folder / name, (json.dumps(record, indent=2) + "\n").encode())
-
-
-def licence_of(timm_name: str) -> str | None:
-    """The licence of a ViT's pretrained weights, as far as timm knows it."""
-    config: Any = timm.get_pretrained_cfg(timm_name)
-    return getattr(config, "license", None) if config is not None else None

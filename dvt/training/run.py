@@ -40,6 +40,22 @@ class Fitted:
     """Whether this process is the one that writes files."""
 
 
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """How a run of stage 2 or 3 ended."""
+
+    out: Path
+    """The folder of the run; also the model folder of the result, once it is finished."""
+    step: int
+    """Updates done."""
+    interrupted: bool
+    """Whether it was stopped before its end; the same call continues it."""
+    metrics: dict[str, float]
+    """Numbers of the last validation."""
+    notes: tuple[str, ...]
+    """What the person should know about how it began."""
+
+
 class StepData(L.LightningDataModule):
     """Hands the steps of a run to Lightning, beginning where the run stands; every process validates on everything."""
 

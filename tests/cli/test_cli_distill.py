@@ -119,6 +119,7 @@ def test_every_option_says_what_it_is():
 
 def test_it_is_public():
     import dvt as package
-    from dvt.distillation.distill import Distilled, distill
+    from dvt.distillation.distill import distill
+    from dvt.training.run import Trained
 
-    assert package.distill is distill and package.Distilled is Distilled
+    assert package.distill is distill and package.Trained is Trained
