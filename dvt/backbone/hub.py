@@ -5,7 +5,7 @@ from pathlib import Path
 import timm
 
 from dvt.errors import WeightsError
-from dvt.hf_hub import fetch_file, reason_of
+from dvt.publishing.hf_hub import fetch_file, reason_of
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
 _LOCAL = "backbone.weights=<file> (weights=<file> in Python)"

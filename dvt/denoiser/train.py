@@ -17,8 +17,8 @@ from dvt.denoiser.pairs import ComputedPairs, PicturePairs, StoredPairs
 from dvt.denoiser.sources import Pair, Sources, open_sources
 from dvt.errors import ConfigError
 from dvt.images import ImageFile
-from dvt.model_folder import ModelInfo
-from dvt.publish import save_model
+from dvt.publishing.model_info import ModelInfo
+from dvt.publishing.publish import save_model
 from dvt.runtime import seed_for
 from dvt.training.callbacks import TrainingProgress
 from dvt.training.checkpoints import CHECKPOINTS

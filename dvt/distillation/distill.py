@@ -10,7 +10,8 @@ from dvt.distillation.data import Pictures, data_hash, split_images
 from dvt.distillation.module import DistillModule
 from dvt.distillation.student import Student, Teacher, class_token_weight
 from dvt.images import ImageFile
-from dvt.model_folder import ModelInfo, write_model_folder
+from dvt.publishing.model_folder import write_model_folder
+from dvt.publishing.model_info import ModelInfo
 from dvt.training.callbacks import TrainingProgress
 from dvt.training.checkpoints import CHECKPOINTS
 from dvt.training.pictures import ShowSamples

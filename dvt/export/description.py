@@ -6,7 +6,7 @@ from typing import Any
 from dvt.backbone.backbone import Backbone
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.grid import PatchGrid
-from dvt.model_folder import ModelInfo
+from dvt.publishing.model_info import ModelInfo
 from dvt.version import __version__
 
 

@@ -20,7 +20,7 @@ from dvt.export.onnx_file import open_onnx, write_onnx
 from dvt.export.parity import Parity, ParityError, Runner, compare
 from dvt.export.target import resolve_format
 from dvt.export.weights_folder import open_folder, write_folder
-from dvt.model_folder import ModelInfo
+from dvt.publishing.model_info import ModelInfo
 
 
 @dataclass(frozen=True, slots=True)

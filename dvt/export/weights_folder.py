@@ -10,7 +10,8 @@ from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
 from dvt.export.fixed_size import FixedSize, fixed_size
 from dvt.export.parity import Runner
-from dvt.model_folder import CONFIG_FILE, WEIGHTS_FILE, ModelInfo, read_model_folder, write_model_folder
+from dvt.publishing.model_folder import WEIGHTS_FILE, read_model_folder, write_model_folder
+from dvt.publishing.model_info import CONFIG_FILE, ModelInfo
 from dvt.runtime import Precision
 
 

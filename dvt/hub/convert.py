@@ -9,8 +9,8 @@ from dvt.hub.find import find
 from dvt.hub.original import to_original, vit_to_original, write_original
 from dvt.hub.read import Weights, denoiser_info, denoiser_of, distilled_info, read
 from dvt.hub.vit import facts_of
-from dvt.model_folder import ModelInfo
-from dvt.publish import save_model
+from dvt.publishing.model_info import ModelInfo
+from dvt.publishing.publish import save_model
 
 ORIGINAL_SUFFIX = ".pth"
 """What the names of the original's files end in."""

@@ -13,7 +13,7 @@ from dvt.hub.read import Weights, denoiser_info, denoiser_of, distilled_info, re
 from dvt.hub.vit import VitFacts, facts_of
 from dvt.images.read import ImageLike, read_image
 from dvt.images.resize import resize
-from dvt.model_folder import ModelInfo
+from dvt.publishing.model_info import ModelInfo
 from dvt.shapes import ResizedImage
 
 DEFAULT_BACKBONE = "dinov2_base"

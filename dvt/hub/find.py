@@ -7,11 +7,11 @@ from pathlib import Path
 
 from dvt.checkpoint import TORCH_SUFFIXES
 from dvt.errors import WeightsError
-from dvt.hf_hub import fetch_file, reason_of
 from dvt.hub.local import HOME_VARIABLE, find_in, find_local, local_folders, local_names
 from dvt.hub.released import RECIPES, RELEASED, REPOSITORY, Released, full_name, nearest
-from dvt.model_folder import is_model_folder
-from dvt.publish import fetch_model
+from dvt.publishing.hf_hub import fetch_file, reason_of
+from dvt.publishing.model_folder import is_model_folder
+from dvt.publishing.publish import fetch_model
 
 HUB_PREFIX = "hf:"
 """Says that what follows is a repository on the Hugging Face hub, and nothing else."""

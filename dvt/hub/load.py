@@ -8,7 +8,7 @@ from dvt.hub.find import find
 from dvt.hub.local import local_names
 from dvt.hub.read import denoiser_of, read
 from dvt.hub.released import RELEASED, full_name, is_distilled, short_name
-from dvt.model_folder import is_model_folder, read_model_info
+from dvt.publishing.model_folder import is_model_folder, read_model_info
 
 
 def load_denoiser(source: str | Path) -> Denoiser:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from dvt.model_folder import is_model_folder
+from dvt.publishing.model_folder import is_model_folder
 
 HOME_VARIABLE = "DVT_HOME"
 """Names a folder of weights that is looked at first."""

@@ -15,7 +15,8 @@ from dvt.hub.find import Found
 from dvt.hub.original import build, is_denoiser, is_vit, own_names
 from dvt.hub.released import REPOSITORY, Released
 from dvt.hub.vit import VitFacts, facts_of, original_info
-from dvt.model_folder import WEIGHTS_FILE, ModelInfo, is_model_folder, read_model_folder, read_model_info
+from dvt.publishing.model_folder import WEIGHTS_FILE, is_model_folder, read_model_folder, read_model_info
+from dvt.publishing.model_info import ModelInfo
 
 
 @dataclass(frozen=True, slots=True, eq=False)

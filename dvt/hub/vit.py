@@ -10,7 +10,7 @@ from dvt.backbone.build import build_vit
 from dvt.backbone.build import full_name as full_timm_name
 from dvt.backbone.catalogue import CATALOGUE, licence_of, lookup
 from dvt.grid import PatchGrid
-from dvt.model_folder import ModelInfo
+from dvt.publishing.model_info import ModelInfo
 from dvt.version import __version__
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from dvt.atomic import disk_errors
 from dvt.errors import TrainingError
-from dvt.model_folder import KINDS, is_model_folder, read_model_info
+from dvt.publishing.model_folder import is_model_folder, read_model_info
+from dvt.publishing.model_info import KINDS
 from dvt.training.checkpoints import CHECKPOINTS, Checkpoint, checkpoint_paths, newest_good, read_checkpoint
 
 
@@ -28,7 +29,7 @@ def claim_folder(out: Path, kind: str) -> None:
 
     Args:
         out: folder of the run.
-        kind: of the model that the run will publish there, one of `dvt.model_folder.KINDS`.
+        kind: of the model that the run will publish there, one of `dvt.publishing.model_info.KINDS`.
 
     Raises:
         TrainingError: it is a file, or holds a model that does not come from a run of this kind.

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from dvt.model_folder import read_model_folder
+from dvt.publishing.model_folder import read_model_folder
 from dvt.store import FeatureStore
 
 FEW = (

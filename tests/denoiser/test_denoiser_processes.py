@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from dvt.model_folder import read_model_folder
+from dvt.publishing.model_folder import read_model_folder
 from dvt.training.checkpoints import checkpoint_paths
 
 COMMAND = (sys.executable, "-m", "dvt")

@@ -11,7 +11,7 @@ from dvt.denoiser.config import DenoiserConfig, Raw
 from dvt.denoiser.train import train_denoiser
 from dvt.errors import ConfigError, StoreError, TrainingError
 from dvt.images import find_images
-from dvt.model_folder import read_model_folder
+from dvt.publishing.model_folder import read_model_folder
 from dvt.store import FeatureStore, StoreWriter
 from dvt.training.checkpoints import checkpoint_path, checkpoint_paths
 

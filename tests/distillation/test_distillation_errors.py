@@ -8,7 +8,8 @@ from dvt.distillation.data import split_images
 from dvt.distillation.distill import distill
 from dvt.errors import ConfigError, ImageError, TrainingError, WeightsError
 from dvt.images import find_images
-from dvt.model_folder import CONFIG_FILE, ModelInfo, write_model_folder
+from dvt.publishing.model_folder import write_model_folder
+from dvt.publishing.model_info import CONFIG_FILE, ModelInfo
 from dvt.training.batches import StepBatches
 from dvt.training.checkpoints import checkpoint_path, checkpoint_paths
 from dvt.training.resume import claim_folder, find_start

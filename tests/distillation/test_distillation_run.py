@@ -19,7 +19,7 @@ from dvt.distillation.student import Student
 from dvt.hub.denoised import load_denoised
 from dvt.images import read_image
 from dvt.losses import feature_distance
-from dvt.model_folder import WEIGHTS_FILE, read_model_folder
+from dvt.publishing.model_folder import WEIGHTS_FILE, read_model_folder
 from dvt.scores import PositionShare
 from dvt.training.checkpoints import checkpoint_path, checkpoint_paths
 from dvt.training.config import LoggerConfig, TrainerConfig

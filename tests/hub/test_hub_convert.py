@@ -10,7 +10,7 @@ import dvt
 from dvt.errors import ConfigError, WeightsError
 from dvt.hub.convert import convert
 from dvt.hub.original import to_original
-from dvt.model_folder import read_model_folder, read_model_info, write_model_folder
+from dvt.publishing.model_folder import read_model_folder, read_model_info, write_model_folder
 
 TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 

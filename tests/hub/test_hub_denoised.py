@@ -10,7 +10,7 @@ from PIL import Image
 
 import dvt
 from dvt.errors import ConfigError, GeometryError, WeightsError
-from dvt.model_folder import read_model_info, write_model_folder
+from dvt.publishing.model_folder import read_model_info, write_model_folder
 
 TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 

@@ -10,7 +10,7 @@ from dvt.errors import WeightsError
 from dvt.hub.find import find, find_for
 from dvt.hub.local import local_folders
 from dvt.hub.released import RELEASED, full_name, short_name
-from dvt.model_folder import read_model_folder, write_model_folder
+from dvt.publishing.model_folder import read_model_folder, write_model_folder
 
 BASE = "vit_base_patch14_dinov2.lvd142m"
 

@@ -25,7 +25,7 @@ import io, json, os, sys, time
 import torch
 import dvt
 from dvt.errors import WeightsError
-from dvt.publish import push_model
+from dvt.publishing.publish import push_model
 
 def refused(action, *given, **options):
     start = time.perf_counter()

@@ -11,9 +11,10 @@ import dvt
 from dvt.denoiser.config import DenoiserConfig, Kind
 from dvt.errors import WeightsError
 from dvt.grid import PatchGrid
-from dvt.model_card import model_card
-from dvt.model_folder import ModelInfo, write_model_folder
-from dvt.publish import save_model
+from dvt.publishing.model_card import model_card
+from dvt.publishing.model_folder import write_model_folder
+from dvt.publishing.model_info import ModelInfo
+from dvt.publishing.publish import save_model
 
 INFO = ModelInfo(
     kind="denoiser",

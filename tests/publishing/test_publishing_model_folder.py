@@ -12,13 +12,8 @@ from safetensors.torch import load_file
 from dvt.atomic import DiskError, write_atomic
 from dvt.errors import WeightsError
 from dvt.grid import PatchGrid
-from dvt.model_folder import (
-    ModelInfo,
-    is_model_folder,
-    read_model_folder,
-    read_model_info,
-    write_model_folder,
-)
+from dvt.publishing.model_folder import is_model_folder, read_model_folder, read_model_info, write_model_folder
+from dvt.publishing.model_info import ModelInfo
 
 INFO = ModelInfo(
     kind="denoiser",
@@ -124,7 +119,7 @@ def test_killed_between_the_files_it_is_the_old_model_or_refused(folder, monkeyp
         written[path.parent] += 1
         write_atomic(path, data)
 
-    monkeypatch.setattr("dvt.model_folder.write_atomic", write_or_die)
+    monkeypatch.setattr("dvt.publishing.model_folder.write_atomic", write_or_die)
     for target in (folder, folder.parent / "new"):
         with pytest.raises(Killed):
             write_model_folder(target, {"b": torch.ones(1)}, INFO)

@@ -5,7 +5,7 @@ from typing import Any
 import timm
 from huggingface_hub import ModelCard, ModelCardData
 
-from dvt.model_folder import ModelInfo
+from dvt.publishing.model_info import ModelInfo
 
 _PAPER = "[Denoising Vision Transformers](https://arxiv.org/abs/2401.02957) (Yang et al., ECCV 2024)"
 _HUB_LICENSES = ("apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc0-1.0")

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from dvt.atomic import write_atomic
 from dvt.errors import WeightsError
-from dvt.hf_hub import fetch_folder, reason_of, send_folder
-from dvt.model_card import model_card
-from dvt.model_folder import CONFIG_FILE, WEIGHTS_FILE, ModelInfo, write_model_folder
+from dvt.publishing.hf_hub import fetch_folder, reason_of, send_folder
+from dvt.publishing.model_card import model_card
+from dvt.publishing.model_folder import WEIGHTS_FILE, write_model_folder
+from dvt.publishing.model_info import CONFIG_FILE, ModelInfo
 
 CARD_FILE = "README.md"
 """The card."""

@@ -1,0 +1,145 @@
+"""What a published model is: the content of its `config.json`."""
+
+import json
+import math
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from dvt.errors import GeometryError, WeightsError
+from dvt.grid import PatchGrid
+
+CONFIG_FILE: Final = "config.json"
+"""The file that says what the tensors beside it are."""
+SCHEMA_VERSION: Final = 1
+"""Version of the file that this code writes; it reads this one and all before it."""
+KINDS: Final = {
+    "denoiser": "a denoiser",
+    "distilled": "a distilled ViT",
+    "fixed_size": "a backbone exported at one image size",
+}
+"""What may be published, and what errors call it. A distilled ViT has learned to be clean by itself."""
+RESTORE: Final = "Restore it from a backup, or copy or download the folder again."
+"""What to do about a folder that is damaged."""
+
+_FORMAT = "dvt model"
+_HASH = "weights_sha256"
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "kind": (str,), "backbone": (str,), "backbone_weights_hash": (str, type(None)), "layer": (int,), "norm": (bool,),
+    "num_channels": (int,), "architecture": (dict,), "training": (dict,), "metrics": (dict,),
+    "base_license": (str, type(None)), "code_version": (str,),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """What published weights are, and which ViT they belong to."""
+
+    kind: str
+    """One of `KINDS`."""
+    backbone: str
+    """Full timm name of the ViT, with the tag of its weights."""
+    backbone_weights_hash: str | None
+    """Hash of the ViT's weights (`Backbone.weights_hash`); None: not recorded, as for files of the original."""
+    layer: int
+    """Index of the block whose output was cleaned, counted from 0; -1 is the last."""
+    norm: bool
+    """Whether the ViT's final norm was applied to it."""
+    grid: PatchGrid
+    """Image size, patch and stride that it was trained at."""
+    num_channels: int
+    """Channels C of a feature vector."""
+    architecture: dict[str, Any]
+    """The `DenoiserConfig` as plain JSON; empty where there is only a ViT, whose name says it."""
+    training: dict[str, Any]
+    """How it was trained, as plain JSON: hash of the data, number of images, settings."""
+    metrics: dict[str, float]
+    """What it reached, by name; finite numbers."""
+    base_license: str | None
+    """Licence of the ViT's weights; None: not known."""
+    code_version: str
+    """Version of dvt that made it."""
+
+    def __post_init__(self) -> None:
+        """Refuse what a folder cannot hold.
+
+        Raises:
+            WeightsError: a kind that does not exist, or values that are not plain JSON.
+        """
+        if self.kind not in KINDS:
+            raise WeightsError(f"there is no kind of model {self.kind!r}: give one of {', '.join(KINDS)}.")
+        if self.num_channels < 1:
+            raise WeightsError(f"a model cannot have {self.num_channels} channels: give at least 1.")
+        for name in ("architecture", "training", "metrics"):
+            object.__setattr__(self, name, _plain(name, getattr(self, name)))
+        for name, value in self.metrics.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise WeightsError(f"metrics holds {name}={value!r}: give finite numbers.")
+
+    def to_json(self, weights_sha256: str | None = None) -> str:
+        """The text of `config.json`.
+
+        Args:
+            weights_sha256: hash of the file of the weights; left out where there is none yet.
+        """
+        grid = {"image_hw": list(self.grid.image_hw), "patch": self.grid.patch, "stride": self.grid.stride}
+        body = {field.name: getattr(self, field.name) for field in fields(self)} | {"grid": grid}
+        body = {"format": _FORMAT, "schema": SCHEMA_VERSION, **body}
+        if weights_sha256 is not None:
+            body[_HASH] = weights_sha256
+        return json.dumps(body, indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, *, source: str = CONFIG_FILE) -> "ModelInfo":
+        """Read the text of `config.json`, with the hash of the weights or without.
+
+        Args:
+            text: what the file holds.
+            source: the file's name, for the error.
+
+        Raises:
+            WeightsError: not the config of a model of dvt, damaged, edited, or made by a newer dvt.
+        """
+        return parse_config(text, source)[0]
+
+
+def parse_config(text: str, source: str) -> tuple[ModelInfo, str | None]:
+    """What a model is, and the hash of its weights where the text holds it; see `ModelInfo.from_json`."""
+    try:
+        body = json.loads(text)
+    except ValueError as error:
+        raise WeightsError(f"{source} is damaged, not JSON ({error}). {RESTORE}") from error
+    if not isinstance(body, dict) or body.pop("format", None) != _FORMAT:
+        raise WeightsError(
+            f"{source} does not belong to a model of dvt. Give a folder that dvt wrote (`dvt train`, `dvt distill`,"
+            " `dvt convert`, save_pretrained)."
+        )
+    _check_schema(body.pop("schema", None), source)
+    sha256 = body.pop(_HASH, None)
+    try:
+        for name, kinds in _TYPES.items():
+            if type(body[name]) not in kinds:
+                raise TypeError(f"{name} is {body[name]!r}, not of type {kinds[0].__name__}")
+        grid = body.pop("grid")
+        grid = PatchGrid.of(tuple(grid["image_hw"]), grid["patch"], grid["stride"])
+        return ModelInfo(**body, grid=grid), sha256
+    except KeyError as error:
+        raise WeightsError(f"{source} is damaged or was edited (it lacks {error}). {RESTORE}") from error
+    except (TypeError, ValueError, GeometryError) as error:
+        raise WeightsError(f"{source} is damaged or was edited ({error}). {RESTORE}") from error
+
+
+def _check_schema(version: object, source: str) -> None:
+    if type(version) is not int or version < 1:
+        raise WeightsError(f"{source} is damaged: its schema version is {version!r}. {RESTORE}")
+    if version > SCHEMA_VERSION:
+        raise WeightsError(
+            f"{source} was made by a newer dvt (schema {version}; this one reads {SCHEMA_VERSION}): upgrade dvt."
+        )
+
+
+def _plain(name: str, value: Any) -> Any:
+    """The value as JSON makes it: tuples as lists, names of enums as texts."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{name} is not plain JSON ({error}): give finite numbers, texts, lists, dicts.") from error
