@@ -39,3 +39,7 @@ class StoreError(DvtError):
 
 class TrainingError(DvtError):
     """A training that cannot begin, go on, or be resumed."""
+
+
+class EvaluationError(DvtError):
+    """Data of a task that are missing, do not fit together, or cannot be scored."""

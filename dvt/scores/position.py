@@ -1,4 +1,4 @@
-"""Artifact scores: how much of feature maps belongs to the position on the patch grid and not to the picture."""
+"""The share of variance that position explains."""
 
 import torch
 from torch import Tensor
