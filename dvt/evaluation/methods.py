@@ -1,7 +1,7 @@
 """Methods: whatever makes features of pictures, compared side by side by every task."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ Pictures = Sequence[ImageTensor]
 """Some pictures, (3, y, x) RGB in [0, 1] each; sizes and aspects may differ."""
 
 
+@runtime_checkable
 class Method(Protocol):
     """Pictures to features, at whatever size a task looks at them."""
 
@@ -58,6 +59,7 @@ class Method(Protocol):
         """
 
 
+@runtime_checkable
 class Model(FeatureExtractor, Protocol):
     """A backbone, alone or with something around it: what `Backbone` and `DenoisedBackbone` have in common."""
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import overload
 
 import torch
 from torch import Tensor
 
 from dvt.errors import EvaluationError
+from dvt.evaluation.layout import Layout
 from dvt.runtime import seed_for
 from dvt.shapes import ImageTensor
 
@@ -31,25 +31,6 @@ class Sample:
                 f"{self.key}: the picture is {height} x {width} px, its labels are"
                 f" {' x '.join(map(str, self.target.shape))}. Both have to be of one size: do they belong together?"
             )
-
-
-class Layout(str, Enum):
-    """How pictures are shown.
-
-    Photographs share a layout (road below, sky above), and a probe gains from knowing the position, so that the removal
-    of a position-locked artifact can cost it. The layouts other than the usual one take that gain away.
-    """
-
-    usual = "usual"
-    """As they are."""
-    crops = "crops"
-    """Training and test pictures: a random crop of a quarter to a half of the area, half of them upside down. Position
-    on the patch grid says next to nothing."""
-    upside_down = "upside_down"
-    """Training pictures as they are, test pictures upside down: what a probe has learnt about position misleads it."""
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class LaidOut(Sequence[Sample]):

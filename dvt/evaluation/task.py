@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from dvt.evaluation.methods import Method
 
@@ -41,6 +41,7 @@ class Scores:
     """More numbers for those who look closer (per class, per sequence), as plain JSON."""
 
 
+@runtime_checkable
 class Task(Protocol):
     """Scores features on labelled data, in the same way for every method."""
 

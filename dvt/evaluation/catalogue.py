@@ -1,0 +1,41 @@
+"""The tasks by name. Light: nothing is imported before a task is made."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from dvt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dvt.evaluation.task import Task
+
+TASKS: Final = {
+    "linear_segmentation": ("dvt.evaluation.segmentation.linear", "LinearSegmentation"),
+    "knn_segmentation": ("dvt.evaluation.segmentation.knn", "KnnSegmentation"),
+    "linear_depth": ("dvt.evaluation.depth.linear", "LinearDepth"),
+    "object_discovery": ("dvt.evaluation.discovery.object_discovery", "ObjectDiscovery"),
+    "saliency": ("dvt.evaluation.discovery.saliency", "Saliency"),
+    "video_segmentation": ("dvt.evaluation.video.segmentation", "VideoSegmentation"),
+    "retrieval": ("dvt.evaluation.retrieval.retrieval", "Retrieval"),
+    "artifact_scores": ("dvt.evaluation.artifacts.scores", "ArtifactScores"),
+}
+"""Name of a task -> its module and class. The options of a task stand under its name."""
+
+
+def make_task(name: str, config: Any, data: str | Path) -> "Task":
+    """The task of a name, its data found and checked.
+
+    Args:
+        name: one of `TASKS`.
+        config: its options.
+        data: folder of its data.
+
+    Raises:
+        ConfigError: no such task, or options that do not go together.
+        EvaluationError: the data are missing or do not fit together.
+    """
+    if name not in TASKS:
+        raise ConfigError(f"there is no task {name!r}: give one of {', '.join(TASKS)}.")
+    module, kind = TASKS[name]
+    task: Task = getattr(import_module(module), kind)(config, Path(data).expanduser())
+    return task

@@ -1,0 +1,121 @@
+"""Tasks x methods -> results, written down after every method: an evaluation that was stopped goes on."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dvt.atomic import disk_errors, write_atomic
+from dvt.evaluation.methods import Method
+from dvt.evaluation.result import Row, TaskResult
+from dvt.evaluation.table import markdown
+from dvt.evaluation.task import Task, Tell, tell_nobody
+from dvt.runtime import environment
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Told how an evaluation goes."""
+
+    begins: Callable[[str, str], None] = lambda task, method: None
+    """A method begins in a task."""
+    tell: Tell = tell_nobody
+    """How far it is."""
+    ends: Callable[[TaskResult, str, bool], None] = lambda result, method, known: None
+    """A method was scored; whether its scores were there already."""
+
+
+def evaluate(
+    task: Task,
+    methods: Sequence[Method],
+    *,
+    backbone: str,
+    data: str,
+    out: str | Path | None = None,
+    device: torch.device | None = None,
+    watch: Watch | None = None,
+) -> TaskResult:
+    """Score methods in a task, one after the other.
+
+    Args:
+        task: the task.
+        methods: what is compared; the one that is called raw belongs among them, first.
+        backbone: name of the ViT, for the table.
+        data: where the data of the task lie.
+        out: folder for `<task>.json` and `<task>.md`, written after every method. Scores that are there already are
+            taken where task, data, protocol and method are the same.
+        device: where the ViT computes, for the record.
+        watch: told how it goes.
+
+    Raises:
+        EvaluationError: what `out` holds cannot be read.
+        DvtError: the data cannot be read or do not fit.
+    """
+    watch = watch or Watch()
+    fresh = TaskResult(
+        task=task.name,
+        backbone=backbone,
+        data=data,
+        protocol=_plain(task.protocol),
+        metrics=tuple(task.metrics),
+        environment=environment(device),
+    )
+    before = _before(fresh, out)
+    result = fresh
+    for method in methods:
+        row = None if before is None else before.rows.get(method.name)
+        known = row is not None and row.fingerprint == _plain(method.fingerprint)
+        if row is None or not known:
+            watch.begins(task.name, method.name)
+            start = time.perf_counter()
+            scores = task.evaluate(method, watch.tell)
+            seconds = time.perf_counter() - start
+            row = Row(scores=scores, passes=method.passes, seconds=seconds, fingerprint=_plain(method.fingerprint))
+        result = result.with_row(method.name, row)
+        if out is not None and not known:
+            _write(_with_others(result, before), Path(out))
+        watch.ends(result, method.name, known)
+    return result
+
+
+def _before(fresh: TaskResult, out: str | Path | None) -> TaskResult | None:
+    """What an earlier evaluation of the same task in the same way left."""
+    if out is None:
+        return None
+    path = _json_path(fresh, Path(out))
+    if not path.exists():
+        return None
+    found = TaskResult.from_json(path.read_text(encoding="utf-8"), source=str(path))
+    same = all(getattr(found, name) == getattr(fresh, name) for name in ("backbone", "data", "protocol", "metrics"))
+    return found if same else None
+
+
+def _with_others(result: TaskResult, before: TaskResult | None) -> TaskResult:
+    """Rows of an earlier evaluation that this one has not come to, or does not have, stay."""
+    if before is not None:
+        for name, row in before.rows.items():
+            if name not in result.rows:
+                result = result.with_row(name, row)
+    return result
+
+
+def _write(result: TaskResult, out: Path) -> None:
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    path = _json_path(result, out)
+    write_atomic(path, result.to_json().encode())
+    write_atomic(path.with_suffix(".md"), markdown(result).encode())
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    """As it comes back from JSON."""
+    plain: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
+    return plain
+
+
+def _json_path(result: TaskResult, out: Path) -> Path:
+    return out / f"{result.task}.json"

@@ -1,0 +1,137 @@
+"""A result as a table, and in words: what a method gains over raw features, and over a closer look at the picture."""
+
+import math
+import re
+
+from dvt.evaluation.result import NO_VALUE, TaskResult
+from dvt.evaluation.task import Metric
+
+RAW = "raw"
+"""The baseline that every method is compared with."""
+_CLOSER = re.compile(r"raw@(\d+)x|tiles(?:@(\d+)x)?")
+
+
+def cell(result: TaskResult, method: str, metric: Metric, *, plus_minus: str = "±") -> str:
+    """A value with its spread over seeds, `56.5 ± 0.5`; n/a where there is none."""
+    mean, spread = result.mean(method, metric.name), result.spread(method, metric.name)
+    if not math.isfinite(mean):
+        return NO_VALUE
+    digits = _digits(metric)
+    text = f"{mean:.{digits}f}"
+    return text if spread is None else f"{text} {plus_minus} {spread:.{digits}f}"
+
+
+def table(result: TaskResult) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows, as texts: method, passes, and a column per metric."""
+    heads = [
+        "method",
+        "passes",
+        *(f"{metric.name}{f' ({metric.unit})' if metric.unit else ''}" for metric in result.metrics),
+    ]
+    rows = [
+        [name, str(row.passes), *(cell(result, name, metric) for metric in result.metrics)]
+        for name, row in result.rows.items()
+    ]
+    return heads, rows
+
+
+def markdown(result: TaskResult) -> str:
+    """The whole result as Markdown: table, what it says, notes, protocol."""
+    heads, rows = table(result)
+    lines = [
+        f"## {result.task}, {result.backbone}",
+        "",
+        f"| {' | '.join(heads)} |",
+        f"|{'---|' * len(heads)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+        *(f"- {line}" for line in (*findings(result), *notes(result))),
+        "",
+        f"Protocol: {protocol_text(result)}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def findings(result: TaskResult) -> list[str]:
+    """For every method but raw: its gain in the main metric, and what is left of it beside a closer look.
+
+    Differences within twice the spread of the seeds are called so. Where a method hurts, it says so, in every metric.
+    """
+    if RAW not in result.rows:
+        return ["raw was not run: without it the numbers cannot be compared."]
+    metric = result.metrics[0]
+    if metric.higher_is_better is None:
+        return []
+    if not math.isfinite(result.mean(RAW, metric.name)):
+        return [f"raw has no {metric.name}: there is nothing to compare with."]
+    closer = [name for name in result.rows if _CLOSER.fullmatch(name)]
+    others = [name for name in result.rows if name != RAW and name not in closer]
+    lines = [_finding(result, name, metric, closer) for name in others]
+    if others and not closer:
+        lines.append("no closer look was run: method=[raw,raw@2x,tiles,...] shows how much of a gain is zoom alone.")
+    return [line for line in lines if line]
+
+
+def notes(result: TaskResult) -> list[str]:
+    """The notes of all methods; those that all share are said once."""
+    by_note: dict[str, list[str]] = {}
+    for name, row in result.rows.items():
+        for note in row.scores.notes:
+            by_note.setdefault(note, []).append(name)
+    return [
+        note if len(names) == len(result.rows) else f"{', '.join(names)}: {note}" for note, names in by_note.items()
+    ]
+
+
+def protocol_text(result: TaskResult) -> str:
+    """The protocol in one line."""
+    return ", ".join(f"{key.replace('_', ' ')} {_short(value)}" for key, value in result.protocol.items())
+
+
+def _finding(result: TaskResult, name: str, metric: Metric, closer: list[str]) -> str:
+    if not math.isfinite(result.mean(name, metric.name)):
+        return f"{name}: no {metric.name}."
+    parts = [f"{_difference(result, name, RAW, metric)} over raw"]
+    reached = [each for each in closer if math.isfinite(result.mean(each, metric.name))]
+    if reached:
+        sign = 1 if metric.higher_is_better else -1
+        best = max(reached, key=lambda each: sign * result.mean(each, metric.name))
+        parts.append(f"{_difference(result, name, best, metric)} over the best closer look ({best})")
+    hurt = [each.name for each in result.metrics if _hurts(result, name, each)]
+    text = f"{name}: {metric.name} {', '.join(parts)}"
+    return f"{text}. It hurts {', '.join(hurt)}." if hurt else f"{text}."
+
+
+def _difference(result: TaskResult, method: str, baseline: str, metric: Metric) -> str:
+    value = result.mean(method, metric.name) - result.mean(baseline, metric.name)
+    within = " (within the spread of the seeds)" if abs(value) <= _noise(result, method, baseline, metric) else ""
+    return f"{value:+.{_digits(metric)}f}{within}"
+
+
+def _hurts(result: TaskResult, method: str, metric: Metric) -> bool:
+    """Worse than raw by more than the spread."""
+    if metric.higher_is_better is None:
+        return False
+    gain = result.mean(method, metric.name) - result.mean(RAW, metric.name)
+    gain = gain if metric.higher_is_better else -gain
+    return gain < -_noise(result, method, RAW, metric)  # a comparison with NaN is False
+
+
+def _noise(result: TaskResult, method: str, baseline: str, metric: Metric) -> float:
+    """Twice the standard error of the difference of two means over seeds; 0 where there is one value."""
+    variance = 0.0
+    for name in (method, baseline):
+        spread = result.spread(name, metric.name)
+        if spread is not None:
+            variance += spread**2 / len(result.rows[name].scores.values[metric.name])
+    return 2 * math.sqrt(variance)
+
+
+def _digits(metric: Metric) -> int:
+    return 1 if metric.unit == "%" else 3
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return " x ".join(map(str, value)) if len(value) == 2 else "/".join(map(str, value))
+    return str(value)

@@ -1,0 +1,203 @@
+"""Results: what a table says of planted scores, JSON there and back, and an evaluation that goes on after a stop."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dvt.backbone.features import Features
+from dvt.errors import ConfigError, EvaluationError
+from dvt.evaluation.methods import CloserLook, Tiles
+from dvt.evaluation.named import BASES, bases_of, named_method
+from dvt.evaluation.report.page import write_page
+from dvt.evaluation.result import Row, TaskResult
+from dvt.evaluation.run import Watch, evaluate
+from dvt.evaluation.table import findings, markdown, notes, table
+from dvt.evaluation.task import Metric, Scores
+from dvt.grid import PatchGrid
+
+MIOU = Metric("mIoU", "%", True, "Mean overlap.")
+RMSE = Metric("RMSE", "m", False, "Root of the mean squared error.")
+
+
+class Named:
+    """A method that is nothing but its name and a constant."""
+
+    def __init__(self, name, value=0.0, passes=1):
+        self.name, self.value, self.passes, self.num_channels = name, value, passes, 2
+
+    @property
+    def fingerprint(self):
+        return {"name": self.name, "value": self.value, "pair": (1, 2)}
+
+    def grid_for(self, image_hw):
+        return PatchGrid.of(image_hw, 4)
+
+    def __call__(self, pictures, image_hw):
+        grid = self.grid_for(image_hw)
+        patches = torch.full((len(pictures), *grid.hw, 2), self.value)
+        return Features(patches=patches, prefix=patches.new_empty(len(pictures), 0, 2), grid=grid)
+
+
+class Planted:
+    """A task that returns what it is told to, and counts how often it is asked."""
+
+    def __init__(self, scores, metrics=(MIOU,), protocol=None):
+        self.scores, self.metrics, self.protocol = scores, metrics, protocol or {"size": (64, 64), "seeds": 3}
+        self.name, self.asked = "planted", []
+
+    def evaluate(self, method, tell):
+        self.asked.append(method.name)
+        tell("features", 1, 1)
+        scores = self.scores[method.name]
+        if isinstance(scores, BaseException):
+            raise scores
+        return scores if isinstance(scores, Scores) else Scores(values={"mIoU": scores})
+
+
+def result_of(rows, metrics=(MIOU,)):
+    result = TaskResult(task="planted", backbone="vit", data="here", protocol={"seeds": 3}, metrics=metrics)
+    for name, scores in rows.items():
+        given = scores if isinstance(scores, Scores) else Scores(values={"mIoU": scores})
+        result = result.with_row(name, Row(scores=given, passes=1, seconds=1.0, fingerprint={}))
+    return result
+
+
+def test_a_table_has_mean_and_spread_of_the_seeds():
+    heads, rows = table(result_of({"raw": (1.0, 2.0, 3.0), "srt": (4.0,)}))
+    assert heads == ["method", "passes", "mIoU (%)"]
+    assert rows == [["raw", "1", "2.0 ± 1.0"], ["srt", "1", "4.0"]]
+
+
+def test_what_is_no_number_is_not_printed_as_one():
+    result = result_of({"raw": (math.nan,), "srt": Scores(values={"mIoU": (1.0,)}, notes=("why",))})
+    assert "nan" not in markdown(result).lower() and "n/a" in markdown(result)
+    assert "NaN" not in result.to_json()
+    back = TaskResult.from_json(result.to_json(), source="x")
+    assert math.isnan(back.mean("raw", "mIoU")) and back.mean("srt", "mIoU") == 1.0
+
+
+def test_gains_are_told_over_raw_and_over_the_best_closer_look():
+    (line,) = findings(result_of({"raw": (10.0,), "raw@2x": (14.0,), "tiles": (13.0,), "srt": (15.5,)}))
+    assert line == "srt: mIoU +5.5 over raw, +1.5 over the best closer look (raw@2x)."
+
+
+def test_a_lower_metric_is_better_where_it_says_so():
+    values = {"raw": 0.5, "tiles": 0.4, "raw@2x": 0.3, "srt": 0.6}
+    rows = {name: Scores(values={"RMSE": (value,)}) for name, value in values.items()}
+    (line,) = findings(result_of(rows, (RMSE,)))
+    assert "+0.100 over raw" in line and "(raw@2x)" in line and line.endswith("It hurts RMSE.")
+
+
+def test_what_hurts_is_said_unless_it_is_within_the_spread():
+    assert "hurts" in findings(result_of({"raw": (10.0, 10.2), "srt": (9.0, 9.2)}))[0]
+    within = findings(result_of({"raw": (10.0, 11.0), "srt": (9.8, 10.6)}))[0]
+    assert "within the spread" in within and "hurts" not in within
+
+
+def test_without_a_baseline_the_table_says_so():
+    assert "raw was not run" in findings(result_of({"srt": (1.0,)}))[0]
+    assert "no closer look" in findings(result_of({"raw": (1.0,), "srt": (1.0,)}))[-1]
+
+
+def test_a_note_that_all_share_is_said_once():
+    shared, own = "class 'sign' is absent", "few views"
+    rows = {"raw": Scores(values={"mIoU": (1.0,)}, notes=(shared,))}
+    rows["srt"] = Scores(values={"mIoU": (1.0,)}, notes=(shared, own))
+    assert notes(result_of(rows)) == [shared, f"srt: {own}"]
+
+
+def test_a_task_keeps_to_the_metrics_it_announced():
+    with pytest.raises(EvaluationError, match="expected"):
+        result_of({"raw": Scores(values={"other": (1.0,)})})
+
+
+def test_an_evaluation_that_was_stopped_goes_on(tmp_path):
+    stopped = Planted({"raw": (1.0,), "srt": KeyboardInterrupt()})
+    methods = [Named("raw"), Named("srt")]
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(stopped, methods, backbone="vit", data="here", out=tmp_path)
+    assert "n/a" not in (tmp_path / "planted.md").read_text()
+    task, ends = Planted({"raw": (9.0,), "srt": (2.0,)}), []
+    watch = Watch(ends=lambda result, method, known: ends.append((method, known)))
+    result = evaluate(task, methods, backbone="vit", data="here", out=tmp_path, watch=watch)
+    assert task.asked == ["srt"] and ends == [("raw", True), ("srt", False)]
+    assert result.mean("raw", "mIoU") == 1.0
+    assert json.loads((tmp_path / "planted.json").read_text())["rows"].keys() == {"raw", "srt"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"methods": [Named("raw", 1.0)]},
+        {"backbone": "other"},
+        {"data": "there"},
+        {"task": Planted({"raw": (2.0,)}, protocol={"seeds": 4})},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_scores_of_anything_else_are_not_taken(tmp_path, change):
+    same = {"task": Planted({"raw": (1.0,)}), "methods": [Named("raw")], "backbone": "vit", "data": "here"}
+    evaluate(**same, out=tmp_path)
+    evaluate(**same, out=tmp_path)
+    assert same["task"].asked == ["raw"]
+    changed = same | {"task": Planted({"raw": (2.0,)})} | change
+    assert evaluate(**changed, out=tmp_path).mean("raw", "mIoU") == 2.0
+
+
+def test_rows_of_an_earlier_evaluation_stay_in_the_file(tmp_path):
+    task = Planted({"raw": (1.0,), "srt": (2.0,)})
+    evaluate(task, [Named("raw"), Named("srt")], backbone="vit", data="here", out=tmp_path)
+    (tmp_path / "planted.md").unlink()
+    assert evaluate(task, [Named("raw", 5.0)], backbone="vit", data="here", out=tmp_path).rows.keys() == {"raw"}
+    assert json.loads((tmp_path / "planted.json").read_text())["rows"].keys() == {"raw", "srt"}
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"kind": "dvt evaluation", "schema": 99}'])
+def test_a_damaged_result_is_refused(tmp_path, text):
+    (tmp_path / "planted.json").write_text(text)
+    with pytest.raises(EvaluationError, match=r"planted\.json"):
+        evaluate(Planted({"raw": (1.0,)}), [Named("raw")], backbone="vit", data="here", out=tmp_path)
+
+
+def test_a_page_holds_all_of_it_and_fetches_nothing(tmp_path):
+    result = result_of({"raw": (1.0, 2.0), "<srt>": (3.0, math.nan)}, (replace(MIOU, meaning="a < b & c"),))
+    from PIL import Image
+
+    write_page(tmp_path / "page.html", [result], [("cat <1>", Image.new("RGB", (4, 4)))], title="t & u")
+    text = (tmp_path / "page.html").read_text()
+    assert "1.5 ± 0.7" in text and "&lt;srt&gt;" in text and "a &lt; b &amp; c" in text and "cat &lt;1&gt;" in text
+    assert "data:image/png;base64," in text and "<svg" in text and "<srt>" not in text
+    assert not any(f'{attribute}="http' in text for attribute in ("src", "href")) and "<script" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "factor"),
+    [
+        ("raw", Named, 1),
+        ("raw@3x", CloserLook, 3),
+        ("tiles", Tiles, 2),
+        ("tiles@3x", Tiles, 3),
+        ("srt-tiles", Tiles, 2),
+    ],
+)
+def test_names_stand_for_methods(name, kind, factor):
+    bases = {base: (lambda base=base: Named(base, passes=5)) for base in BASES}
+    method = named_method(name, bases)
+    assert isinstance(method, kind) and method.name == name and method.passes == 5 * factor**2
+    assert method([torch.zeros(3, 8, 8)], (8, 8)).patches.shape == (1, 2, 2, 2)
+
+
+@pytest.mark.parametrize("name", ["", "row", "raw@1x", "raw@0x", "raw@x", "x-tiles", "raw-srt", "raw@2", "Raw", "a b"])
+def test_names_that_say_nothing_are_refused(name):
+    with pytest.raises(ConfigError, match="There are raw"):
+        bases_of([name])
+
+
+def test_methods_are_given_once_each():
+    assert bases_of(["raw", "tiles@4x", "denoised@2x"]) == {"raw", "denoised"}
+    for wrong in ([], ["raw", "raw"]):
+        with pytest.raises(ConfigError, match="each once"):
+            bases_of(wrong)
