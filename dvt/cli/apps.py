@@ -8,6 +8,7 @@ from dvt.backbone.config import BackboneConfig
 from dvt.decomposition.config import DecomposeConfig
 from dvt.denoiser.config import TrainConfig
 from dvt.distillation.config import DistillConfig
+from dvt.ensemble.config import EnsembleConfig
 from dvt.export.config import ExportFormat
 
 MISSING = "???"
@@ -23,6 +24,24 @@ class StoreDtype(str, Enum):
     """32 bits: as computed."""
 
 
+class StoreMethodName(str, Enum):
+    """What the clean features of a store are made by."""
+
+    decomposed = "decomposed"
+    """Stage 1: the field F of each image."""
+    srt = "srt"
+    """SRT: raw features averaged over shifts by less than a patch."""
+
+
+class TeacherName(str, Enum):
+    """What a distilled ViT learns from."""
+
+    denoiser = "denoiser"
+    """The ViT with its denoiser."""
+    srt = "srt"
+    """The ViT averaged over shifts by less than a patch."""
+
+
 @dataclass(kw_only=True, slots=True)
 class DecomposeApp(DecomposeConfig):
     """Options of `dvt decompose`."""
@@ -31,6 +50,10 @@ class DecomposeApp(DecomposeConfig):
     """An image, a folder, a glob such as 'photos/**/*.jpg', or a .txt list of paths."""
     store: str = MISSING
     """Folder that the features go to; the same command continues one that was begun."""
+    method: StoreMethodName = StoreMethodName.decomposed
+    """What the clean features are: decomposed, or srt (whose options are srt.*; quality and views do not count)."""
+    srt: EnsembleConfig = field(default_factory=EnsembleConfig)
+    """SRT, for method=srt."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     """The ViT."""
     seed: int = 0
@@ -41,30 +64,6 @@ class DecomposeApp(DecomposeConfig):
     """Maps to store: some of raw, clean, artifact."""
     dtype: StoreDtype = StoreDtype.float16
     """Number format of the store: float16 or float32."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1 or mps."""
-    max_pixels: int = 100_000_000
-    """Larger pictures are refused as decompression bombs."""
-
-
-@dataclass(kw_only=True, slots=True)
-class ShowApp(DecomposeConfig):
-    """Options of `dvt show`."""
-
-    image: str = MISSING
-    """The image."""
-    out: str | None = None
-    """The PNG to write; <image>.dvt.png in the working directory when left out."""
-    method: list[str] = field(default_factory=lambda: ["raw", "decomposed"])
-    """What to show: raw, decomposed, denoised."""
-    denoiser: str | None = None
-    """For denoised: a folder that dvt train or dvt distill wrote, a file, or the name of a released one."""
-    patch: list[int] | None = None
-    """Row and column of the patch that similarities are taken to; the centre when left out."""
-    backbone: BackboneConfig = field(default_factory=BackboneConfig)
-    """The ViT."""
-    seed: int = 0
-    """Seed of the views."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     max_pixels: int = 100_000_000
@@ -113,14 +112,18 @@ class TrainApp(TrainConfig):
 class DistillApp(DistillConfig):
     """Options of `dvt distill`."""
 
-    denoiser: str = MISSING
+    teacher: TeacherName = TeacherName.denoiser
+    """What is learnt: denoiser (features of the ViT with denoiser=...) or srt (its features averaged over shifts)."""
+    denoiser: str | None = None
     """Denoiser of the teacher: a folder that `dvt train` wrote, a file, or a released one such as voc_denoised."""
+    srt: EnsembleConfig = field(default_factory=EnsembleConfig)
+    """SRT, for teacher=srt."""
     images: Any = MISSING
     """An image folder, a glob such as 'photos/**/*.jpg', or a .txt list of paths."""
     out: str = MISSING
     """Folder of the run, and of the finished ViT; the same command continues one that was begun."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
-    """The ViT; its layer, norm and (when left out) image size are those of the denoiser."""
+    """The ViT; its layer, norm and (when left out) image size are those of the denoiser, where there is one."""
     max_pixels: int = 100_000_000
     """Larger pictures are refused as decompression bombs."""
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from dvt.errors import ConfigError
 
-PATH_OPTIONS = ("images", "image", "store", "out", "denoiser", "backbone.weights")
+PATH_OPTIONS = (
+    "images", "image", "store", "out", "denoiser", "backbone.weights", "data", "distilled", "pictures",
+)  # fmt: skip
 """Options that take paths, some of them names: what stands behind them is taken literally, `~` is the home folder."""
 
 GROUPS = ("backbone", "quality", "recipe", "trainer", "logger")

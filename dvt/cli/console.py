@@ -4,7 +4,7 @@ import sys
 
 DONE = 0
 CRASH = 1
-"""A fault of ours; the traceback is shown."""
+"""A fault of ours, with its traceback; or `dvt export` whose result differs from PyTorch by more than is accepted."""
 USAGE = 2
 """Something the person can mend: an option, a file, the disk."""
 SOME_FAILED = 3

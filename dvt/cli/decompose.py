@@ -4,6 +4,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from dvt.cli.apps import DecomposeApp as Options
+from dvt.cli.apps import StoreMethodName
 from dvt.cli.console import DONE, INTERRUPTED, SOME_FAILED, say
 from dvt.cli.help import verb_page
 
@@ -20,6 +21,7 @@ usage: dvt decompose images=PATH store=FOLDER [key=value ...]
   dvt decompose images=cat.jpg store=runs/cat backbone=dino_small device=cpu      one image, on a laptop
   dvt decompose images='photos/**/*.jpg' store=runs/p quality=paper               the paper's neural field
   dvt decompose images=list.txt store=runs/p shard=0/4                            one of four processes
+  dvt decompose images=photos/ store=runs/srt method=srt                          SRT features as the clean ones
   dvt decompose images=a.png store=runs/a backbone.timm=vit_tiny_patch16_224 backbone.weights=vit.safetensors
 
 Stopped or crashed? The same command again continues; what is verified to be done is skipped."""
@@ -56,16 +58,23 @@ def decompose(options: Options, choices: dict[str, str]) -> int:
     files = find_images(options.images)
     backbone = load_from_config(options.backbone, pick_device(options.device))
     say(describe(backbone, options, len(files)))
+    config = options.srt if options.method is StoreMethodName.srt else options
     with ProgressLine() as line:
-        progress = decompose_list(files, backbone, options.store, options, list_options, line.update)
+        progress = decompose_list(files, backbone, options.store, config, list_options, line.update)
     return report(progress, options.store)
 
 
 def describe(backbone: "Backbone", options: Options, num_files: int) -> str:
     """One line on what is about to happen."""
+    srt, views = options.srt, options.views
+    how = (
+        f"srt, {srt.aggregate.value} over shifts of up to {srt.max_shift} px every {srt.step} px"
+        if options.method is StoreMethodName.srt
+        else f"{options.solver.value}, {views.num_views} views"
+    )
     return (
         f"{_count(num_files)} -> {options.store}   {backbone.timm_name}, {backbone.grid}, {backbone.precision},"
-        f" {backbone.device}, {options.solver.value}, {options.views.num_views} views"
+        f" {backbone.device}, {how}"
     )
 
 

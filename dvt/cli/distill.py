@@ -1,24 +1,28 @@
-"""`dvt distill`: a ViT that is clean by itself, from a ViT with a denoiser."""
+"""`dvt distill`: a ViT that is clean by itself, from a ViT with a denoiser or from SRT."""
 
 from typing import TYPE_CHECKING
 
 from dvt.cli.apps import DistillApp as Options
+from dvt.cli.apps import TeacherName
 from dvt.cli.console import DONE, INTERRUPTED, say
 from dvt.cli.help import verb_page
 from dvt.errors import ConfigError
 
 if TYPE_CHECKING:
     from dvt.denoiser.denoised import DenoisedBackbone
+    from dvt.ensemble.srt import SrtBackbone
 
 USAGE = """\
 dvt distill: teach a ViT to give clean features by itself, without a denoiser behind it (stage 3).
 
 usage: dvt distill denoiser=FOLDER images=WHERE out=FOLDER [key=value ...]
+       dvt distill teacher=srt     images=WHERE out=FOLDER [key=value ...]
 
   dvt distill backbone=dinov2_base denoiser=runs/denoiser images=photos/ out=runs/distilled    the whole ViT
   dvt distill denoiser=runs/denoiser images=photos/ out=runs/d student.trained_blocks=4        its last four blocks
   dvt distill denoiser=runs/denoiser images=photos/ out=runs/d trainer=ddp batch_size=512      all GPUs of the machine
   dvt distill denoiser=runs/denoiser images=photos/ out=runs/d student.gradient_checkpointing=true   in less memory
+  dvt distill teacher=srt srt.max_shift=6 srt.step=2 images=photos/ out=runs/d          from SRT: no stage before it
 
 The result is a plain timm model. An image that cannot be read stops the training when its turn comes.
 Stopped or crashed? The same command again continues from the last checkpoint."""
@@ -79,20 +83,38 @@ def distill(options: Options, choices: dict[str, str]) -> int:
     return DONE
 
 
-def load_teacher(options: Options) -> "DenoisedBackbone":
-    """The ViT with its denoiser, on the CPU.
+def load_teacher(options: Options) -> "DenoisedBackbone | SrtBackbone":
+    """The ViT with its denoiser, or with SRT around it, on the CPU.
 
     Raises:
-        ConfigError: there is no denoiser in what was given, or it was trained on another layer or norm.
-        WeightsError: it cannot be had or read, or belongs to another backbone.
+        ConfigError: a denoiser is missing or not wanted, is none, or was trained on another layer or norm.
+        WeightsError: weights cannot be had or read, or belong to another backbone.
     """
+    if options.teacher is TeacherName.srt:
+        return _srt_teacher(options)
     from dvt.cli.models import load_cleaned
     from dvt.denoiser.denoised import DenoisedBackbone
 
+    if options.denoiser is None:
+        raise ConfigError(
+            "dvt distill needs something to learn from: denoiser=... (what dvt train wrote, or a released one), or"
+            " teacher=srt."
+        )
     teacher = load_cleaned(options.backbone, options.denoiser, "cpu")
     if not isinstance(teacher, DenoisedBackbone):
         raise ConfigError(f"denoiser={options.denoiser} is a distilled ViT already: give what dvt train wrote.")
     return teacher
+
+
+def _srt_teacher(options: Options) -> "SrtBackbone":
+    from dvt.backbone.load import load_from_config
+    from dvt.ensemble.srt import SrtBackbone
+
+    if options.denoiser is not None:
+        raise ConfigError(
+            f"teacher=srt learns from the raw ViT: leave out denoiser={options.denoiser}, or teacher=srt."
+        )
+    return SrtBackbone(load_from_config(options.backbone, "cpu"), options.srt)
 
 
 def result_text(metrics: dict[str, float], out: str, backbone: str) -> str:

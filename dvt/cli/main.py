@@ -1,7 +1,7 @@
 """The `dvt` command: finds the verb, and turns every end of it into an exit code and a text for people.
 
-Exit codes: 0 done, 1 crash, 2 wrong usage or config, 3 finished but some items failed, 130 interrupted. The modules of
-the verbs have the same two functions: `help_page()` and `run(arguments)`.
+Exit codes: 0 done, 1 crash (or an export that differs from PyTorch), 2 wrong usage or config, 3 finished but some items
+failed, 130 interrupted. The modules of the verbs have the same two functions: `help_page()` and `run(arguments)`.
 """
 
 import os
@@ -17,7 +17,9 @@ VERBS = {
     "decompose": "clean features of images, into a store (stage 1)",
     "train": "a denoiser from a store (stage 2)",
     "distill": "a ViT that is clean by itself, from a ViT with a denoiser (stage 3)",
-    "show": "pictures of the raw, clean, artifact and residual features of an image",
+    "show": "pictures of features, method beside method, of images and videos",
+    "evaluate": "numbers, method beside method, in tasks on labelled data",
+    "doctor": "does a ViT have artifacts, of which kind, and what to do; env: versions and devices",
     "store": "what is in a feature store (status), whether it is whole (verify)",
     "convert": "released denoisers: list them, write them as model folders, or ours as the original's files",
     "export": "a backbone, raw or denoised, as ONNX, torch.export or safetensors, checked against PyTorch",

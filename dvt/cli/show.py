@@ -1,31 +1,33 @@
-"""`dvt show`: pictures of one image's features."""
+"""`dvt show`: pictures of the features of an image, of several, or of a video."""
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvt.cli.apps import ShowApp as Options
+from dvt.cli.console import DONE
 from dvt.cli.help import verb_page
+from dvt.cli.method_apps import ShowApp as Options
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from dvt.backbone.backbone import Backbone
-    from dvt.backbone.features import FeatureExtractor
+    from dvt.evaluation.methods import Method
     from dvt.grid import PatchGrid
     from dvt.shapes import ImageTensor
     from dvt.viz import Tile
 
-METHODS = ("raw", "decomposed", "denoised")
-
 USAGE = """\
 dvt show: a labelled picture of the features of an image: PCA colours, norms, similarity to a patch, clusters.
 
-usage: dvt show image=FILE [out=FILE.png] [method=[raw,decomposed]] [key=value ...]
+usage: dvt show image=PATH [out=FILE.png] [method=[raw,decomposed]] [key=value ...]
 
   dvt show image=cat.jpg                                          raw, clean, artifact and residual of DINOv2-B
   dvt show image=cat.jpg method=[raw] backbone=dino_small         the raw features alone, in a moment
-  dvt show image=cat.jpg method=[raw,decomposed,denoised] denoiser=runs/denoiser     both stages beside the raw ones
-  dvt show image=cat.jpg patch=[4,7] out=pictures/cat.png         similarity to the patch in row 4, column 7"""
+  dvt show image=cat.jpg method=[raw,srt,decomposed,denoised] denoiser=runs/denoiser     side by side
+  dvt show image=cat.jpg patch=[4,7] out=pictures/cat.png         similarity to the patch in row 4, column 7
+  dvt show image=photos/ out=pictures/                            a picture for each
+  dvt show image=clip.mp4 method=[raw,denoised] denoiser=runs/denoiser      a video, in one basis of colours"""
 
 
 def help_page() -> str:
@@ -42,83 +44,57 @@ def run(arguments: list[str]) -> int:
 
 def show(options: Options, choices: dict[str, str]) -> int:
     """Write the picture; returns the exit code. What can be wrong is looked at before the work begins."""
-    from dvt.images import read_image
-    from dvt.viz import draw_panel, save_png
+    from dvt.cli.methods import check_methods
+    from dvt.cli.show_many import show_folder, show_video, wants_video
+    from dvt.images.video import is_video
 
-    check_methods(options.method, options.denoiser)
+    check_methods(options)
+    if wants_video(options.out) or is_video(options.image):
+        return show_video(options)
+    if Path(options.image).expanduser().is_file():
+        return show_image(options)
+    return show_folder(options)
+
+
+def show_image(options: Options) -> int:
+    """One image, one picture."""
+    from dvt.cli.methods import load_methods
+    from dvt.images import read_image
+    from dvt.viz import save_png
+
     out = Path(options.out or f"{Path(options.image).stem}.dvt.png")
     image = read_image(options.image, max_pixels=options.max_pixels)
     check_out(out, Path(options.image))
-    backbone, cleaned = load(options)
-    patch = patch_of(options.patch, backbone.grid)
-    rows = panel_rows(image, backbone, cleaned, options, patch)
-    save_png(draw_panel(rows, title=f"{Path(options.image).name}   {backbone.timm_name}, {backbone.grid}"), out)
+    backbone, methods = load_methods(options)
+    save_png(panel(image, Path(options.image).name, backbone, methods, options), out)
     print(out)
-    return 0
+    return DONE
 
 
-def load(options: Options) -> "tuple[Backbone, FeatureExtractor | None]":
-    """The raw ViT, and the denoised or distilled one where it is to be shown."""
-    from dvt.backbone.load import load_from_config
-    from dvt.cli.models import load_cleaned
-    from dvt.denoiser.denoised import DenoisedBackbone
-    from dvt.runtime import pick_device
+def panel(
+    image: "ImageTensor", name: str, backbone: "Backbone", methods: "list[Method]", options: Options
+) -> "Image.Image":
+    """The labelled picture of one image."""
+    from dvt.viz import draw_panel
 
-    wanted, device = options.backbone, pick_device(options.device)
-    if "denoised" not in options.method:
-        return load_from_config(wanted, device), None
-    assert options.denoiser is not None
-    cleaned = load_cleaned(wanted, options.denoiser, str(device))
-    if isinstance(cleaned, DenoisedBackbone):
-        return cleaned.backbone, cleaned
-    same = replace(wanted, image_size=list(cleaned.grid.image_hw), stride=cleaned.grid.stride)
-    return load_from_config(replace(same, layer=cleaned.layer, norm=cleaned.norm), device), cleaned
+    rows = panel_rows(image, backbone, methods, options)
+    return draw_panel(rows, title=f"{name}   {backbone.timm_name}, {backbone.grid}")
 
 
 def panel_rows(
-    image: "ImageTensor",
-    backbone: "Backbone",
-    cleaned: "FeatureExtractor | None",
-    options: Options,
-    patch: tuple[int, int] | None,
+    image: "ImageTensor", backbone: "Backbone", methods: "list[Method]", options: Options
 ) -> "list[list[Tile]]":
-    """The tiles of the methods that were asked for."""
+    """The tiles of the methods that were asked for; raw and decomposed alone: all four terms of the equation."""
     from dvt.decomposition.run import decompose_image
     from dvt.viz import decomposition_rows, method_rows
 
-    full_view = backbone.preprocess(image)
-    picture = full_view.clamp(0, 1)  # the interpolation oversteps
+    patch = patch_of(options.patch, backbone.grid)
+    picture = backbone.preprocess(image).clamp(0, 1)  # the interpolation oversteps
     if set(options.method) == {"raw", "decomposed"}:
         result = decompose_image(image, backbone, options, options.seed)
         return decomposition_rows(picture, result.raw, result.clean, result.artifact, result.residual, patch=patch)
-    maps = {}
-    for method in options.method:
-        match method:
-            case "raw":
-                maps["raw"] = backbone(full_view[None]).patches[0].float().cpu()
-            case "decomposed":
-                maps["clean"] = decompose_image(image, backbone, options, options.seed).clean
-            case "denoised":
-                assert cleaned is not None
-                maps["denoised"] = cleaned(full_view[None]).patches[0].float().cpu()
+    maps = {method.name: method([image], backbone.grid.image_hw).patches[0].cpu() for method in methods}
     return method_rows(picture, maps, patch=patch)
-
-
-def check_methods(methods: list[str], denoiser: str | None) -> None:
-    """Refuse methods that do not exist, and `denoised` without a denoiser.
-
-    Raises:
-        ConfigError: says which there are.
-    """
-    from dvt.errors import ConfigError
-
-    if not methods or set(methods) - set(METHODS):
-        raise ConfigError(f"method=[{','.join(methods)}]: give some of {', '.join(METHODS)}.")
-    if ("denoised" in methods) != (denoiser is not None):
-        raise ConfigError(
-            f"method=[{','.join(methods)}], denoiser={denoiser}: to show denoised features give both, for example"
-            " method=[raw,denoised] denoiser=runs/denoiser."
-        )
 
 
 def check_out(out: Path, image: Path) -> None:
@@ -130,15 +106,29 @@ def check_out(out: Path, image: Path) -> None:
     from dvt.errors import ConfigError
 
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise ConfigError(f"out={out} ends in {out.suffix or 'no suffix'}: give a name that ends in .png or .jpg.")
+        ending = out.suffix or "no suffix"
+        raise ConfigError(f"out={out} ends in {ending}: give a name that ends in .png or .jpg (a video: .mp4, .gif).")
     if out.is_dir():
         raise ConfigError(f"out={out} is a folder: give the name of a picture.")
+    check_writable(out, image)
+
+
+def check_writable(out: Path, image: Path) -> None:
+    """Refuse what would overwrite the image, or a folder that does not take files.
+
+    Raises:
+        ConfigError: says which.
+    """
+    from dvt.errors import ConfigError
+
     if out.exists() and out.samefile(image):
         raise ConfigError(f"out={out} is the image itself: give another name, it would be overwritten.")
-    folder = next(parent for parent in out.absolute().parents if parent.exists())
+    folder = next(parent for parent in (out / "x").absolute().parents if parent.is_dir())
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
+        if not out.parent.is_dir() and out.parent.exists():
+            raise NotADirectoryError(20, "Not a directory")
     except OSError as error:
         raise ConfigError(f"out={out} cannot be written ({error.strerror}: {folder}): give another place.") from error
 

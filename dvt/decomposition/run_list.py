@@ -8,10 +8,11 @@ from typing import Any
 
 from dvt.backbone.backbone import Backbone
 from dvt.decomposition.config import DecomposeConfig
-from dvt.decomposition.run import decompose_image
+from dvt.decomposition.methods import StoreMethod, store_method
+from dvt.ensemble.config import EnsembleConfig
 from dvt.errors import ConfigError, DvtError
 from dvt.images import ImageFile, read_image
-from dvt.runtime import environment, seed_for
+from dvt.runtime import environment
 from dvt.store import DiskError, StoreMeta, StoreWriter, write_run_record
 from dvt.version import __version__
 
@@ -76,7 +77,7 @@ class ListOptions:
     shard: Shard = Shard()
     """Which part of the list this process does."""
     arrays: tuple[str, ...] = ("raw", "clean")
-    """Which maps are stored: some of raw, clean, artifact."""
+    """Which maps are stored: some of raw, clean, artifact; SRT makes no artifact."""
     dtype: str = "float16"
     """Number format of the store."""
     max_pixels: int = 100_000_000
@@ -87,7 +88,7 @@ def decompose_list(
     files: Sequence[ImageFile],
     backbone: Backbone,
     store: str | Path,
-    config: DecomposeConfig,
+    config: DecomposeConfig | EnsembleConfig,
     options: ListOptions | None = None,
     on_progress: Callable[[Progress, str], None] = lambda progress, key: None,
 ) -> Progress:
@@ -100,7 +101,7 @@ def decompose_list(
         files: images with their keys.
         backbone: what `dvt.load_backbone` returned.
         store: folder of the store; made when it does not exist.
-        config: how an image is decomposed.
+        config: how an image is decomposed; options of SRT make its features the clean ones instead.
         options: seed, shard and the like.
         on_progress: called before the first image and after every one, with the key of the image.
 
@@ -109,12 +110,13 @@ def decompose_list(
 
     Raises:
         StoreError: the store was made with other settings, or the disk is full (what is committed is safe).
+        ConfigError: options of SRT that do not fit the ViT or the store.
     """
-    options = options or ListOptions()
+    options, started = options or ListOptions(), time.time()
     part = files[options.shard.index :: options.shard.count]
     progress = Progress(total=len(part))
-    started = time.time()
-    meta = make_meta(backbone, config, options)
+    method = store_method(backbone, config, options.seed, options.quality, options.arrays)
+    meta = make_meta(backbone, method, options)
     with StoreWriter.open(store, meta, worker=options.shard.worker) as writer:
         done = writer.done_keys()
         progress.damaged = writer.damaged
@@ -122,7 +124,7 @@ def decompose_list(
         progress.skipped = len(part) - len(todo)
         on_progress(progress, "")
         try:
-            _decompose_into(writer, todo, backbone, config, options, progress, on_progress)
+            _decompose_into(writer, todo, method, options, progress, on_progress)
         except KeyboardInterrupt:
             progress.interrupted = True
         except Exception as error:
@@ -137,8 +139,7 @@ def decompose_list(
 def _decompose_into(
     writer: StoreWriter,
     todo: Sequence[ImageFile],
-    backbone: Backbone,
-    config: DecomposeConfig,
+    method: StoreMethod,
     options: ListOptions,
     progress: Progress,
     on_progress: Callable[[Progress, str], None],
@@ -149,10 +150,10 @@ def _decompose_into(
         try:
             image = read_image(file.path, max_pixels=options.max_pixels)
             progress.seconds["read"] += time.perf_counter() - start_s
-            result = decompose_image(image, backbone, config, seed_for(options.seed, file.key))
-            writer.put(file.key, {name: getattr(result, name) for name in writer.meta.arrays})
-            progress.seconds["extract"] += result.diagnostics["extract_s"]
-            progress.seconds["solve"] += result.diagnostics["solve_s"]
+            made = method(image, file.key)
+            writer.put(file.key, {name: made.maps[name] for name in writer.meta.arrays})
+            for part, spent_s in made.seconds.items():
+                progress.seconds[part] += spent_s
             progress.done += 1
         except DiskError:
             raise
@@ -162,7 +163,7 @@ def _decompose_into(
         on_progress(progress, file.key)
 
 
-def make_meta(backbone: Backbone, config: DecomposeConfig, options: ListOptions) -> StoreMeta:
+def make_meta(backbone: Backbone, method: StoreMethod, options: ListOptions) -> StoreMeta:
     """What the records of this run have in common."""
     return StoreMeta(
         backbone=backbone.timm_name,
@@ -171,27 +172,20 @@ def make_meta(backbone: Backbone, config: DecomposeConfig, options: ListOptions)
         norm=backbone.norm,
         grid=backbone.grid,
         channels=backbone.num_channels,
-        solver=solver_settings(config) | {"seed": options.seed, "precision": str(backbone.precision)},
-        quality=options.quality,
+        solver=method.settings | {"precision": str(backbone.precision)},
+        quality=method.quality,
         code_version=__version__,
         dtype=options.dtype,
         arrays=options.arrays,
     )
 
 
-def solver_settings(config: DecomposeConfig) -> dict[str, Any]:
-    """The options that change results, as plain JSON: those of the solver in use, none that only change speed."""
-    settings: dict[str, Any] = {
-        "solver": config.solver.value,
-        "samples_per_patch": config.samples_per_patch,
-        "views": asdict(config.views),
-    }
-    settings[config.solver.value] = asdict(getattr(config, config.solver.value))
-    return settings
-
-
 def run_record(
-    progress: Progress, backbone: Backbone, config: DecomposeConfig, options: ListOptions, started: float
+    progress: Progress,
+    backbone: Backbone,
+    config: DecomposeConfig | EnsembleConfig,
+    options: ListOptions,
+    started: float,
 ) -> dict[str, Any]:
     """What this run did, with what, in which time."""
     return {

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -98,6 +99,11 @@ class DenoisedBackbone(nn.Module):
     def train(self, mode: bool = True) -> "DenoisedBackbone":
         """Stay in evaluation mode."""
         return super().train(False)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its features depend on beside its weights: nothing."""
+        return {}
 
     @property
     def device(self) -> torch.device:

@@ -11,14 +11,15 @@ class StudentConfig:
     """What of the student is trained, and for what.
 
     The original gives the class token no target (a weight of 0). Here it has one by default: a distilled ViT stands
-    wherever the ViT stood, also where its class token is read. At the start this term is 0 and pulls nowhere; it only
-    resists where the patches would take the class token along.
+    wherever the ViT stood, also where its class token is read. A denoiser passes the class token on: at the start this
+    term is 0 and pulls nowhere; it only resists where the patches would take the class token along. That of SRT is the
+    mean over its views, a little off from the start.
     """
 
     trained_blocks: int = 0
     """How many blocks are trained, counted back from the one that is read, with the final norm; 0: all that is read."""
     class_token_weight: float | None = None
-    """Weight of the class token's distance from that of the ViT before; 0: none; left out: 1, where there is one."""
+    """Weight of the class token's distance from that of the teacher; 0: none; left out: 1, where there is one."""
     gradient_checkpointing: bool = False
     """Compute the blocks again on the way back and keep less in memory: slower, the same result."""
 

@@ -1,4 +1,4 @@
-"""Stage 3: distil a denoised ViT into a plain one, resumably, and publish it as a model folder."""
+"""Stage 3: distil a cleaned ViT into a plain one, resumably, and publish it as a model folder."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +9,7 @@ from dvt.distillation.config import DistillConfig
 from dvt.distillation.data import Pictures, data_hash, split_images
 from dvt.distillation.module import DistillModule
 from dvt.distillation.student import Student, Teacher, class_token_weight
+from dvt.errors import ConfigError
 from dvt.images import ImageFile
 from dvt.publishing.model_folder import write_model_folder
 from dvt.publishing.model_info import ModelInfo
@@ -31,18 +32,18 @@ def distill(
     on_start: Callable[[int], None] = lambda step: None,
     on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
 ) -> Trained:
-    """Train a copy of a ViT to give the clean features of its denoised self, without a block behind it.
+    """Train a copy of a ViT to give the clean features of its denoised self, or those of SRT, in one pass by itself.
 
-    The patches that the student gives at the teacher's layer and norm learn to be those of the teacher; its class token
-    learns to stay that of the ViT before (`config.student.class_token_weight`). The result is a plain timm model:
-    `out/weights.safetensors` fits `timm.create_model(name, num_classes=0)` and `dvt.load_backbone(name, weights=...)`.
-    (timm pools SigLIP by a further layer, which is no part of it: add `global_pool=""`.)
+    The patches that the student gives at the teacher's layer and norm learn to be those of the teacher, and so does its
+    class token (`config.student.class_token_weight`); a denoiser leaves the class token as it was. The result is a
+    plain timm model: `out/weights.safetensors` fits `timm.create_model(name, num_classes=0)` (with `global_pool=""` for
+    SigLIP, which timm pools by a further layer) and `dvt.load_backbone(name, weights=...)`.
 
     Args:
         images: files, as `dvt.find_images` lists them.
         out: folder of the run: checkpoints, logs, pictures, and at the end `weights.safetensors` and `config.json`.
         config: all options; None: the defaults.
-        teacher: a ViT in fp32 with its denoiser, as `dvt.load_denoised` gives it. It is moved to where the work is.
+        teacher: a ViT in fp32 with its denoiser (`dvt.load_denoised`) or SRT around it; moved to where the work is.
         max_pixels: larger pictures are refused.
         on_start: told the step that the run begins with.
         on_progress: told after every step.
@@ -54,6 +55,7 @@ def distill(
         DiskError: the disk is full or refuses.
     """
     out, config, before = Path(out), config or DistillConfig(), teacher.backbone
+    _check_grid(teacher)
     student, weight = Student(before, config.student), class_token_weight(before, config.student)
     train, val = split_images(images, config.pictures)
     claim_folder(out, "distilled")
@@ -72,11 +74,21 @@ def distill(
     return Trained(out, fitted.step, fitted.interrupted, fitted.metrics, start.notes)
 
 
+def _check_grid(teacher: Teacher) -> None:
+    if teacher.grid != teacher.backbone.grid:
+        raise ConfigError(
+            f"the teacher gives {teacher.grid}, and its ViT, which is to learn that, {teacher.backbone.grid}: give a"
+            " teacher on the patches of the ViT (srt.finer=1)."
+        )
+
+
 def _settings(images: Sequence[ImageFile], config: DistillConfig, teacher: Teacher, weight: float) -> dict[str, Any]:
     """What a resumed run has to share with the one it continues."""
     settings = comparable_settings(config, DistillConfig)
     del settings["student"]["gradient_checkpointing"]  # it changes the memory and nothing else
     settings["student"]["class_token_weight"] = weight
+    if teacher.settings:
+        settings["teacher_settings"] = teacher.settings
     return {
         **settings,
         "stage": "distill",
@@ -105,6 +117,7 @@ def _describe(teacher: Teacher, fitted: Fitted, settings: dict[str, Any], num_tr
         architecture={},
         training={
             "teacher_sha256": teacher.weights_hash,
+            "teacher_settings": teacher.settings,
             "data_sha256": settings["data"],
             "num_images": num_train,
             "num_val_images": num_val,

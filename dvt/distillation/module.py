@@ -33,7 +33,7 @@ class DistillModule(StageModule):
             student: what is trained.
             config: how.
             settings: what the run does, as plain JSON; kept in the checkpoints.
-            teacher: gives the patches to learn, and the class token to keep.
+            teacher: gives the patches to learn, and the class token.
             class_token_weight: weight of the class token's distance beside that of the patches; 0: none.
         """
         super().__init__(student, config, settings)

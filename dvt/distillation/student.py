@@ -1,7 +1,7 @@
 """Student: the ViT that learns to give clean features by itself."""
 
 import copy
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from dvt.shapes import ImageBatch
 
 @runtime_checkable
 class Teacher(FeatureExtractor, Protocol):
-    """A feature extractor with a ViT inside, such as a `DenoisedBackbone`; it passes on the ViT's prefix tokens."""
+    """A feature extractor with a ViT inside, such as a `DenoisedBackbone` or an `SrtBackbone`."""
 
     @property
     def backbone(self) -> Backbone:
@@ -23,7 +23,11 @@ class Teacher(FeatureExtractor, Protocol):
 
     @property
     def weights_hash(self) -> str:
-        """Identifies all weights of the teacher."""
+        """Identifies all weights of the teacher, and the settings where it has any."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its features depend on beside its weights, as plain JSON; empty where there is nothing."""
 
 
 class Student(nn.Module):

@@ -97,12 +97,20 @@ def test_an_image_that_cannot_be_read(dvt, place):
 
 
 def test_what_is_needed(dvt):
-    assert "dvt distill needs denoiser=... images=... out=..." in dvt("distill").err
+    assert "dvt distill needs images=... out=..." in dvt("distill").err
 
 
 def test_help_says_everything(dvt):
     page = dvt("distill", "--help").out
-    for text in ("denoiser=(required)", "num_steps=12510", "student.trained_blocks=0", "trainer= auto, cpu, ddp"):
+    for text in (
+        "images=(required)",
+        "denoiser=null",
+        "teacher=denoiser",
+        "srt.max_shift=3",
+        "num_steps=12510",
+        "student.trained_blocks=0",
+        "trainer= auto, cpu, ddp",
+    ):
         assert text in page
 
 

@@ -189,7 +189,7 @@ def test_any_teacher_with_a_vit_inside_will_do(tmp_path, images, options, teache
         """The ViT with the mean of each map mixed in."""
 
         backbone, grid, weights_hash = teacher.backbone, teacher.grid, "smooth"
-        device = teacher.device
+        device, settings = teacher.device, {"mixed": 0.5}
 
         def __call__(self, pictures):
             raw = self.backbone(pictures)

@@ -1,0 +1,137 @@
+"""`dvt doctor`: does a ViT have artifacts, of which kind, where, and what to do."""
+
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dvt.backbone.config import BackboneConfig
+from dvt.cli.console import DONE, USAGE, complain, say
+from dvt.cli.doctor_app import DoctorApp as Options
+from dvt.cli.help import verb_page
+from dvt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dvt.images.sources import ImageFile
+
+USAGE_TEXT = """\
+dvt doctor: has a ViT artifacts, of which kind (static pattern, high-norm outliers, low-frequency ramp), where, and
+what to do. Artifact scores of every block as a table, maps of them as a picture, a diagnosis in words. Needs no labels.
+
+usage: dvt doctor images=FOLDER [out=doctor.png] [key=value ...]
+       dvt doctor env                                                versions and devices, ready to paste
+
+  dvt doctor images=photos/                                          DINOv2-B
+  dvt doctor images=photos/ backbone=augreg_tiny                     a small ViT: a minute on two CPU cores
+  dvt doctor images=photos/ backbone.timm=vit_small_patch16_224.dino num_images=40 layers=[8,9,10,11]
+  dvt doctor images=photos/ backbone=dino_small json=true > dino.json"""
+
+_LINE_EVERY_S = 10.0
+
+
+def help_page() -> str:
+    """What `dvt doctor --help` prints."""
+    return verb_page(USAGE_TEXT, Options, groups=("backbone",))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the verb and return its exit code."""
+    if arguments[:1] == ["env"]:
+        if len(arguments) > 1:
+            return complain(f"dvt doctor env takes nothing more; {' '.join(arguments[1:])} was given.", USAGE)
+        return print_environment()
+    from dvt.cli.compose import run_verb
+
+    return run_verb("doctor", Options, arguments, doctor)
+
+
+def print_environment() -> int:
+    """Versions and devices, a line each."""
+    from dvt.doctor.environment import machine_report
+
+    report = machine_report()
+    width = max(map(len, report))
+    for name, value in report.items():
+        print(f"{name:<{width}}  {value}")
+    return DONE
+
+
+def doctor(options: Options, choices: dict[str, str]) -> int:
+    """Examine a ViT, write the picture, print table and words; returns the exit code."""
+    from dvt.backbone.load import load_from_config
+    from dvt.doctor.advice import advise
+    from dvt.doctor.diagnosis import diagnose
+    from dvt.doctor.examine import examine
+    from dvt.doctor.figure import draw_examination
+    from dvt.doctor.layers import BackboneReader
+    from dvt.evaluation.artifacts.windows import choose_images
+    from dvt.images import find_images
+    from dvt.runtime import environment, pick_device
+    from dvt.viz import save_png
+
+    images = find_images(options.images)
+    chosen = choose_images(images, options.num_images, options.seed)  # before anything is downloaded
+    check_picture(Path(options.out), images)
+    start = time.monotonic()
+    backbone = load_from_config(options.backbone, pick_device(options.device))
+    reader = BackboneReader(backbone, options.layers)
+    say(f"{reader.name}, {reader.grid}: {len(chosen)} of {len(images)} pictures")
+    examination = examine(reader, images, options, max_pixels=options.max_pixels, tell=Told())
+    diagnosis = diagnose(examination)
+    given = options.images if isinstance(options.images, str) else "IMAGES"
+    advice = advise(diagnosis, examination, backbone=backbone_arguments(options.backbone), images=shlex.quote(given))
+    save_png(draw_examination(examination, diagnosis), options.out)
+    if options.json:
+        from dvt.doctor.report import to_json
+
+        print(to_json(examination, diagnosis, advice, environment(backbone.device)))
+    else:
+        from dvt.doctor.report import LEGEND, table, words
+
+        print("\n\n".join([table(examination), LEGEND, words(diagnosis), "\n".join(advice)]))
+    say(f"{options.out} written; {time.monotonic() - start:.0f} s")
+    return DONE
+
+
+def check_picture(out: Path, images: "Sequence[ImageFile]") -> None:
+    """Refuse a picture that could not be written, or would overwrite one that is looked at.
+
+    Raises:
+        ConfigError: says why.
+    """
+    from dvt.cli.show import check_out
+
+    place = out.resolve()
+    if any(image.path.resolve() == place for image in images):
+        raise ConfigError(f"out={out} is one of the images: give another name, it would be overwritten.")
+    check_out(out, images[0].path)
+
+
+def backbone_arguments(wanted: BackboneConfig) -> str:
+    """The options that choose this ViT, as they are typed."""
+    size = wanted.image_size
+    given = {
+        "backbone" if wanted.timm is None else "backbone.timm": wanted.timm or wanted.name,
+        "backbone.weights": wanted.weights,
+        "backbone.image_size": f"[{','.join(map(str, size))}]" if isinstance(size, list) else size,
+        "backbone.stride": wanted.stride,
+        "backbone.layer": None if wanted.layer == -1 else wanted.layer,
+        "backbone.norm": None if wanted.norm else "false",
+    }
+    return " ".join(f"{name}={shlex.quote(str(value))}" for name, value in given.items() if value is not None)
+
+
+class Told:
+    """A line on stderr every few seconds."""
+
+    def __init__(self) -> None:
+        self._last_s = time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Say how far it is, if it is time."""
+        now = time.monotonic()
+        if now - self._last_s >= _LINE_EVERY_S:
+            self._last_s = now
+            print(f"{what} {done}/{total}", file=sys.stderr, flush=True)

@@ -1,0 +1,180 @@
+"""`dvt evaluate`: features of several methods side by side in a task, as a table."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dvt.cli.console import DONE, say
+from dvt.cli.evaluate_app import EvaluateApp as Options
+from dvt.cli.evaluate_app import Report
+from dvt.cli.help import verb_page
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from dvt.backbone.backbone import Backbone
+    from dvt.evaluation.methods import Method
+    from dvt.evaluation.result import TaskResult
+    from dvt.evaluation.task import Task
+
+USAGE = """\
+dvt evaluate: does it help? Features of several methods side by side in a task, with the raw baseline of the same run.
+
+usage: dvt evaluate task=NAME data=FOLDER [method=[raw,tiles,decomposed]] [out=FOLDER] [key=value ...]
+
+  dvt evaluate task=linear_segmentation data=camvid out=runs/camvid                 a linear probe, three seeds
+  dvt evaluate task=knn_segmentation data=camvid method=[raw,raw@2x,tiles,srt]      no training: the quick check
+  dvt evaluate task=linear_depth data=sevenscenes linear_depth.dataset=sevenscenes
+  dvt evaluate task=video_segmentation data=DAVIS method=[raw,denoised] denoiser=runs/denoiser
+  dvt evaluate task=[object_discovery,saliency] data=DAVIS out=runs/objects report=html
+  dvt evaluate task=retrieval data=imagenette method=[raw,denoised] denoiser=voc_denoised
+
+Every number stands beside that of the raw features, and beside those of a closer look at the picture (raw@2x, tiles):
+what those explain is zoom, not cleaning. Stopped? With out= the same command goes on where it stopped."""
+
+_DEAR = 9
+"""Forward passes per picture from which features are worth their place on the disk."""
+_PICTURES = 3
+"""Images shown on the page where none were named."""
+
+
+def help_page() -> str:
+    """What `dvt evaluate --help` prints."""
+    return verb_page(USAGE, Options)
+
+
+def run(arguments: list[str]) -> int:
+    """Run the verb and return its exit code."""
+    from dvt.cli.compose import run_verb
+
+    return run_verb("evaluate", Options, arguments, evaluate)
+
+
+def evaluate(options: Options, choices: dict[str, str]) -> int:
+    """Score the methods; returns the exit code."""
+    from dvt.cli.methods import check_methods, load_methods
+    from dvt.cli.progress import TaskLine
+    from dvt.evaluation import run as evaluation
+
+    check_methods(options)
+    out = checked_out(options)
+    tasks = make_tasks(options)  # data that are missing are found before a model is loaded
+    backbone, methods = load_methods(options)
+    if out is not None:
+        methods = [kept(method, out) for method in methods]
+    results = []
+    for task in tasks:
+        with TaskLine() as line:
+            results.append(
+                evaluation.evaluate(
+                    task,
+                    methods,
+                    backbone=backbone.timm_name,
+                    data=options.data,
+                    out=out,
+                    device=backbone.device,
+                    watch=evaluation.Watch(line.begins, line.tell, line.ends),
+                )
+            )
+        print_result(results[-1])
+    if out is not None:
+        report(results, backbone, methods, options, out)
+    return DONE
+
+
+def checked_out(options: Options) -> Path | None:
+    """The folder of the results.
+
+    Raises:
+        ConfigError: a report without a folder, or a folder that is a file.
+    """
+    from dvt.errors import ConfigError
+
+    if options.out is None:
+        if options.report is not Report.none:
+            raise ConfigError(f"report={options.report.value} is written into out=: give out=FOLDER.")
+        return None
+    out = Path(options.out)
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"out={out} is a file: give a folder.")
+    return out
+
+
+def make_tasks(options: Options) -> "list[Task]":
+    """The tasks that were asked for, with their data found.
+
+    Raises:
+        ConfigError: a task that does not exist, or none.
+        EvaluationError: data that are missing or do not fit together.
+    """
+    from difflib import get_close_matches
+
+    from dvt.errors import ConfigError
+    from dvt.evaluation.catalogue import TASKS, make_task
+
+    names = [options.task] if isinstance(options.task, str) else list(options.task or [])
+    for name in names:
+        if name not in TASKS:
+            near = [task for task in TASKS if str(name) in task] or get_close_matches(str(name), TASKS, n=2) or TASKS
+            raise ConfigError(f"there is no task {name!r}: give {' or '.join(near)}.")
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"task=[{','.join(names)}]: give at least one task, each once: {', '.join(TASKS)}.")
+    return [make_task(name, getattr(options, name), options.data) for name in names]
+
+
+def kept(method: "Method", out: Path) -> "Method":
+    """The method; where its features are dear, they are kept in `<out>/features`."""
+    from dvt.evaluation.cache import Cached
+
+    return Cached(method, out / "features") if method.passes >= _DEAR else method
+
+
+def print_result(result: "TaskResult") -> None:
+    """The table, on stdout; what it says, on stderr."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from dvt.evaluation.table import findings, notes, table
+
+    heads, rows = table(result)
+    shown = Table(box=None, pad_edge=False)
+    for number, head in enumerate(heads):
+        shown.add_column(head, justify="left" if number == 0 else "right", no_wrap=True)
+    for row in rows:
+        shown.add_row(*row)
+    width = None if sys.stdout.isatty() else 200
+    console = Console(file=sys.stdout, width=width, highlight=False)
+    console.print(f"{result.task}, {result.backbone}")
+    console.print(shown)
+    for line in (*findings(result), *notes(result)):
+        say(line)
+
+
+def report(
+    results: "list[TaskResult]", backbone: "Backbone", methods: "list[Method]", options: Options, out: Path
+) -> None:
+    """Say where the results are, and write the page that was asked for."""
+    from dvt.evaluation.report.page import write_page
+
+    say(f"written: {', '.join(str(out / f'{result.task}.md') for result in results)}")
+    if options.report is Report.html:
+        page = out / "report.html"
+        title = f"{backbone.timm_name} on {Path(options.data).name}"
+        write_page(page, results, panels(backbone, methods, options), title)
+        say(f"written: {page}")
+
+
+def panels(backbone: "Backbone", methods: "list[Method]", options: Options) -> "list[tuple[str, Image.Image]]":
+    """Pictures of the features of some images, for the page."""
+    from dvt.images import find_images, read_image
+    from dvt.viz import draw_panel, method_rows
+
+    files = find_images(options.data if options.pictures is None else options.pictures)
+    chosen = files[:: max(1, len(files) // _PICTURES)][:_PICTURES] if options.pictures is None else files
+    shown = []
+    for file in chosen:
+        image = read_image(file.path, max_pixels=options.max_pixels)
+        picture = backbone.preprocess(image).clamp(0, 1)
+        maps = {method.name: method([image], backbone.grid.image_hw).patches[0].cpu() for method in methods}
+        shown.append((file.key, draw_panel(method_rows(picture, maps), tile_px=160)))
+    return shown

@@ -1,0 +1,112 @@
+"""The methods that `dvt show` and `dvt evaluate` put side by side, from their options."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from dvt.cli.method_apps import MethodsApp
+from dvt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dvt.backbone.backbone import Backbone
+    from dvt.backbone.features import FeatureExtractor
+    from dvt.denoiser.denoised import DenoisedBackbone
+    from dvt.evaluation.methods import Method
+    from dvt.shapes import ImageTensor
+
+
+def check_methods(options: MethodsApp) -> None:
+    """Refuse methods that do not exist, and those that lack their weights, before anything is loaded.
+
+    Raises:
+        ConfigError: says what is missing.
+    """
+    from dvt.evaluation.named import bases_of
+
+    bases, shown = bases_of(options.method), ",".join(options.method)
+    for method, option, value in (
+        ("denoised", "denoiser", options.denoiser),
+        ("distilled", "distilled", options.distilled),
+    ):
+        if (method in bases) != (value is not None):
+            raise ConfigError(
+                f"method=[{shown}], {option}={value}: {method} features need both, for example"
+                f" method=[raw,{method}] {option}=runs/{option}."
+            )
+
+
+def load_methods(options: MethodsApp) -> "tuple[Backbone, list[Method]]":
+    """The raw ViT, and every method that was asked for, on one device and one reading of the ViT.
+
+    Raises:
+        ConfigError: a name that says nothing, or weights that were trained for another layer.
+        WeightsError: weights that cannot be had or read, or belong to another backbone.
+    """
+    from dvt.evaluation.methods import OnePass
+    from dvt.evaluation.named import bases_of, named_method
+
+    check_methods(options)
+    backbone, denoised, distilled = _models(options)
+    makers: dict[str, Callable[[], Method]] = {
+        "raw": lambda: OnePass("raw", backbone),
+        "srt": lambda: _srt(options, backbone),
+        "decomposed": lambda: _decomposed(options, backbone),
+    }
+    if denoised is not None:
+        makers["denoised"] = lambda: OnePass("denoised", denoised)
+    if distilled is not None:
+        makers["distilled"] = lambda: OnePass("distilled", distilled)
+    assert bases_of(options.method) <= makers.keys()
+    return backbone, [named_method(name, makers) for name in options.method]
+
+
+def _models(
+    options: MethodsApp,
+) -> "tuple[Backbone, DenoisedBackbone | Backbone | None, DenoisedBackbone | Backbone | None]":
+    """The raw ViT, the denoised and the distilled one, where they are asked for."""
+    from dvt.backbone.load import load_from_config
+    from dvt.cli.models import load_cleaned
+    from dvt.denoiser.denoised import DenoisedBackbone
+    from dvt.runtime import pick_device
+
+    device, wanted = str(pick_device(options.device)), options.backbone
+    denoised = None if options.denoiser is None else load_cleaned(wanted, options.denoiser, device)
+    distilled = None if options.distilled is None else load_cleaned(wanted, options.distilled, device)
+    first = denoised or distilled
+    if first is not None:  # the raw features are read where the others were trained
+        wanted = replace(wanted, image_size=list(first.grid.image_hw), stride=first.grid.stride)
+        wanted = replace(wanted, layer=first.layer, norm=first.norm)
+    raw = denoised.backbone if isinstance(denoised, DenoisedBackbone) else load_from_config(wanted, device)
+    readings = {(model.layer, model.norm, model.grid) for model in (raw, denoised, distilled) if model is not None}
+    if len(readings) > 1:
+        raise ConfigError(
+            f"{options.denoiser} and {options.distilled} were trained on other layers or image sizes of the ViT: show"
+            " one of them at a time, or give backbone.image_size."
+        )
+    return raw, denoised, distilled
+
+
+def _srt(options: MethodsApp, backbone: "Backbone") -> "Method":
+    from dvt.ensemble.srt import SrtBackbone
+    from dvt.evaluation.methods import OnePass
+
+    srt = SrtBackbone(backbone, options.srt)
+    return OnePass("srt", srt, passes=srt.passes, options={"srt": asdict(options.srt)})
+
+
+def _decomposed(options: MethodsApp, backbone: "Backbone") -> "Method":
+    from dvt.decomposition.methods import solver_settings
+    from dvt.decomposition.run import decompose_image
+    from dvt.evaluation.methods import PictureByPicture
+    from dvt.runtime import seed_for
+
+    def clean(picture: "ImageTensor", at_size: "FeatureExtractor") -> "Tensor":
+        # A picture has no name here: its content gives it a seed of its own.
+        content = hashlib.sha256(picture.contiguous().cpu().numpy().tobytes()).hexdigest()
+        return decompose_image(picture, at_size, options, seed_for(options.seed, content)).clean
+
+    settings = solver_settings(options) | {"seed": options.seed}
+    return PictureByPicture("decomposed", backbone, clean, passes=options.views.num_views + 1, options=settings)

@@ -1,0 +1,153 @@
+"""What a store may be filled with: the clean maps of the decomposition, or those of SRT."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import Any, Protocol, runtime_checkable
+
+from dvt.backbone.backbone import Backbone
+from dvt.decomposition.config import DecomposeConfig
+from dvt.decomposition.run import decompose_image
+from dvt.ensemble.config import EnsembleConfig
+from dvt.ensemble.srt import SrtBackbone
+from dvt.errors import ConfigError, ImageError
+from dvt.runtime import seed_for
+from dvt.shapes import FeatureMap, ImageTensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageMaps:
+    """What a method made of one image."""
+
+    maps: Mapping[str, FeatureMap]
+    """(H, W, C) float32 on the CPU, by the names of a store's arrays."""
+    seconds: Mapping[str, float]
+    """Time spent, by what it was spent on: extract, solve."""
+
+
+@runtime_checkable
+class StoreMethod(Protocol):
+    """A way to make the clean features of images, one by one."""
+
+    @property
+    def quality(self) -> str:
+        """Name of the preset that its options started from."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The options that change results, as plain JSON: what the store compares before it is continued."""
+
+    def __call__(self, image: ImageTensor, key: str) -> ImageMaps:
+        """The maps of a picture.
+
+        Args:
+            image: (3, y, x) RGB in [0, 1], of any size and aspect.
+            key: of the image in the store.
+
+        Raises:
+            DvtError: this image cannot be done; others may.
+        """
+
+
+class ByDecomposition:
+    """Stage 1: F as the clean map, G as the artifact."""
+
+    def __init__(self, backbone: Backbone, config: DecomposeConfig, seed: int, quality: str):
+        """Prepare the method.
+
+        Args:
+            backbone: the ViT.
+            config: how an image is decomposed.
+            seed: of the run; every image has its own, made of this and its key.
+            quality: name of the preset that `config` started from.
+        """
+        self.quality, self._backbone, self._config, self._seed = quality, backbone, config, seed
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those of the solver in use, and the seed."""
+        return solver_settings(self._config) | {"seed": self._seed}
+
+    def __call__(self, image: ImageTensor, key: str) -> ImageMaps:
+        """Decompose a picture; errors as `decompose_image`."""
+        result = decompose_image(image, self._backbone, self._config, seed_for(self._seed, key))
+        maps = {"raw": result.raw, "clean": result.clean, "artifact": result.artifact}
+        return ImageMaps(maps, {part: result.diagnostics[f"{part}_s"] for part in ("extract", "solve")})
+
+
+class BySrt:
+    """SRT as the clean map. Nothing is drawn and nothing is solved; there is no artifact."""
+
+    quality = "none"
+
+    def __init__(self, backbone: Backbone, config: EnsembleConfig, arrays: tuple[str, ...]):
+        """Prepare the method.
+
+        Args:
+            backbone: the ViT.
+            config: the options of SRT.
+            arrays: the maps that are to be stored.
+
+        Raises:
+            ConfigError: options that do not fit the ViT or a store, or a map that SRT does not make.
+        """
+        if config.finer != 1:
+            raise ConfigError(
+                f"srt.finer={config.finer}: a store holds raw and clean features of the same patches. Leave it out."
+            )
+        if "artifact" in arrays:
+            raise ConfigError(f"arrays=[{','.join(arrays)}]: SRT makes no artifact. Give some of raw, clean.")
+        self._srt = SrtBackbone(backbone, config)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The options of SRT."""
+        return {"solver": "srt", **self._srt.settings}
+
+    def __call__(self, image: ImageTensor, key: str) -> ImageMaps:
+        """Average over the shifts of a picture.
+
+        Raises:
+            ImageError: the picture is smaller than a patch.
+        """
+        height, width = image.shape[-2:]
+        patch = self._srt.backbone.grid.patch
+        if min(height, width) < patch:
+            raise ImageError(
+                f"the image is {height} x {width} px, smaller than one patch of {patch} px: give a larger."
+            )
+        start_s = perf_counter()
+        clean, raw = self._srt.with_raw(self._srt.preprocess(image.to(self._srt.device))[None])
+        maps = {"raw": raw.patches[0].float().cpu(), "clean": clean.patches[0].float().cpu()}
+        return ImageMaps(maps, {"extract": perf_counter() - start_s})
+
+
+def store_method(
+    backbone: Backbone, config: DecomposeConfig | EnsembleConfig, seed: int, quality: str, arrays: tuple[str, ...]
+) -> StoreMethod:
+    """The method whose options are given.
+
+    Args:
+        backbone: the ViT.
+        config: the options, of the decomposition or of SRT.
+        seed: of the run; SRT needs none.
+        quality: name of the preset that the decomposition's options started from.
+        arrays: the maps that are to be stored.
+
+    Raises:
+        ConfigError: options that do not go together, or a map that the method does not make.
+    """
+    if isinstance(config, DecomposeConfig):
+        return ByDecomposition(backbone, config, seed, quality)
+    return BySrt(backbone, config, arrays)
+
+
+def solver_settings(config: DecomposeConfig) -> dict[str, Any]:
+    """The options that change results, as plain JSON: those of the solver in use, none that only change speed."""
+    settings: dict[str, Any] = {
+        "solver": config.solver.value,
+        "samples_per_patch": config.samples_per_patch,
+        "views": asdict(config.views),
+    }
+    settings[config.solver.value] = asdict(getattr(config, config.solver.value))
+    return settings

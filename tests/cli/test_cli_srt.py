@@ -1,0 +1,139 @@
+"""SRT through the verbs: a store filled by it, a denoiser trained on that store, a ViT distilled from it."""
+
+import json
+
+import pytest
+import torch
+
+from dvt.backbone.load import load_backbone
+from dvt.decomposition.run_list import decompose_list
+from dvt.ensemble.config import EnsembleConfig
+from dvt.ensemble.srt import SrtBackbone
+from dvt.images import find_images, read_image
+from dvt.publishing.model_folder import read_model_folder
+from dvt.store import FeatureStore
+
+VIT = ("backbone.timm=vit_tiny_patch16_224", "backbone.weights=random", "backbone.image_size=64")
+FEW_STEPS = (
+    "num_steps=2", "batch_size=2", "save_every=2", "validate_every=2", "show_every=0", "log_every=1", "trainer=cpu",
+    "logger=none",
+)  # fmt: skip
+STORE = ("decompose", "images=photos", "store=s", "method=srt", "device=cpu", "srt.max_shift=2", "srt.step=2", *VIT)
+DISTILL = ("distill", "teacher=srt", "srt.max_shift=1", "images=photos", "out=run", *VIT, *FEW_STEPS)
+
+
+@pytest.fixture
+def photos(photo, tmp_path):
+    for number in range(3):
+        photo(f"photos/{number}.png", seed=number)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def vit():
+    return load_backbone("vit_tiny_patch16_224", weights="random", image_size=64, device="cpu")
+
+
+def test_a_store_of_srt_is_filled_and_a_denoiser_learns_from_it(dvt, photos, vit):
+    result = dvt(*STORE)
+    assert result.code == 0, result.err
+    assert "srt, mean over shifts of up to 2 px every 2 px" in result.err and "3 done" in result.err
+    store, srt = FeatureStore.open("s"), SrtBackbone(vit, EnsembleConfig(max_shift=2, step=2))
+    for image in find_images(photos):
+        picture = srt.preprocess(read_image(image.path))[None]
+        for name, model in (("clean", srt), ("raw", vit)):
+            stored = getattr(store[image.key], name).float()
+            torch.testing.assert_close(stored, model(picture).patches[0], atol=5e-3, rtol=5e-3)
+    trained = dvt("train", "store=s", "out=denoiser", *FEW_STEPS)
+    assert trained.code == 0, trained.err
+    _, info = read_model_folder(photos.parent / "denoiser", kind="denoiser")
+    assert info.training["stage1"][0]["solver"]["srt"]["max_shift"] == 2
+
+
+def test_the_same_command_skips_what_is_there_and_other_settings_are_refused(dvt, photos):
+    assert dvt(*STORE).code == 0
+    again = dvt(*STORE, "srt.batch_size=5", "quality=tiny", "seed=3")  # none of these changes a feature of SRT
+    assert again.code == 0 and "0 done, 3 there already" in again.err, again.err
+    assert "quality=none, solver=srt" in dvt("store", "status", "s").out
+    for option, text in {
+        "method=decomposed": 'solver.solver: the store has "srt", given "closed_form"',
+        "srt.max_shift=3": "solver.srt.max_shift: the store has 2, given 3",
+        "srt.aggregate=median": 'solver.srt.aggregate: the store has "mean", given "median"',
+        "srt.fill=mean": 'solver.srt.fill: the store has "edge", given "mean"',
+        "backbone.precision=bf16": 'solver.precision: the store has "fp32", given "bf16"',
+    }.items():
+        result = dvt(*STORE, option)
+        assert result.code == 2 and text in result.err, result.err
+
+
+def test_a_decomposed_store_is_not_continued_by_srt(tiny, photos):
+    assert tiny("decompose", "images=photos", "store=s").code == 0
+    result = tiny("decompose", "images=photos", "store=s", "method=srt")
+    assert result.code == 2 and 'solver.solver: the store has "closed_form", given "srt"' in result.err
+    assert "quality: the store has 'tiny', given 'none'" in result.err
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("arrays=[raw,clean,artifact]",), "arrays=[raw,clean,artifact]: SRT makes no artifact. Give some of raw"),
+        (("srt.finer=2",), "srt.finer=2: a store holds raw and clean features of the same patches"),
+        (("srt.max_shift=16",), "has patches of 16 px. Give 1 to 15"),
+        (("srt.step=3",), "srt.step=3 leaves no shift within srt.max_shift=2"),
+        (("srt.fill=black",), "srt.fill=black: give one of edge, reflect, mean"),
+        (("srt.maxshift=2",), "did you mean srt.max_shift"),
+        (("method=raw",), "method=raw: give one of decomposed, srt"),
+    ],
+)
+def test_options_that_do_not_go_together(options, text, dvt, photos):
+    result = dvt(*STORE, *options)
+    assert result.code == 2 and text in result.err, result.err
+    assert not (photos.parent / "s").exists()
+
+
+def test_images_that_cannot_be_done_are_listed(dvt, photos, photo):
+    photo("photos/dot.png", size=(3, 3))
+    (photos / "text.jpg").write_text("no picture")
+    result = dvt(*STORE)
+    assert result.code == 3 and "3 done, 0 there already, 2 failed" in result.err
+    assert "failed: dot.png: the image is 3 x 3 px, smaller than one patch of 16 px" in result.err
+
+
+def test_python_makes_the_same_store(dvt, photos, vit):
+    progress = decompose_list(find_images(photos), vit, "s", EnsembleConfig(max_shift=2, step=2))
+    assert progress.done == 3 and progress.seconds["solve"] == 0 < progress.seconds["extract"]
+    result = dvt(*STORE)
+    assert result.code == 0 and "0 done, 3 there already" in result.err
+    first, _ = sorted((photos.parent / "s" / "runs").glob("*.json"))
+    assert json.loads(first.read_text())["config"]["max_shift"] == 2
+
+
+def test_a_vit_learns_from_srt_and_the_same_command_continues(dvt, photos, vit):
+    result = dvt(*DISTILL)
+    assert result.code == 0, result.err
+    assert "3 images -> run   vit_tiny_patch16_224" in result.err and "+srt" in result.err.splitlines()[0]
+    _, info = read_model_folder(photos.parent / "run", kind="distilled")
+    assert info.training["teacher_settings"]["srt"]["max_shift"] == 1
+    assert info.training["teacher_sha256"] == SrtBackbone(vit, EnsembleConfig(max_shift=1)).weights_hash
+    assert info.metrics["mse"] > 0 and info.backbone_weights_hash == vit.weights_hash
+    longer = dvt(*DISTILL, "num_steps=3", "allow_changes=true")
+    assert longer.code == 0 and "continuing at step 2" in longer.err
+    refused = dvt(*DISTILL, "num_steps=3", "srt.fill=mean")
+    assert refused.code == 2 and "teacher_settings.srt.fill: the checkpoint has edge, given mean" in refused.err
+    assert dvt(*DISTILL, "num_steps=3", "srt.batch_size=3").code == 0  # it changes the speed and nothing else
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("denoiser=den",), "teacher=srt learns from the raw ViT: leave out denoiser=den"),
+        (("teacher=denoiser",), "needs something to learn from: denoiser=... (what dvt train wrote"),
+        (("srt.finer=2",), "the teacher gives 8 x 8 patches of 8 px every 8 px, and its ViT"),
+        (("backbone.precision=bf16",), "load the ViT in fp32"),
+        (("teacher=raw",), "teacher=raw: give one of denoiser, srt"),
+    ],
+)
+def test_what_cannot_be_a_teacher(options, text, dvt, photos):
+    result = dvt(*DISTILL, *options)
+    assert result.code == 2 and text in result.err, result.err
+    assert not (photos.parent / "run").exists()
