@@ -7,17 +7,19 @@ never is.
 """
 
 from dvt.viz.colours import colourise, colourise_labels
-from dvt.viz.figure import decomposition_rows, method_rows
+from dvt.viz.figure import colour_row, decomposition_rows, method_rows
 from dvt.viz.maps import cluster_map, norm_map, similarity_map
 from dvt.viz.panel import Tile, draw_panel
 from dvt.viz.pca import PCABasis
 from dvt.viz.samples import sample_rows
 from dvt.viz.save import save_png
+from dvt.viz.video import write_video
 
 __all__ = [
     "PCABasis",
     "Tile",
     "cluster_map",
+    "colour_row",
     "colourise",
     "colourise_labels",
     "decomposition_rows",
@@ -27,4 +29,5 @@ __all__ = [
     "sample_rows",
     "save_png",
     "similarity_map",
+    "write_video",
 ]

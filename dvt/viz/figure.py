@@ -95,6 +95,21 @@ def method_rows(
     return _rows(image, colours, maps, maps, patch)
 
 
+def colour_row(image: ImageLike, maps: Mapping[str, MapOfAnySize], basis: PCABasis) -> list[Tile]:
+    """The PCA colours of any number of methods beside the image, for `draw_panel`: a frame of a video.
+
+    Args:
+        image: the picture that the maps cover; a path, PIL image, or (3, y, x) tensor in [0, 1].
+        maps: (H, W, C) by name.
+        basis: fitted to many frames, so that a colour means the same in all of them.
+
+    Raises:
+        DvtError: a map that is not finite, or has other channels than the basis.
+        ImageError: the image cannot be read.
+    """
+    return _row(_picture(image), "image", {f"{name}: PCA": basis.colours(one) for name, one in maps.items()})
+
+
 def _rows(
     image: ImageLike,
     colours: Mapping[str, Tensor],

@@ -1,7 +1,10 @@
 """`dvt show` writes the picture that was asked for, and refuses at once what it could not write."""
 
+import numpy as np
 import pytest
 from PIL import Image
+
+from dvt.images.video import Video
 
 
 @pytest.mark.parametrize("method", ["raw", "decomposed", "raw,decomposed"])
@@ -30,12 +33,16 @@ def test_more_methods_make_a_larger_picture(tiny, photo, tmp_path):
         (["patch=[1,2,3]"], "a row and a column"),
         (["patch=3"], "patch=3: give a list"),
         (["patch=[a,b]"], "patch=[a,b]"),
-        (["out=cat.gif"], "ends in .gif"),
+        (["out=cat.webp"], "ends in .webp"),
         (["out=cat"], "no suffix"),
         (["out=folder.png"], "is a folder"),
         (["out=cat.jpg"], "is the image itself"),
         (["out=cat.jpg/x.png"], "cannot be written"),
-        (["image=folder.png"], "is a folder"),
+        (["image=folder.png"], "is empty"),
+        (["image=nothing.png"], "nothing.png does not exist"),
+        (["image=nothing.mp4"], "nothing.mp4 does not exist"),
+        (["method=[raw,row]"], "there is no method 'row'"),
+        (["method=[raw,distilled]"], "distilled features need both"),
     ],
 )
 def test_what_cannot_be_shown_is_refused_before_the_work(tiny, photo, tmp_path, monkeypatch, options, part):
@@ -61,4 +68,63 @@ def test_denoised_features_beside_the_others(tiny, dvt, photo, tmp_path):
 def test_denoised_needs_a_denoiser(tiny, photo):
     photo("a.png")
     result = tiny("show", "image=a.png", "method=[raw,denoised]")
-    assert result.code == 2 and "to show denoised features give both" in result.err
+    assert result.code == 2 and "denoised features need both" in result.err
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """An animated GIF of 6 frames, 40 x 30 px, at 20 frames a second."""
+    rng = np.random.default_rng(0)
+    frames = [Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)) for _ in range(6)]
+    frames[0].save(tmp_path / "clip.gif", save_all=True, append_images=frames[1:], duration=50, loop=0)
+
+
+def test_a_picture_for_every_image_of_a_folder(tiny, photo, tmp_path):
+    photo("photos/a.jpg"), photo("photos/deep/b.jpg", seed=1)
+    shown = tiny("show", "image=photos", "method=[raw]", "out=pictures")
+    assert shown.code == 0 and shown.out == "pictures\n", shown.err
+    made = sorted(str(path.relative_to(tmp_path / "pictures")) for path in (tmp_path / "pictures").rglob("*.png"))
+    assert made == ["a.jpg.dvt.png", "deep/b.jpg.dvt.png"]
+
+
+@pytest.mark.parametrize("out", ["clip.mp4", "shown.gif"])
+def test_a_video_of_a_video(tiny, clip, tmp_path, out):
+    shown = tiny("show", "image=clip.gif", "method=[raw,tiles]", f"out={out}", "every=2", "max_frames=2")
+    assert shown.code == 0, shown.err
+    video = Video.open(tmp_path / out)
+    assert len(list(video)) == 2 and video.fps == pytest.approx(10)
+
+
+def test_a_video_of_a_folder(tiny, photo, tmp_path):
+    photo("photos/a.jpg"), photo("photos/b.jpg", seed=1, size=(30, 50))
+    assert tiny("show", "image=photos", "method=[raw]", "out=both.gif", "fps=5").code == 0
+    video = Video.open(tmp_path / "both.gif")
+    assert len(list(video)) == 2 and video.fps == pytest.approx(5)
+
+
+def test_a_video_has_one_basis_of_colours(tiny, clip, tmp_path):
+    """The same picture has the same colours in every frame, whatever the others show."""
+    frames = list(Video.open(tmp_path / "clip.gif"))
+    again = [frames[0], frames[1], frames[0]]
+    pictures = [Image.fromarray((each.permute(1, 2, 0) * 255).byte().numpy()) for each in again]
+    pictures[0].save(tmp_path / "again.gif", save_all=True, append_images=pictures[1:], duration=50)
+    assert tiny("show", "image=again.gif", "method=[raw]", "out=shown.gif").code == 0
+    first, second, third = Video.open(tmp_path / "shown.gif")
+    assert (first - third).abs().mean() < 0.02 < (first - second).abs().mean()
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (["image=clip.gif", "out=x.png"], "ends in .mp4 or .gif"),
+        (["image=clip.gif", "out=clip.gif"], "is the image itself"),
+        (["image=clip.gif", "every=0"], "give 1 or more"),
+        (["image=broken.mp4", "out=x.gif"], "not a video, or damaged"),
+        (["image=photos", "out=x.png"], "give a folder"),
+    ],
+)
+def test_videos_that_cannot_be_shown_are_refused(tiny, clip, photo, tmp_path, options, part):
+    (tmp_path / "broken.mp4").write_bytes(b"no video at all" * 100)
+    photo("photos/a.jpg"), photo("photos/b.jpg", seed=1)
+    result = tiny("show", "method=[raw]", *options)
+    assert result.code == 2 and part in result.err, result.err

@@ -1,0 +1,64 @@
+"""Videos: what is written is read again, picture by picture."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dvt.errors import DvtError, ImageError
+from dvt.images.video import Video, is_video
+from dvt.viz import write_video
+
+
+def greys(count, size=(33, 21)):
+    """Plain pictures from black to white."""
+    return [Image.new("RGB", size, (value,) * 3) for value in np.linspace(0, 255, count).astype(int).tolist()]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif"])
+def test_pictures_come_back_in_their_order(tmp_path, name):
+    assert write_video(tmp_path / "new" / name, iter(greys(5)), 10) == 5
+    video = Video.open(tmp_path / "new" / name)
+    means = torch.tensor([frame.mean() for frame in video])
+    torch.testing.assert_close(means, torch.linspace(0, 1, 5), atol=0.03, rtol=0)
+    assert video.fps == pytest.approx(10) and is_video(video.path)
+    height, width = next(iter(video)).shape[1:]
+    assert (height, width) == ((22, 34) if name == "a.mp4" else (21, 33)), "the mp4 doubles the odd row and column"
+
+
+def test_every_nth_picture_up_to_a_number(tmp_path):
+    write_video(tmp_path / "a.gif", greys(9), 20)
+    video = Video.open(tmp_path / "a.gif", every=3, max_frames=2)
+    assert [round(frame.mean().item() * 8) for frame in video] == [0, 3]
+    assert video.fps == pytest.approx(20 / 3)
+
+
+def test_a_gif_of_one_picture_is_none(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.gif")
+    assert not is_video(tmp_path / "a.gif") and not is_video(tmp_path / "a.png") and is_video("a.MP4")
+
+
+def test_a_video_that_cannot_be_written_leaves_nothing(tmp_path):
+    def frames():
+        yield from greys(2)
+        raise KeyboardInterrupt
+
+    for name in ("a.mp4", "a.gif"):
+        with pytest.raises(KeyboardInterrupt):
+            write_video(tmp_path / name, frames(), 10)
+    assert list(tmp_path.iterdir()) == []
+    for path, fps, pictures in (
+        (tmp_path / "a.avi", 1, greys(1)),
+        (tmp_path / "a.gif", 0, greys(1)),
+        (tmp_path / "a.gif", 1, []),
+    ):
+        with pytest.raises(DvtError, match=r"give|no pictures"):
+            write_video(path, pictures, fps)
+
+
+def test_a_truncated_video_is_named(tmp_path):
+    write_video(tmp_path / "a.mp4", greys(5), 10)
+    data = (tmp_path / "a.mp4").read_bytes()
+    (tmp_path / "a.mp4").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ImageError, match=r"a\.mp4"):
+        list(Video.open(tmp_path / "a.mp4"))
