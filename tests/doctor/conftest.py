@@ -1,0 +1,95 @@
+"""A reader whose features are known: brightness of the parts of each patch, with artifacts planted in some layers."""
+
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from dvt.doctor.config import DoctorConfig
+from dvt.doctor.diagnosis import diagnose
+from dvt.doctor.examine import examine
+from dvt.doctor.layers import Layer
+from dvt.grid import PatchGrid
+from dvt.images import find_images
+from dvt.images.resize import resize
+
+CHANNELS = 24
+
+
+class PlantedReader:
+    """Blocks 0, 1, 4, 5 and an output; the last two blocks and the output are judged. Each layer may be changed."""
+
+    def __init__(self, **changes):
+        self.name = "planted"
+        self.grid = PatchGrid.of((80, 80), 8)
+        self.device = torch.device("cpu")
+        self.layers = [Layer(block=block, normed=False, late=block > 3) for block in (0, 1, 4, 5)]
+        self.layers.append(Layer(block=5, normed=True, late=True))
+        self.changes = changes
+        rng = torch.Generator().manual_seed(7)
+        self.mixing = torch.linalg.qr(torch.randn(CHANNELS, CHANNELS, generator=rng)).Q[:12]
+
+    def __call__(self, images):
+        quarters = functional.unfold(functional.avg_pool2d(images, 4), 2, stride=2)
+        content = quarters.unflatten(2, self.grid.hw).permute(0, 2, 3, 1) - 0.5
+        content = content @ self.mixing / content.norm(dim=-1).square().mean().sqrt()  # norms about 1
+        maps = []
+        for layer in self.layers:
+            change = self.changes.get("output" if layer.normed else f"block{layer.block}")
+            maps.append(content if change is None else change(content.clone(), images))
+        return maps
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """24 pictures, files."""
+    for number in range(24):
+        rng = torch.Generator().manual_seed(number)
+        pixels = resize(torch.rand(3, 24, 30, generator=rng), (150, 190)).clamp(0, 1)
+        image = Image.fromarray((pixels * 255).byte().permute(1, 2, 0).numpy())
+        image.save(tmp_path / f"{number}.png")
+    return find_images(tmp_path)
+
+
+@pytest.fixture
+def examined(photos):
+    """examined(block5=change) -> the examination of such a reader and its diagnosis."""
+
+    def make(**changes):
+        examination = examine(PlantedReader(**changes), photos, DoctorConfig(num_images=24))
+        return examination, diagnose(examination)
+
+    return make
+
+
+@pytest.fixture
+def plant():
+    """Artifacts: functions of content and pictures."""
+    rng = torch.Generator().manual_seed(3)
+    fixed = functional.normalize(torch.randn(10, 10, CHANNELS, generator=rng), dim=-1)
+    direction = functional.normalize(torch.randn(CHANNELS, generator=rng), dim=0)
+    ramp = torch.linspace(-1, 1, 10)[:, None, None] * direction
+
+    def pattern(size):
+        return lambda maps, _: maps + size * fixed
+
+    def slope(size):
+        return lambda maps, _: maps + size * ramp
+
+    def corners(size):
+        def change(maps, _):
+            maps[:, 0, 0] = maps[:, 0, -1] = maps[:, -1, 0] = maps[:, -1, -1] = size * direction
+            return maps
+
+        return change
+
+    def wandering(size):
+        def change(maps, images):
+            for one, image in zip(maps, images, strict=True):
+                places = functional.avg_pool2d(image.mean(dim=0)[None], 8)[0].flatten().topk(3).indices
+                one.view(-1, CHANNELS)[places] = size * direction
+            return maps
+
+        return change
+
+    return {"pattern": pattern, "slope": slope, "corners": corners, "wandering": wandering}
