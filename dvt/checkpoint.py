@@ -141,7 +141,7 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], *, source: str) 
 def _look_at(path: Path) -> None:
     """Refuse what cannot be a weights file, before a reader chokes on it."""
     if path.is_dir():
-        raise WeightsError(f"{path} is a folder; expected one weights file. Give the file in it.")
+        raise WeightsError(f"{path} is a folder; expected one weights file: give the .safetensors or .pth file in it.")
     if not path.is_file():
         raise WeightsError(f"{path} does not exist. Expected a weights file; check the path.")
     if not path.name.endswith((".safetensors", *TORCH_SUFFIXES)):

@@ -33,8 +33,12 @@ ImageTensor = Float[Tensor, "3 y x"]
 """One RGB picture, values in [0, 1]."""
 ResizedImage = Float[Tensor, "3 height width"]
 """One RGB picture that was brought to another size; bicubic interpolation may step a little outside [0, 1]."""
+AnySizeImage = Float[Tensor, "3 _ _"]
+"""One RGB picture of several whose sizes differ, values in [0, 1]."""
 ImageBatch = Float[Tensor, "B 3 y x"]
 """RGB pictures or views of one size, values in [0, 1]."""
+ResizedBatch = Float[Tensor, "B 3 height width"]
+"""RGB pictures that were brought to one size."""
 FeatureMap = Float[Tensor, "H W C"]
 """One value vector per patch of the grid."""
 FeatureMaps = Float[Tensor, "B H W C"]

@@ -15,9 +15,10 @@ from omegaconf import OmegaConf
 import dvt
 from dvt.backbone.catalogue import CATALOGUE
 from dvt.backbone.config import BackboneConfig
-from dvt.cli.apps import DecomposeApp, ShowApp
+from dvt.cli.apps import DecomposeApp
 from dvt.cli.help import attribute_docs
 from dvt.cli.main import VERBS
+from dvt.cli.method_apps import ShowApp
 from dvt.decomposition.config import DecomposeConfig
 from dvt.decomposition.quality import load_quality, qualities
 from dvt.views.config import ViewsConfig

@@ -110,20 +110,21 @@ class Backbone(nn.Module):
         return self.read_layers(images, ())[0]
 
     def read_layers(self, images: ImageBatch, layers: Sequence[int]) -> tuple[Features, FeatureMaps]:
-        """The features of a batch of images, and those of earlier blocks from the same forward pass.
+        """The features of a batch of images, and those of other blocks from the same forward pass.
 
         Args:
             images: as for `read`.
-            layers: indices of earlier blocks, counted from 0, ascending; they are taken without the final norm.
+            layers: indices of blocks up to the backbone's own, counted from 0, ascending; they are taken without the
+                final norm.
 
         Returns:
-            The features, and (B, H, W, len(layers) C) the patches of the earlier blocks, one after the other.
+            The features, and (B, H, W, len(layers) C) the patches of those blocks, one after the other.
 
         Raises:
             BackboneError: not a batch of RGB images.
             GeometryError: the size does not fit patch and stride.
         """
-        assert all(0 <= layer < self.layer for layer in layers) and list(layers) == sorted(set(layers)), layers
+        assert all(0 <= layer <= self.layer for layer in layers) and list(layers) == sorted(set(layers)), layers
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise BackboneError(
                 f"expected images of shape (B, 3, height, width), floating point in [0, 1]; got {tuple(images.shape)}"
@@ -133,7 +134,7 @@ class Backbone(nn.Module):
         normalised = (images.to(self.device, torch.float32) - self.mean) / self.std
         taken: Any = self.vit.forward_intermediates(
             normalised.to(self.precision.dtype),
-            indices=[*layers, self.layer],
+            indices=sorted({*layers, self.layer}),
             norm=False,  # it would apply to all; tokens are normed one by one, so it can be done here as well
             stop_early=True,
             output_fmt="NLC",  # its image layout counts patches without the stride
@@ -141,12 +142,12 @@ class Backbone(nn.Module):
             return_prefix_tokens=self.num_prefix_tokens > 0,  # Eva fails where there are none to return
         )
         pairs = taken if self.num_prefix_tokens else [(patches, patches[:, :0]) for patches in taken]
-        *earlier, (patches, prefix) = pairs
+        others, (patches, prefix) = pairs[: len(layers)], pairs[-1]
         if self.norm:
             patches, prefix = self.vit.norm(patches), self.vit.norm(prefix)
         features = Features(patches=patches.unflatten(1, grid.hw), prefix=prefix, grid=grid)
         empty = features.patches[..., :0]
-        return features, torch.cat([empty, *(each.unflatten(1, grid.hw) for each, _ in earlier)], dim=-1)
+        return features, torch.cat([empty, *(each.unflatten(1, grid.hw) for each, _ in others)], dim=-1)
 
     def preprocess(self, image: ImageTensor) -> ResizedImage:
         """Bring a picture to the default image size.

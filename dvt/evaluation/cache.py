@@ -84,6 +84,11 @@ class Cached:
         return self._folder / f"{digest.hexdigest()}.safetensors"
 
 
+def without_cache(method: Method) -> Method:
+    """The method itself, for pictures that are not looked at twice."""
+    return method._method if isinstance(method, Cached) else method
+
+
 def _read(path: Path) -> dict[str, Tensor] | None:
     """What a file holds; None where there is none, or a damaged one, which will be replaced."""
     try:

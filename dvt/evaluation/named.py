@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from dvt.errors import ConfigError
-from dvt.evaluation.methods import CloserLook, Method, Tiles
+from dvt.evaluation.closer_look import CloserLook, Tiles
+from dvt.evaluation.methods import Method
 
 BASES = ("raw", "srt", "decomposed", "denoised", "distilled")
 """Methods that others are made of."""

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from dvt.backbone.features import Features
-from dvt.evaluation.methods import Method
+from dvt.errors import EvaluationError
+from dvt.evaluation.methods import Method, Pictures
 from dvt.evaluation.samples import Sample
 from dvt.evaluation.task import Tell
 from dvt.grid import PatchGrid
@@ -28,6 +29,9 @@ def features_of(
         count: how many there are, for `tell`.
         image_hw: size that they are looked at in.
         tell: told after every batch.
+
+    Raises:
+        EvaluationError: features are not finite.
     """
     batch: list[ImageTensor] = []
     done = 0
@@ -35,19 +39,35 @@ def features_of(
     for picture in pictures:
         batch.append(picture)
         if len(batch) == BATCH_SIZE or done + len(batch) == count:
-            yield method(batch, image_hw)
+            yield finite_features(method, batch, image_hw)
             done += len(batch)
             tell("features", done, count)
             batch = []
     assert not batch, "count says how many pictures there are"
 
 
-def maps_and_targets(
-    method: Method, samples: Sequence[Sample], image_hw: tuple[int, int], tell: Tell
-) -> tuple[FeatureMaps, list[Tensor]]:
-    """Feature maps of all samples, on the CPU in float32, and their (y, x) targets.
+def finite_features(method: Method, pictures: Pictures, image_hw: tuple[int, int]) -> Features:
+    """Features of some pictures, which are numbers.
 
-    Memory: 4 N H W C bytes, and the targets.
+    Raises:
+        EvaluationError: they are not finite.
+    """
+    features = method(pictures, image_hw)
+    if not bool(features.patches.isfinite().all() & features.prefix.isfinite().all()):
+        raise EvaluationError(
+            f"{method.name} gives features that are NaN or infinite. Where precision=fp16 is given, take fp32 or bf16;"
+            " else look at the weights."
+        )
+    return features
+
+
+def features_and_targets(
+    method: Method, samples: Sequence[Sample], image_hw: tuple[int, int], tell: Tell
+) -> Iterator[tuple[Features, list[Tensor]]]:
+    """Features of samples, a batch at a time, and the (y, x) targets of the batch.
+
+    Raises:
+        EvaluationError: features are not finite.
     """
     targets: list[Tensor] = []
 
@@ -57,7 +77,22 @@ def maps_and_targets(
             targets.append(sample.target)
             yield sample.picture
 
-    maps = [each.patches.cpu() for each in features_of(method, pictures(), len(samples), image_hw, tell)]
+    for features in features_of(method, pictures(), len(samples), image_hw, tell):
+        yield features, list(targets)
+        targets.clear()
+
+
+def maps_and_targets(
+    method: Method, samples: Sequence[Sample], image_hw: tuple[int, int], tell: Tell
+) -> tuple[FeatureMaps, list[Tensor]]:
+    """Feature maps of all samples, on the CPU in float32, and their (y, x) targets.
+
+    Memory: 4 N H W C bytes, and the targets.
+    """
+    maps, targets = [], []
+    for features, some in features_and_targets(method, samples, image_hw, tell):
+        maps.append(features.patches.cpu())
+        targets += some
     return torch.cat(maps), targets
 
 
@@ -69,8 +104,19 @@ def majority_labels(labels: Tensor, grid: PatchGrid, num_classes: int) -> Tensor
         grid: the patches; they lie side by side, or overlap.
         num_classes: how many classes there are.
     """
-    pixels = functional.interpolate(labels[None, None].float(), grid.image_hw, mode="nearest")[0, 0].long()
-    pixels = torch.where(pixels < 0, num_classes, pixels)
-    one_hot = functional.one_hot(pixels, num_classes + 1).permute(2, 0, 1).float()
-    shares = functional.avg_pool2d(one_hot[None], grid.patch, grid.stride)[0]
+    shares = class_shares(labels, grid, num_classes)
     return torch.where(shares[num_classes] > 0.5, -1, shares[:num_classes].argmax(dim=0))
+
+
+def class_shares(labels: Tensor, grid: PatchGrid, num_classes: int) -> Tensor:
+    """(num_classes + 1, H, W) the share of every class in the pixels of every patch; in the last place that of none.
+
+    Args:
+        labels: as for `majority_labels`.
+        grid: the patches.
+        num_classes: how many classes there are.
+    """
+    pixels = functional.interpolate(labels[None, None].float(), grid.image_hw, mode="nearest")[0].long()
+    pixels = torch.where(pixels < 0, num_classes, pixels)
+    one_hot = torch.zeros(num_classes + 1, *grid.image_hw).scatter_(0, pixels, 1.0)
+    return functional.avg_pool2d(one_hot[None], grid.patch, grid.stride)[0]

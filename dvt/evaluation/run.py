@@ -71,15 +71,19 @@ def evaluate(
         known = row is not None and row.fingerprint == _plain(method.fingerprint)
         if row is None or not known:
             watch.begins(task.name, method.name)
-            start = time.perf_counter()
-            scores = task.evaluate(method, watch.tell)
-            seconds = time.perf_counter() - start
-            row = Row(scores=scores, passes=method.passes, seconds=seconds, fingerprint=_plain(method.fingerprint))
+            row = _scored(task, method, watch.tell)
         result = result.with_row(method.name, row)
         if out is not None and not known:
             _write(_with_others(result, before), Path(out))
         watch.ends(result, method.name, known)
     return result
+
+
+def _scored(task: Task, method: Method, tell: Tell) -> Row:
+    start = time.perf_counter()
+    scores = task.evaluate(method, tell)
+    seconds = time.perf_counter() - start
+    return Row(scores=scores, passes=method.passes, seconds=seconds, fingerprint=_plain(method.fingerprint))
 
 
 def _before(fresh: TaskResult, out: str | Path | None) -> TaskResult | None:

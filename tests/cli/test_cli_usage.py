@@ -2,9 +2,10 @@
 
 import pytest
 
-from dvt.cli.apps import DecomposeApp, ShowApp
+from dvt.cli.apps import DecomposeApp
 from dvt.cli.main import VERBS
 from dvt.cli.messages import option_paths
+from dvt.cli.method_apps import ShowApp
 
 GIVEN = ("decompose", "images=x", "store=s")
 

@@ -9,7 +9,7 @@ import torch
 
 from dvt.backbone.features import Features
 from dvt.errors import ConfigError, EvaluationError
-from dvt.evaluation.methods import CloserLook, Tiles
+from dvt.evaluation.closer_look import CloserLook, Tiles
 from dvt.evaluation.named import BASES, bases_of, named_method
 from dvt.evaluation.report.page import write_page
 from dvt.evaluation.result import Row, TaskResult

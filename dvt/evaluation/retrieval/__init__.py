@@ -1,0 +1,1 @@
+"""Retrieval and k-NN classification of whole pictures. Nothing is imported here."""

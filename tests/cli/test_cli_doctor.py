@@ -1,0 +1,73 @@
+"""`dvt doctor` prints a table, words and commands, and draws a picture."""
+
+import json
+
+import pytest
+from PIL import Image
+
+TINY = ("backbone.timm=vit_tiny_patch16_224", "backbone.weights=random", "backbone.image_size=64", "device=cpu")
+FEW = ("num_images=16", "layers=[3,11]")
+
+
+@pytest.fixture
+def photos(photo):
+    for number in range(17):
+        photo(f"photos/{number}.png", seed=number)
+
+
+def test_table_words_and_picture(dvt, photos, tmp_path):
+    result = dvt("doctor", "images=photos", *TINY, *FEW)
+    assert result.code == 0, result.err
+    lines = result.out.splitlines()
+    assert [line.split("  ")[0].strip() for line in lines[:4]] == ["layer", "block 3", "block 11", "block 11 + norm"]
+    assert "Layout: in block 11 + norm position explains" in result.out
+    commands = [line for line in lines if line.startswith("    dvt ")]
+    assert commands and any("backbone.timm=vit_tiny_patch16_224 backbone.weights=random" in line for line in commands)
+    assert "16 of 17 pictures" in result.err and "doctor.png written" in result.err
+    with Image.open(tmp_path / "doctor.png") as picture:
+        assert min(picture.size) > 600
+
+
+def test_json(dvt, photos, tmp_path):
+    result = dvt("doctor", "images=photos", *TINY, *FEW, "json=true", "out=new folder/a.png", "seed=3")
+    assert result.code == 0, result.err
+    body = json.loads(result.out)
+    assert [layer["name"] for layer in body["layers"]] == ["block 3", "block 11", "block 11 + norm"]
+    assert body["environment"]["torch"] and body["diagnosis"]["advice"]
+    assert (tmp_path / "new folder/a.png").exists()
+
+
+def test_the_environment(dvt, tmp_path):
+    result = dvt("doctor", "env")
+    assert result.code == 0 and result.out.splitlines()[0].startswith("dvt ") and result.err == ""
+    assert str(tmp_path) not in result.out
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ([], "dvt doctor needs images=..."),
+        (["env", "more"], "dvt doctor env takes nothing more; more was given"),
+        (["environment"], "'environment' is not an option"),
+        (["images=nowhere"], "nowhere does not exist"),
+        (["images=photos/1.png"], "need at least 16 images, better 100 (with fewer, chance looks like a pattern); found 1."),
+        (["images=photos", "num_images=3"], "num_images=3: give at least 16"),
+        (["images=photos", "layers=[12]"], "layers=[12]: give blocks from 0 to 11"),
+        (["images=photos", "layers=3"], "layers=3: give a list"),
+        (["images=photos", "out=a.gif"], "ends in .gif"),
+        (["images=photos", "out=photos/2.png"], "out=photos/2.png is one of the images"),
+        (["images=photos", "num_image=20"], "did you mean num_images"),
+        (["images=photos", "backbone.image_size=16"], "Give a larger image_size"),
+    ],
+)
+def test_wrong_use(dvt, photos, options, part):
+    arguments = options if options[:1] == ["env"] or options == ["environment"] else [*TINY, *options]
+    result = dvt("doctor", *arguments)
+    assert result.code == 2 and part in result.err and result.out == "", result.err
+
+
+def test_help(dvt):
+    page = dvt("doctor", "--help")
+    assert page.code == 0 and "images=(required)" in page.out and "dvt doctor env" in page.out
+    assert "dvt doctor" in dvt("--help").out
+    assert all(len(line) <= 120 for line in page.out.splitlines())

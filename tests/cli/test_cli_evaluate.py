@@ -1,0 +1,81 @@
+"""`dvt evaluate`: a table on stdout, files where they were asked for, and every slip named before the work begins."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def camvid(tmp_path):
+    """Six pictures of 64 x 64 px in CamVid's layout: the upper half is one class, the lower another, by colour too."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 4), ("val", 1), ("test", 2)):
+        for folder in (split, f"{split}annot"):
+            (tmp_path / "camvid" / folder).mkdir(parents=True)
+        for number in range(count):
+            labels = np.zeros((64, 64), np.uint8)
+            labels[rng.integers(16, 48) :] = 1
+            picture = np.stack([labels * 200, 255 - labels * 200, labels * 0 + 90], axis=-1).astype(np.uint8)
+            Image.fromarray(picture).save(tmp_path / "camvid" / split / f"{number}.jpg")
+            Image.fromarray(labels).save(tmp_path / "camvid" / f"{split}annot" / f"{number}.png")
+    return "data=camvid"
+
+
+_KNN = ("task=knn_segmentation", "knn_segmentation.image_size=64", "knn_segmentation.layouts=[usual]")
+
+
+def test_a_table_is_printed_and_nothing_is_kept(tiny, camvid, tmp_path):
+    result = tiny("evaluate", *_KNN, camvid, "method=[raw,tiles,decomposed]")
+    assert result.code == 0, result.err
+    lines = result.out.splitlines()
+    assert lines[0].startswith("knn_segmentation, vit_tiny") and "mIoU" in lines[1]
+    assert [line.split()[0] for line in lines[2:5]] == ["raw", "tiles", "decomposed"]
+    assert "decomposed: mIoU" in result.err and "over the best closer look (tiles)" in result.err
+    assert [path.name for path in tmp_path.iterdir()] == ["camvid"]
+
+
+def test_what_was_scored_is_not_scored_again(tiny, camvid, tmp_path):
+    first = tiny("evaluate", *_KNN, camvid, "method=[raw]", "out=run")
+    again = tiny("evaluate", *_KNN, camvid, "method=[raw,raw@2x]", "out=run", "report=html")
+    assert first.code == again.code == 0, again.err
+    assert "raw: mIoU" in again.err and again.err.count("(there already)") == 1
+    written = json.loads((tmp_path / "run/knn_segmentation.json").read_text())
+    assert list(written["rows"]) == ["raw", "raw@2x"] and written["data"] == "camvid"
+    assert (tmp_path / "run/knn_segmentation.md").exists()
+    page = (tmp_path / "run/report.html").read_text()
+    assert page.count("data:image/png") == 3 and "raw@2x" in page
+
+
+def test_features_that_are_dear_are_kept(tiny, camvid, tmp_path):
+    assert tiny("evaluate", *_KNN, camvid, "method=[raw,raw@3x]", "out=run").code == 0
+    kept = list((tmp_path / "run/features").rglob("*.safetensors"))
+    assert len(kept) == 6, "those of raw@3x, one a picture"
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (["task=knn"], "give knn_segmentation"),
+        (["task=[]"], "at least one task"),
+        (["task=[saliency,saliency]"], "each once"),
+        (["data=nowhere"], "nowhere"),
+        (["method=[raw,denoised]"], "denoised features need both"),
+        (["method=[rwa]"], "there is no method 'rwa'"),
+        (["report=html"], "give out=FOLDER"),
+        (["out=camvid/train/0.jpg"], "is a file"),
+        (["knn_segmentation.image_size=65"], "65"),
+        (["knn_segmentation.neighbors=3"], "did you mean knn_segmentation.neighbours"),
+    ],
+)
+def test_slips_are_named(tiny, camvid, options, part):
+    result = tiny("evaluate", *_KNN, camvid, "method=[raw]", *options)
+    assert result.code == 2 and part in result.err, result.err
+
+
+def test_the_page_of_help_tells_of_every_task(dvt):
+    from dvt.evaluation.catalogue import TASKS
+
+    page = dvt("evaluate", "--help").out
+    assert all(f"{task}:" in page for task in TASKS)

@@ -1,0 +1,122 @@
+"""Windows show the same content in the same pixels of a patch, whatever the picture and the grid."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+from dvt.errors import ConfigError, ImageError
+from dvt.evaluation.artifacts.config import MIN_IMAGES, ArtifactScoresConfig
+from dvt.evaluation.artifacts.windows import choose_images, cut_windows
+from dvt.grid import PatchGrid
+from dvt.images.resize import resize
+from dvt.images.sources import ImageFile
+
+SQUARE = PatchGrid.of((64, 64), 8)
+
+
+def patch_colours(window, grid):
+    """(H, W, 3) the mean colour of every patch of a window that is squashed to the size of the grid."""
+    pixels = resize(window, grid.image_hw)
+    return functional.avg_pool2d(pixels[None], grid.patch, grid.stride)[0].permute(1, 2, 0)
+
+
+def overlap(pair, grid):
+    """Colours of the patches that both windows look at, by the promise of `shift`."""
+    first, second = patch_colours(pair.first, grid), patch_colours(pair.second, grid)
+    (down, right), (rows, columns) = pair.shift, grid.hw
+    here = [(r + down, c + right) for r in range(rows) for c in range(columns)]
+    return torch.stack(
+        [torch.stack((first[r, c], second[r - down, c - right])) for r, c in here if 0 <= r < rows and 0 <= c < columns]
+    ).unbind(dim=1)
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        SQUARE,
+        PatchGrid.of((64, 96), 8),
+        PatchGrid.of((70, 70), 14),
+        PatchGrid.of((64, 64), 16, 8),
+        PatchGrid.of((70, 70), 14, 7),
+        PatchGrid.of((62, 62), 14, 4),
+        PatchGrid.of((32, 32), 16),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("size", [(300, 200), (90, 120), (20, 31), (1000, 700)], ids=str)
+def test_the_same_patch_shows_the_same(grid, size):
+    noise = torch.rand(3, 13, 17, generator=torch.Generator().manual_seed(0))
+    picture = resize(noise, size).clamp(0, 1)
+    for number in (0, 2):
+        pair = cut_windows(picture, grid, number, seed=number)
+        assert pair.first.shape == pair.second.shape
+        assert pair.first.shape[1] * grid.image_hw[1] == pair.first.shape[2] * grid.image_hw[0]  # no distortion
+        one, other = overlap(pair, grid)
+        difference = (one - other).abs()
+        # the interpolation of a window ends at its edge, which touches the outermost patches of the overlap a little
+        assert difference.mean() < 0.02 * picture.std() and difference.max() < 0.3 * picture.std()
+
+
+def test_another_shift_would_not_do():
+    picture = torch.rand(3, 200, 200, generator=torch.Generator().manual_seed(0))
+    pair = cut_windows(resize(picture[:, :40, :40], (200, 200)).clamp(0, 1), SQUARE, 0, seed=1)
+    first, second = patch_colours(pair.first, SQUARE), patch_colours(pair.second, SQUARE)
+    assert pair.shift == (3, 3)
+    assert (first[3:, 3:] - second[:-3, :-3]).abs().mean() < 0.1 * (first[2:, 2:] - second[:-2, :-2]).abs().mean()
+
+
+def test_directions_and_halves_do_not_coincide():
+    """Even and odd numbers, the two halves of the scores, both see both directions."""
+    picture = torch.rand(3, 100, 100)
+    shifts = [cut_windows(picture, SQUARE, number, seed=0).shift for number in range(8)]
+    assert shifts == [(3, 3), (3, 3), (3, -3), (3, -3)] * 2
+
+
+def test_layout_is_mixed():
+    """A picture that is bright above and to the left: flips make all four corners equally bright."""
+    y, x = torch.meshgrid(torch.linspace(1, 0, 120), torch.linspace(1, 0, 120), indexing="ij")
+    picture = (0.7 * y + 0.3 * x).expand(3, -1, -1)
+    tilts = []
+    for seed in range(60):
+        colours = patch_colours(cut_windows(picture, SQUARE, 0, seed=seed).first, SQUARE)[..., 0]
+        tilts.append(
+            torch.stack((colours[-1].mean() - colours[0].mean(), colours[:, -1].mean() - colours[:, 0].mean()))
+        )
+    tilts = torch.stack(tilts)
+    assert (tilts.abs() > 0.03).all() and (tilts.sign().mean(dim=0).abs() < 0.35).all()
+
+
+def test_windows_depend_on_the_seed_alone():
+    picture = torch.rand(3, 100, 100)
+    one, same, other = (cut_windows(picture, SQUARE, 0, seed=seed) for seed in (5, 5, 6))
+    assert torch.equal(one.first, same.first) and torch.equal(one.second, same.second)
+    assert one.first.shape != other.first.shape or not torch.equal(one.first, other.first)
+
+
+def test_a_huge_picture_is_made_smaller_first():
+    window = cut_windows(torch.rand(3, 2000, 2000), SQUARE, 0, seed=0).first
+    assert 128 <= window.shape[1] <= 4 * 64
+
+
+def files(count):
+    return [ImageFile(f"{number}.png", Path(f"{number}.png")) for number in range(count)]
+
+
+def test_the_choice_of_images():
+    chosen = choose_images(files(100), 20, seed=0)
+    assert len({image.key for image in chosen}) == 20 and chosen == choose_images(files(100), 20, seed=0)
+    assert chosen != choose_images(files(100), 20, seed=1)
+    assert len(choose_images(files(30), 100, seed=0)) == 30
+
+
+def test_too_few_images():
+    with pytest.raises(ImageError, match=f"need at least {MIN_IMAGES} images.*found 3"):
+        choose_images(files(3), 20, seed=0)
+
+
+@pytest.mark.parametrize(("option", "value"), [("num_images", 3), ("seeds", 0)])
+def test_values_without_meaning(option, value):
+    with pytest.raises(ConfigError, match=f"{option}={value}: give at least"):
+        ArtifactScoresConfig(**{option: value})

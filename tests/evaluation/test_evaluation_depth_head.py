@@ -1,0 +1,268 @@
+"""The depth head, its losses, its schedules, its metrics: each against the definition."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from mean_colours import MeanColours
+from sklearn.metrics import mean_absolute_percentage_error, mean_squared_error
+from torch.nn import functional
+
+from dvt.backbone.features import Features
+from dvt.errors import EvaluationError, GeometryError
+from dvt.evaluation.depth.augment import augment, rotate
+from dvt.evaluation.depth.config import PaperConfig
+from dvt.evaluation.depth.fit import Batch, fit_head, learning_rate_at, momentum_at
+from dvt.evaluation.depth.head import DepthHead, with_class_token
+from dvt.evaluation.depth.head_config import GradientLoss, HeadConfig, LossConfig, OptimizerConfig
+from dvt.evaluation.depth.losses import depth_loss, gradient_loss, log_error, scale_invariant_loss
+from dvt.evaluation.depth.metrics import depth_errors
+from dvt.evaluation.samples import Sample
+from dvt.evaluation.sizes import fitting_hw
+from dvt.evaluation.upsample import upsample
+from dvt.grid import PatchGrid
+
+
+@pytest.fixture
+def rng():
+    return torch.Generator().manual_seed(0)
+
+
+def random_head(channels, rng, **options):
+    head = DepthHead(channels, HeadConfig(**options), rng)
+    torch.nn.init.normal_(head.logits.weight, generator=rng)
+    torch.nn.init.normal_(head.logits.bias, generator=rng)
+    return head
+
+
+def test_the_head_is_the_papers(rng):
+    """Concatenate the class token, upsample the features, 1 x 1 convolution, relu + 0.1, normalise, expectation."""
+    patches, prefix = torch.randn(2, 3, 4, 5, generator=rng), torch.randn(2, 2, 5, generator=rng)
+    grid = PatchGrid.of((24, 32), 8)
+    head = random_head(10, rng)
+    with torch.no_grad():
+        found = head(with_class_token(Features(patches=patches, prefix=prefix, grid=grid)), grid)
+    both = torch.cat([patches, prefix[:, :1, None].expand(2, 3, 4, 5)], dim=-1).permute(0, 3, 1, 2)
+    large = functional.interpolate(both, scale_factor=4, mode="bilinear", align_corners=False)
+    logits = functional.conv2d(large, head.logits.weight[:, :, None, None], head.logits.bias)
+    weights = logits.relu() + 0.1
+    weights = weights / weights.sum(dim=1, keepdim=True)
+    bins = torch.linspace(0.001, 10, 256)
+    expected = (weights * bins[:, None, None]).sum(dim=1)
+    assert found.shape == (2, 12, 16)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5)
+
+
+def test_without_class_token_the_patches_are_all(rng):
+    patches = torch.randn(2, 3, 4, 5, generator=rng)
+    features = Features(patches=patches, prefix=torch.zeros(2, 0, 5), grid=PatchGrid.of((24, 32), 8))
+    assert torch.equal(with_class_token(features), patches)
+
+
+def test_a_head_that_knows_nothing_says_the_middle(rng):
+    head = DepthHead(3, HeadConfig(max_depth=4.0), rng)
+    torch.nn.init.zeros_(head.logits.weight)
+    depth = head(torch.randn(1, 2, 2, 3, generator=rng), PatchGrid.of((16, 16), 8))
+    torch.testing.assert_close(depth, torch.full((1, 8, 8), 2.0005))
+
+
+def test_a_head_that_measures_in_a_unit_does_not_see_the_scale(rng):
+    tokens, grid = torch.randn(1, 2, 2, 3, generator=rng), PatchGrid.of((16, 16), 8)
+    one, other = (random_head(3, torch.Generator().manual_seed(1)) for _ in range(2))
+    other.measure_in(torch.tensor(1000.0))
+    torch.testing.assert_close(other(1000 * tokens, grid), one(tokens, grid))
+
+
+def test_upsampling_is_bilinear_where_patches_lie_side_by_side(rng):
+    maps = torch.randn(2, 3, 5, 4, generator=rng)
+    expected = functional.interpolate(maps.permute(0, 3, 1, 2), (13, 30), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(upsample(maps, PatchGrid.of((24, 40), 8), (13, 30)), expected.permute(0, 2, 3, 1))
+
+
+def test_upsampling_reads_overlapping_patches_where_they_look():
+    """A map of the places of the patches, read at pixels, is the places of the pixels."""
+    grid = PatchGrid.of((40, 64), 16, 4)
+    read = upsample(grid.centres_xy[None], grid, (40, 64))[0]
+    x, y = (torch.arange(64) + 0.5) / 64, (torch.arange(40) + 0.5) / 40
+    inside = slice(8, -8)
+    torch.testing.assert_close(read[inside, inside, 0], x[inside].expand(24, -1))
+    torch.testing.assert_close(read[inside, inside, 1], y[inside, None].expand(-1, 48))
+
+
+def test_sizes_fit_the_patches():
+    side_by_side, dense = MeanColours(patch=14), MeanColours(patch=14, stride=4)
+    assert fitting_hw(side_by_side, (416, 544), larger=True) == (420, 546)
+    assert fitting_hw(side_by_side, (480, 840), larger=False) == (476, 840)
+    assert fitting_hw(side_by_side, (5, 14), larger=False) == (14, 14)
+    assert fitting_hw(dense, (30, 29), larger=False) == (30, 26)
+    with pytest.raises(GeometryError, match="no size near 8 px fits"):
+        fitting_hw(MeanColours(patch=200), (8, 8), larger=True)
+
+
+def test_the_scale_invariant_loss_by_hand():
+    errors = torch.tensor([0.1, 0.3])
+    full = scale_invariant_loss(errors, 0.15, with_variance=True)
+    assert float(full) == pytest.approx(math.sqrt(0.02 + 0.15 * 0.04), abs=1e-6)
+    assert float(scale_invariant_loss(errors, 0.15, with_variance=False)) == pytest.approx(0.2 * math.sqrt(0.15))
+    assert float(scale_invariant_loss(torch.full((9,), 0.7), 0.0, with_variance=True)) < 1e-5
+
+
+def test_the_gradient_loss_by_hand():
+    """A slope of 0.1 a column: 0.1 between neighbours, 0.2 between every second, 0.4 between every fourth."""
+    error = (0.1 * torch.arange(8.0)).expand(1, 8, 8)
+    known = torch.ones(1, 8, 8, dtype=torch.bool)
+    for scales, expected in ((1, 0.1), (2, 0.3), (3, 0.7), (4, 0.7)):  # at every eighth pixel there are no neighbours
+        assert float(gradient_loss(error, known, scales)) == pytest.approx(expected, abs=1e-6)
+    assert float(gradient_loss(error.mT, known, 2)) == pytest.approx(0.3, abs=1e-6)
+    assert float(gradient_loss(torch.ones(1, 8, 8), known, 4)) == 0
+
+
+def test_the_gradient_loss_looks_at_known_neighbours_alone():
+    error = torch.zeros(1, 4, 4)
+    error[0, 1, 1] = 100
+    known = torch.ones(1, 4, 4, dtype=torch.bool)
+    known[0, 1, 1] = False
+    assert float(gradient_loss(error, known, 2)) == 0
+    assert float(gradient_loss(error, torch.zeros_like(known), 2)) == 0
+
+
+@pytest.fixture
+def batch(rng):
+    target = 1 + 3 * torch.rand(2, 16, 16, generator=rng)
+    predicted = (1 + 3 * torch.rand(2, 16, 16, generator=rng)).requires_grad_()
+    return predicted, target, torch.rand(2, 16, 16, generator=rng) > 0.2
+
+
+def test_the_original_gradient_loss_is_always_zero(batch):
+    """The released code slices the first two axes of (batch, 1, y, x): for two images nothing is left."""
+    predicted, target, known = batch
+    error = log_error(predicted, target, known)[:, None]
+    assert (error[:-2] - error[2:]).numel() == 0 and (error[:, :-2] - error[:, 2:]).numel() == 0
+    options = LossConfig(gradient=GradientLoss.original), LossConfig(gradient_weight=0), LossConfig()
+    original, without, correct = (depth_loss(predicted, target, known, 100, each).item() for each in options)
+    assert original == without < correct - 0.1
+
+
+def test_the_loss_is_the_sum_of_its_terms(batch):
+    predicted, target, known = batch
+    error = (predicted + 1e-3).log() - (target + 1e-3).log()
+    spread, mean = error[known].var(), error[known].mean()
+    slopes = gradient_loss(error * known, known, 4)
+    late, early = (depth_loss(predicted, target, known, step, LossConfig()) for step in (100, 99))
+    torch.testing.assert_close(late, (spread + 0.15 * mean**2).sqrt() + 0.5 * slopes)
+    torch.testing.assert_close(early, math.sqrt(0.15) * mean.abs() + 0.5 * slopes)
+
+
+@pytest.mark.parametrize("known", ["all", "one", "none"])
+def test_the_loss_has_finite_slopes_everywhere(known):
+    target = torch.full((1, 4, 4), 2.0)
+    predicted = target.clone().requires_grad_()
+    mask = torch.zeros(1, 4, 4, dtype=torch.bool)
+    mask.flatten()[: {"all": 16, "one": 1, "none": 0}[known]] = True
+    depth_loss(predicted, torch.where(mask, target, 0), mask, 100, LossConfig()).backward()
+    assert predicted.grad.isfinite().all()
+
+
+def test_the_metrics_agree_with_scikit_learn():
+    rng = np.random.default_rng(0)
+    target = rng.uniform(0.5, 5, 1000)
+    predicted = target * rng.uniform(0.6, 1.6, 1000)
+    found = depth_errors(torch.from_numpy(predicted), torch.from_numpy(target))
+    expected = {
+        "RMSE": mean_squared_error(target, predicted) ** 0.5,
+        "AbsRel": mean_absolute_percentage_error(target, predicted),
+        "delta1": 100 * np.mean((predicted / target < 1.25) & (target / predicted < 1.25)),
+        "RMSElog": mean_squared_error(np.log(target), np.log(predicted)) ** 0.5,
+        "log10": np.abs(np.log10(target) - np.log10(predicted)).mean(),
+    }
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_metrics_by_hand():
+    found = depth_errors(torch.tensor([2.0, 1.0, 4.0, 1.24]), torch.tensor([1.0, 2.0, 4.0, 1.0]))
+    assert found["RMSE"] == pytest.approx(math.sqrt((1 + 1 + 0.24**2) / 4))
+    assert found["AbsRel"] == pytest.approx((1 + 0.5 + 0.24) / 4)
+    assert found["delta1"] == 50  # too far by the same factor above and below
+
+
+def test_the_schedules_of_the_paper():
+    config = OptimizerConfig()
+    assert learning_rate_at(0, config) == pytest.approx(5e-6)
+    assert learning_rate_at(6_400, config) == pytest.approx(5e-3 * 0.5005 * (1 + math.cos(math.pi / 6)) / 2)
+    assert learning_rate_at(12_800, config) == pytest.approx(5e-3 * 0.75)
+    assert learning_rate_at(38_399, config) < 1e-8
+    assert [momentum_at(step, config) for step in (0, 11_520, 38_400)] == pytest.approx([0.95, 0.85, 0.95])
+    assert momentum_at(5_760, config) == pytest.approx(0.9)
+
+
+def test_a_head_learns_what_is_there_and_says_when_it_breaks(rng):
+    grid = PatchGrid.of((32, 32), 8)
+    tokens = 8 * torch.rand(4, 4, 4, 1, generator=rng) - 4
+    batch = Batch(tokens, grid, 2.5 + 0.375 * upsample(tokens, grid, (16, 16))[..., 0])
+    head = DepthHead(1, HeadConfig(num_bins=32, max_depth=5.0), rng)
+    told = []
+
+    def fit(**options):
+        optimizer = OptimizerConfig(num_steps=60, warmup_steps=6, **options)
+        everything = {"range_m": HeadConfig(), "loss": LossConfig(variance_from=5), "optimizer": optimizer}
+        fit_head(head, [batch] * 60, **everything, progress=told.append)
+
+    def error():
+        return (head(tokens, grid) - batch.depth).abs().mean().item()
+
+    before = error()
+    fit(learning_rate=0.1)
+    assert error() < 0.1 < before and told == list(range(1, 61))
+    with pytest.raises(
+        EvaluationError, match=r"no longer finite after its training. Set a smaller learning_rate than 1e"
+    ):
+        fit(learning_rate=1e38)
+
+
+def test_turning_is_exact_at_right_angles_and_moves_what_is_seen():
+    values = torch.rand(2, 6, 6, generator=torch.Generator().manual_seed(0))
+    for mode in ("bilinear", "nearest"):
+        torch.testing.assert_close(rotate(values, 90.0, mode), torch.rot90(values, 1, (1, 2)), atol=1e-5, rtol=0)
+    wide = torch.zeros(1, 21, 41)
+    wide[0, 10, 40] = 1  # at the right end, 20 px from the middle: turned by 2.5 degrees it is 0.87 px higher
+    turned = rotate(wide, 2.5, "bilinear")[0]
+    rows = (turned * torch.arange(21.0)[:, None]).sum() / turned.sum()
+    assert float(10 - rows) == pytest.approx(20 * math.sin(math.radians(2.5)), abs=0.1)
+
+
+def scene(hw=(40, 60)):
+    """A picture whose red is a tenth of its depth."""
+    depth = 1 + 5 * torch.rand(hw, generator=torch.Generator().manual_seed(1))
+    return Sample("scene", torch.stack([depth / 10, torch.zeros(hw), torch.zeros(hw)]), depth)
+
+
+def test_depth_moves_with_its_picture():
+    config = PaperConfig(rotation_share=0, flip_share=0.5, colour_share=0)
+    shapes, seen = set(), set()
+    for seed in range(8):
+        picture, depth = augment(scene(), (20, 32), config, torch.Generator().manual_seed(seed))
+        torch.testing.assert_close(picture[0], depth / 10)
+        shapes.add(tuple(depth.shape))
+        seen.add(float(depth[0, 0]))
+    assert shapes == {(20, 32)} and len(seen) == 8
+    again = augment(scene(), (20, 32), config, torch.Generator().manual_seed(7))
+    assert torch.equal(again[0], picture) and torch.equal(again[1], depth)
+
+
+def test_a_picture_smaller_than_the_crop_is_taken_as_it_is():
+    picture, depth = augment(scene((10, 60)), (20, 32), PaperConfig(rotation_share=0), torch.Generator().manual_seed(0))
+    assert picture.shape == (3, 10, 32) and depth.shape == (10, 32)
+
+
+def test_turned_pictures_lose_depth_at_the_corners_and_colours_change_nothing_but_colours():
+    turning = PaperConfig(rotation_share=1, rotation_degrees=20, flip_share=0, colour_share=0)
+    rng = torch.Generator().manual_seed(2)
+    _, depth = augment(scene(), (40, 60), turning, rng)
+    assert 0 < float((depth == 0).float().mean()) < 0.5
+    colours = PaperConfig(rotation_share=0, flip_share=0, colour_share=1)
+    picture, depth = augment(scene(), (40, 60), colours, torch.Generator().manual_seed(2))
+    assert torch.equal(depth, scene().target)
+    ratio = picture[0] / scene().picture[0]
+    assert not torch.allclose(ratio, torch.ones_like(ratio)) and 0.5 < float(ratio.min()) <= float(ratio.max()) < 2
+    assert float(picture.min()) >= 0 and float(picture.max()) <= 1

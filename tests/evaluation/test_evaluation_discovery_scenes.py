@@ -1,0 +1,178 @@
+"""Pictures with boxes or masks: what is found, and what is refused."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from coloured_objects import BOX, HW, mask_array, save_mask, save_picture, write_davis, write_folders, write_voc
+from PIL import Image
+
+from dvt.errors import ConfigError, EvaluationError
+from dvt.evaluation.discovery.boxes import Box
+from dvt.evaluation.discovery.config import DataFormat, ObjectDiscoveryConfig, SaliencyConfig
+from dvt.evaluation.discovery.masks import object_masks, read_mask
+from dvt.evaluation.discovery.scenes import find_scenes
+
+
+def found(root, **options):
+    return find_scenes(ObjectDiscoveryConfig(**options), root)
+
+
+def keys(root, **options):
+    return [scene.key for scene in found(root, **options)[1]]
+
+
+def test_every_so_manieth_frame_of_davis_is_taken_from_the_first_on(tmp_path):
+    write_davis(tmp_path)
+    layout, scenes = found(tmp_path, every=2)
+    assert layout is DataFormat.davis
+    assert [scene.key for scene in scenes] == [f"{name}/0000{n}" for name in ("dog", "swan") for n in (0, 2, 4)]
+    assert scenes[-1].group == "swan" and scenes[-1].mask.parent.name == "swan"
+    assert keys(tmp_path, every=4, sequences=["swan"]) == ["swan/00000", "swan/00004"]
+    assert keys(tmp_path, every=1, num_test=4) == ["dog/00000", "dog/00002", "swan/00000", "swan/00002"]
+
+
+def test_voc_lists_pictures_with_their_boxes(tmp_path):
+    write_voc(tmp_path)
+    layout, scenes = found(tmp_path)
+    assert layout is DataFormat.voc
+    assert [scene.boxes for scene in scenes] == [(Box(*BOX),), (), (Box(*BOX), Box(0, 0, 8, 8))]
+    assert scenes[2].picture == tmp_path / "JPEGImages" / "000002.jpg"
+
+
+def test_difficult_boxes_count_unless_they_are_turned_off(tmp_path):
+    write_voc(tmp_path, difficult=1)
+    assert len(found(tmp_path)[1][2].boxes) == 2
+    assert found(tmp_path, difficult=False)[1][2].boxes == ()
+
+
+def test_masks_are_found_by_the_names_of_their_pictures(tmp_path):
+    write_folders(tmp_path, images="DUTS-TE-Image", masks="DUTS-TE-Mask")
+    layout, scenes = found(tmp_path, images="DUTS-TE-Image", masks="DUTS-TE-Mask")
+    assert layout is DataFormat.folders
+    assert [(scene.key, scene.picture.name, scene.mask.name) for scene in scenes][1] == ("1", "1.jpg", "1.png")
+
+
+def test_a_root_without_a_known_layout_says_which_were_looked_for(tmp_path):
+    with pytest.raises(EvaluationError, match=r"none of the layouts.*JPEGImages/480p.*ImageSets/Main.*images, masks"):
+        found(tmp_path)
+    with pytest.raises(EvaluationError, match="is not a folder"):
+        found(tmp_path / "nothing")
+    with pytest.raises(EvaluationError, match=r"no folder images and no masks|no folder masks and no images"):
+        found(tmp_path, format=DataFormat.folders)
+
+
+@pytest.mark.parametrize(
+    ("gone", "message"),
+    [
+        ("JPEGImages", "has no folder JPEGImages"),
+        ("JPEGImages/000001.jpg", r"missing for 1 of 3: 000001\."),
+        ("Annotations/000002.xml", r"000002\.xml cannot be read"),
+    ],
+)
+def test_what_is_missing_in_voc_is_named(tmp_path, gone, message):
+    write_voc(tmp_path)
+    path = tmp_path / gone
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    with pytest.raises(EvaluationError, match=message):
+        found(tmp_path)
+
+
+def test_a_split_that_does_not_exist_names_those_that_do(tmp_path):
+    write_voc(tmp_path, split="train")
+    with pytest.raises(EvaluationError, match=r"split=trainval: .*trainval\.txt does not exist.* there: train\."):
+        found(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("gone", "message"),
+    [
+        ("JPEGImages/480p", "has no folder JPEGImages/480p"),
+        ("JPEGImages/480p/dog", r"480p.dog is not there"),
+        ("JPEGImages/480p/dog/00001.jpg", r"a picture in .* missing for 1 of 5: 00001"),
+        ("Annotations/480p/dog/00001.png", r"a mask in .* missing for 1 of 5: 00001"),
+    ],
+)
+def test_what_is_missing_in_davis_is_named(tmp_path, gone, message):
+    write_davis(tmp_path)
+    path = tmp_path / gone
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    with pytest.raises(EvaluationError, match=message):
+        found(tmp_path)
+
+
+def test_other_wrong_wishes_are_refused(tmp_path):
+    write_davis(tmp_path)
+    with pytest.raises(ConfigError, match=r"no sequence bear\. There are: dog, swan"):
+        found(tmp_path, sequences=["dog", "bear"])
+    with pytest.raises(EvaluationError, match="num_test=5, but there are 2 pictures"):
+        found(tmp_path, num_test=5)
+    save_picture(tmp_path / "JPEGImages/480p/dog/00000.png")
+    with pytest.raises(EvaluationError, match=r"holds 00000\.jpg and 00000\.png"):
+        found(tmp_path)
+
+
+def test_saliency_on_boxes_is_refused(tmp_path):
+    write_voc(tmp_path)
+    with pytest.raises(ConfigError, match="saliency needs masks"):
+        find_scenes(SaliencyConfig(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"num_candidates": 0}, {"image_size": 0}, {"every": 0}, {"num_test": 0}, {"tau": 1.0}, {"eps": 0.0}],
+)
+def test_options_without_meaning_are_refused(options):
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        ObjectDiscoveryConfig(**options)
+
+
+def test_the_mean_is_subtracted_where_it_helps():
+    assert ObjectDiscoveryConfig().centred and not SaliencyConfig().centred
+    assert SaliencyConfig(centre=True).centred and not ObjectDiscoveryConfig(centre=False).centred
+
+
+def test_a_grey_mask_has_one_object(tmp_path):
+    path = tmp_path / "m.png"
+    grey = np.full(HW, 100, np.uint8)
+    grey[:4, :6], grey[8:9, 8:9] = 128, 255
+    save_mask(path, grey)
+    numbers = read_mask(path, HW)
+    assert torch.equal(numbers, torch.from_numpy((grey >= 128).astype(np.int64)))
+    assert len(object_masks(numbers)) == 1
+    save_mask(path, mask_array() // 255)
+    assert torch.equal(read_mask(path, HW) > 0, torch.from_numpy(mask_array() > 0))
+    Image.fromarray(mask_array() > 0).save(path)  # 1 bit
+    assert torch.equal(read_mask(path, HW) > 0, torch.from_numpy(mask_array() > 0))
+    save_mask(path, np.zeros(HW, np.uint8))
+    assert not read_mask(path, HW).any()
+
+
+def test_a_mask_with_a_palette_has_an_object_for_every_number(tmp_path):
+    path = tmp_path / "m.png"
+    numbers = np.zeros(HW, np.uint8)
+    numbers[:4, :6], numbers[8:10, 8:9] = 1, 3
+    image = Image.fromarray(numbers, mode="P")
+    image.putpalette([value for number in range(256) for value in (number, 0, 255 - number)])
+    image.save(path)
+    masks = object_masks(read_mask(path, HW))
+    assert [int(mask.sum()) for mask in masks] == [24, 2]
+
+
+def test_masks_that_do_not_fit_are_refused(tmp_path):
+    path = tmp_path / "m.png"
+    save_mask(path, np.full(HW, 7, np.uint8))
+    with pytest.raises(EvaluationError, match="values up to 7; expected 0"):
+        read_mask(path, HW)
+    with pytest.raises(EvaluationError, match="is 64 x 96 px, its picture 10 x 20 px"):
+        read_mask(path, (10, 20))
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(EvaluationError, match=r"m\.png cannot be read as a mask"):
+        read_mask(path, HW)

@@ -1,0 +1,140 @@
+"""Confusion against scikit-learn, torchmetrics and by hand; class scores upsampled; what a summary says."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, jaccard_score, recall_score
+from torch.nn import functional
+from torchmetrics.functional.classification import multiclass_jaccard_index
+
+from dvt.evaluation.layout import Layout
+from dvt.evaluation.segmentation.confusion import Confusion
+from dvt.evaluation.segmentation.summary import MIOU, Counted, metric_in, scores_of
+from dvt.evaluation.segmentation.upsample import upsample, winners
+from dvt.grid import PatchGrid
+
+
+def confusion_of(truth, predicted, num_classes):
+    confusion = Confusion(num_classes)
+    confusion.add(torch.as_tensor(truth), torch.as_tensor(predicted))
+    return confusion
+
+
+def test_a_case_worked_out_by_hand():
+    #                    class 0        class 1     class 2  none
+    truth = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, -1, -1])
+    found = torch.tensor([0, 0, 0, 1, 1, 2, 2, 3, 0, 3])
+    confusion = confusion_of(truth, found, 4)
+    assert confusion.matrix.tolist() == [[3, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 0, 0]]
+    assert confusion.iou[:3].tolist() == pytest.approx([3 / 4, 1 / 3, 1 / 3], abs=1e-12)
+    assert confusion.class_accuracy[:3].tolist() == pytest.approx([3 / 4, 1 / 2, 1 / 2], abs=1e-12)
+    assert math.isnan(confusion.iou[3]) and math.isnan(confusion.class_accuracy[3])
+    assert confusion.occurs.tolist() == [True, True, True, False]
+    assert confusion.mean_iou == pytest.approx((3 / 4 + 2 / 3) / 3, abs=1e-12)
+    assert confusion.mean_accuracy == pytest.approx(7 / 12, abs=1e-12)
+    assert confusion.accuracy == pytest.approx(5 / 8, abs=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_the_means_are_those_of_scikit_learn(data):
+    num_classes = data.draw(st.integers(2, 7))
+    size = data.draw(st.integers(1, 60))
+    truth = torch.tensor(data.draw(st.lists(st.integers(-1, num_classes - 1), min_size=size, max_size=size)))
+    found = torch.tensor(data.draw(st.lists(st.integers(0, num_classes - 1), min_size=size, max_size=size)))
+    known = truth >= 0
+    if not known.any():
+        return
+    confusion = confusion_of(truth, found, num_classes)
+    given_, guessed = truth[known].numpy(), found[known].numpy()
+    labels = sorted(set(given_.tolist()))
+    means = {"labels": labels, "average": "macro", "zero_division": 0}
+    assert confusion.mean_iou == pytest.approx(jaccard_score(given_, guessed, **means), abs=1e-6)
+    assert confusion.mean_accuracy == pytest.approx(recall_score(given_, guessed, **means), abs=1e-6)
+    assert confusion.accuracy == pytest.approx(accuracy_score(given_, guessed), abs=1e-6)
+
+
+def test_where_every_class_occurs_torchmetrics_agrees():
+    rng = torch.Generator().manual_seed(0)
+    truth = torch.cat([torch.arange(5), torch.randint(-1, 5, (200,), generator=rng)])
+    found = torch.randint(0, 5, (205,), generator=rng)
+    known = truth >= 0
+    expected = multiclass_jaccard_index(found[known], truth[known], num_classes=5, average="macro")
+    assert confusion_of(truth, found, 5).mean_iou == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_pictures_add_up():
+    rng = torch.Generator().manual_seed(0)
+    truth, found = torch.randint(-1, 3, (4, 5, 6), generator=rng), torch.randint(0, 3, (4, 5, 6), generator=rng)
+    one_by_one = Confusion(3)
+    for each, other in zip(truth, found, strict=True):
+        one_by_one.add(each, other)
+    assert torch.equal(one_by_one.matrix, confusion_of(truth, found, 3).matrix)
+
+
+def test_nothing_labelled_is_no_number():
+    confusion = confusion_of([-1, -1], [0, 1], 2)
+    assert all(math.isnan(value) for value in (confusion.mean_iou, confusion.mean_accuracy, confusion.accuracy))
+
+
+def test_side_by_side_upsampling_is_the_usual_bilinear_one():
+    maps = torch.randn(2, 5, 7, 3)
+    expected = functional.interpolate(maps.permute(0, 3, 1, 2), (33, 50), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(upsample(maps, PatchGrid.of((40, 56), 8), (33, 50)), expected)
+
+
+@pytest.mark.parametrize("stride", [8, 4, 3])
+def test_a_value_is_read_at_the_centre_of_its_patch(stride):
+    """A map that is linear in the place stays so between the outermost centres, however patches overlap."""
+    grid = PatchGrid.of((44, 32), 8, 4) if stride == 4 else PatchGrid.of((8 + 4 * stride, 8 + 6 * stride), 8, stride)
+    xy = grid.centres_xy.float()
+    up = upsample(xy[None], grid, grid.image_hw)[0]
+    height, width = grid.image_hw
+    x = ((torch.arange(width) + 0.5) / width).clamp(4 / width, 1 - 4 / width)
+    y = ((torch.arange(height) + 0.5) / height).clamp(4 / height, 1 - 4 / height)
+    torch.testing.assert_close(up[0], x.expand(height, -1), atol=1e-6, rtol=0)
+    torch.testing.assert_close(up[1], y[:, None].expand(-1, width), atol=1e-6, rtol=0)
+
+
+def test_the_largest_class_wins():
+    scores = torch.randn(5, 6, 7)
+    assert torch.equal(winners(scores), scores.argmax(dim=0))
+
+
+def counted(truth, found, trained, layout=Layout.usual):
+    return Counted(layout=layout, unit="pixels", confusions=[confusion_of(truth, found, 3)], trained=frozenset(trained))
+
+
+NAMES = ("cat", "dog", "owl")
+
+
+def test_a_summary_says_which_classes_were_left_out():
+    scores = scores_of({"mIoU": [0.5]}, [counted([0, 0, 1], [0, 1, 1], {0, 2})], NAMES)
+    assert scores.values == {"mIoU": (50.0,)}
+    left_out, untrained = scores.notes
+    assert "left out" in left_out and "owl" in left_out and "cat" not in left_out
+    assert "training" in untrained and "dog" in untrained and "cat" not in untrained
+    assert scores.details["usual, pixels"]["IoU"] == pytest.approx({"cat": 50.0, "dog": 50.0})
+
+
+def test_a_summary_without_a_label_says_so():
+    scores = scores_of({"mIoU": [math.nan]}, [counted([-1], [0], {0}, Layout.upside_down)], NAMES)
+    assert scores.notes == ("upside down, pixels: no test label at all, so there is no value.",)
+    assert scores.details == {"upside down, pixels": {"IoU": {}}}
+
+
+def test_a_long_list_of_classes_is_cut():
+    names = [f"class {number}" for number in range(150)]
+    confusion = Confusion(150)
+    confusion.add(torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
+    each = Counted(layout=Layout.usual, unit="pixels", confusions=[confusion], trained=frozenset({0}))
+    (note,) = scores_of({"mIoU": [1.0]}, [each], names).notes
+    assert "class 1," in note and "class 13" not in note and "and 137 more" in note
+
+
+def test_metrics_are_named_after_their_layout():
+    assert metric_in(MIOU, Layout.usual) == MIOU
+    assert [metric_in(MIOU, layout).name for layout in Layout] == ["mIoU", "mIoU crops", "mIoU upside down"]
