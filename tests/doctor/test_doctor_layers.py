@@ -74,7 +74,7 @@ def test_too_few_pictures(backbone, photos):
 
 
 def test_features_that_are_not_finite_are_named(photos):
-    from conftest import PlantedReader
+    from planted_reader import PlantedReader
 
     with pytest.raises(EvaluationError, match="features of planted, block 4 are not all finite"):
         examine(PlantedReader(block4=lambda maps, _: maps / 0), photos)
