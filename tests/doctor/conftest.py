@@ -3,7 +3,8 @@
 import pytest
 import torch
 from PIL import Image
-from planted_reader import PlantedReader
+from planted_reader import CHANNELS, PlantedReader
+from torch.nn import functional
 
 from dvt.doctor.config import DoctorConfig
 from dvt.doctor.diagnosis import diagnose

@@ -118,7 +118,7 @@ def test_labels_of_patches_are_shares_of_their_pixels(tmp_path, stride):
 
 def test_objects_that_the_features_tell_apart_are_followed(tmp_path):
     write_video(tmp_path, "one", [(RED, (16, 16))])
-    write_video(tmp_path, "two", [(RED, (0, 8)), (GREEN, (40, 24))], palette=True)
+    write_video(tmp_path, "two", [(RED, (4, 8)), (GREEN, (40, 24))], palette=True)
     told, method = [], MeanColours(patch=4)
     scores = task(tmp_path).evaluate(method, lambda *each: told.append(each))
     # Upsampled from patches of 4 px, a square of 256 px loses the pixel at each corner.
