@@ -51,7 +51,7 @@ class Method(Protocol):
             image_hw: height and width in pixels that the ViT sees of each; it is squashed to that.
 
         Returns:
-            Features on the grid of `grid_for(image_hw)`, float32, on the device of the ViT.
+            Features on the grid of `grid_for(image_hw)`, float32, on the device of the ViT or on the CPU.
 
         Raises:
             GeometryError: the size does not fit patch and stride.
