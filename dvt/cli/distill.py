@@ -11,6 +11,7 @@ from dvt.errors import ConfigError
 if TYPE_CHECKING:
     from dvt.denoiser.denoised import DenoisedBackbone
     from dvt.ensemble.srt import SrtBackbone
+    from dvt.training.resume import Start
 
 USAGE = """\
 dvt distill: teach a ViT to give clean features by itself, without a denoiser behind it (stage 3).
@@ -53,8 +54,10 @@ def distill(options: Options, choices: dict[str, str]) -> int:
     teacher = load_teacher(options)
     speaks = is_main_process()
 
-    def announce(step: int) -> None:
-        begun = f", continuing at step {step}" if step else ""
+    def announce(start: "Start") -> None:
+        for note in start.notes:
+            tell(note)
+        begun = f", continuing at step {start.step}" if start.step else ""
         tell(
             f"{len(images)} images -> {options.out}   {teacher.timm_name}, {teacher.grid}, {options.num_steps} steps of"
             f" {options.batch_size}{begun}"
@@ -74,8 +77,6 @@ def distill(options: Options, choices: dict[str, str]) -> int:
             on_start=announce,
             on_progress=line.update,
         )
-    for note in distilled.notes:
-        tell(note)
     if distilled.interrupted:
         tell(f"stopped at step {distilled.step} of {options.num_steps}; the same command continues from there.")
         return INTERRUPTED

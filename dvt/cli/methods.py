@@ -74,7 +74,9 @@ def _models(
 
     device, wanted = str(pick_device(options.device)), options.backbone
     denoised = None if options.denoiser is None else load_cleaned(wanted, options.denoiser, device)
-    distilled = None if options.distilled is None else load_cleaned(wanted, options.distilled, device)
+    distilled = (
+        None if options.distilled is None else load_cleaned(replace(wanted, weights=None), options.distilled, device)
+    )
     first = denoised or distilled
     if first is not None:  # the raw features are read where the others were trained
         wanted = replace(wanted, image_size=list(first.grid.image_hw), stride=first.grid.stride)

@@ -7,11 +7,13 @@ from dvt.cli.apps import StoreBackboneConfig
 from dvt.cli.apps import TrainApp as Options
 from dvt.cli.console import DONE, INTERRUPTED, say
 from dvt.cli.help import verb_page
+from dvt.errors import ConfigError
 
 if TYPE_CHECKING:
     from dvt.backbone.backbone import Backbone
     from dvt.denoiser.sources import Sources
     from dvt.store import StoreMeta
+    from dvt.training.resume import Start
     from dvt.training.run import Trained
 
 USAGE = """\
@@ -54,6 +56,8 @@ def train(options: Options, choices: dict[str, str]) -> int:
     from dvt.training.processes import is_main_process
 
     stores = [options.store] if isinstance(options.store, str) else list(options.store)
+    if not stores:
+        raise ConfigError("store=[] names no store: give what dvt decompose wrote.")
     meta = FeatureStore.open(stores[0]).meta
     backbone = None if options.pairs.raw is Raw.stored else _load(meta, options)
     speaks = is_main_process()
@@ -66,20 +70,20 @@ def train(options: Options, choices: dict[str, str]) -> int:
             images=None if options.images is None else find_images(options.images),
             needs=needs_of(options.backbone, meta),
             max_pixels=options.max_pixels,
-            on_start=_announcer(options) if speaks else lambda sources, step: None,
+            on_start=_announcer(options) if speaks else lambda sources, start: None,
             on_progress=line.update,
         )
     if speaks:
-        for note in trained.notes:
-            say(note)
         say(_end_text(trained, options))
     return INTERRUPTED if trained.interrupted else DONE
 
 
 def _end_text(trained: "Trained", options: Options) -> str:
+    from dvt.publishing.model_folder import read_model_info
+
     if trained.interrupted:
         return f"stopped at step {trained.step} of {options.num_steps}; the same command continues from there."
-    return result_text(trained.metrics, options.out)
+    return result_text(trained.metrics, options.out, read_model_info(options.out).backbone)
 
 
 def needs_of(wanted: StoreBackboneConfig, meta: "StoreMeta") -> dict[str, Any]:
@@ -106,7 +110,7 @@ def needs_of(wanted: StoreBackboneConfig, meta: "StoreMeta") -> dict[str, Any]:
     }
 
 
-def result_text(metrics: dict[str, float], out: str) -> str:
+def result_text(metrics: dict[str, float], out: str, backbone: str) -> str:
     """What a finished training says."""
     distances = "   ".join(
         f"{label} {metrics[f'val/{raw}']:.4g} -> {metrics[f'val/{name}']:.4g}"
@@ -118,14 +122,17 @@ def result_text(metrics: dict[str, float], out: str) -> str:
     )
     return (
         f"raw -> denoised, on the validation images: {distances}\n"
-        f"written: {out}   use it: dvt.load_denoised(weights={out!r}), or dvt show image=... denoiser={out}"
+        f"written: {out}   use it: dvt.load_denoised(weights={out!r}), or\n"
+        f"dvt show image=... method=[raw,denoised] denoiser={out} backbone.timm={backbone}"
     )
 
 
-def _announcer(options: Options) -> "Callable[[Sources, int], None]":
-    def announce(sources: "Sources", step: int) -> None:
+def _announcer(options: Options) -> "Callable[[Sources, Start], None]":
+    def announce(sources: "Sources", start: "Start") -> None:
+        for note in start.notes:
+            say(note)
         left_out = f", {sources.num_missing} without features left out" if sources.num_missing else ""
-        begun = f", continuing at step {step}" if step else ""
+        begun = f", continuing at step {start.step}" if start.step else ""
         say(
             f"{len(sources.pairs)} images{left_out} -> {options.out}   {sources.meta.backbone}, {sources.meta.grid},"
             f" raw {options.pairs.raw.value}, {options.num_steps} steps of {options.batch_size}{begun}"

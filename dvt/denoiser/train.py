@@ -24,7 +24,7 @@ from dvt.training.callbacks import TrainingProgress
 from dvt.training.checkpoints import CHECKPOINTS
 from dvt.training.pictures import ShowSamples
 from dvt.training.record import comparable_settings, write_record
-from dvt.training.resume import claim_folder, find_start
+from dvt.training.resume import Start, claim_folder, find_start
 from dvt.training.run import Fitted, Trained, fit
 from dvt.version import __version__
 
@@ -38,7 +38,7 @@ def train_denoiser(
     images: Sequence[ImageFile] | None = None,
     needs: dict[str, Any] | None = None,
     max_pixels: int = 100_000_000,
-    on_start: Callable[[Sources, int], None] = lambda sources, step: None,
+    on_start: Callable[[Sources, Start], None] = lambda sources, start: None,
     on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
 ) -> Trained:
     """Train a denoiser on the features of one or several stores.
@@ -51,7 +51,7 @@ def train_denoiser(
         images: learn from these only, by key; not needed with `pairs.raw=stored`.
         needs: what the features have to be, as `FeatureStore.require` takes it.
         max_pixels: larger pictures are refused.
-        on_start: told the sources and the step that the run begins with.
+        on_start: told the sources, and where the run begins and what to know about it.
         on_progress: told after every step.
 
     Raises:
@@ -67,7 +67,7 @@ def train_denoiser(
     pairs = sources.split(config.pairs.val_share)
     settings = _settings(config, sources)
     start = find_start(config.resume, out / CHECKPOINTS, settings, allow_changes=config.allow_changes)
-    on_start(sources, start.step)
+    on_start(sources, start)
     train, val = (_data_set(part, sources, config, backbone, images, max_pixels) for part in pairs)
     module = DenoiserModule(_untrained(sources, config), config, settings, backbone)
     shown = (ShowSamples(val, len(pairs[1]), out / "pictures", config.show_every),) if config.show_every else ()

@@ -11,13 +11,13 @@ from dvt.distillation.module import DistillModule
 from dvt.distillation.student import Student, Teacher, class_token_weight
 from dvt.errors import ConfigError
 from dvt.images import ImageFile
-from dvt.publishing.model_folder import write_model_folder
 from dvt.publishing.model_info import ModelInfo
+from dvt.publishing.publish import save_model
 from dvt.training.callbacks import TrainingProgress
 from dvt.training.checkpoints import CHECKPOINTS
 from dvt.training.pictures import ShowSamples
 from dvt.training.record import comparable_settings, write_record
-from dvt.training.resume import claim_folder, find_start
+from dvt.training.resume import Start, claim_folder, find_start
 from dvt.training.run import Fitted, Trained, fit
 from dvt.version import __version__
 
@@ -29,7 +29,7 @@ def distill(
     *,
     teacher: Teacher,
     max_pixels: int = 100_000_000,
-    on_start: Callable[[int], None] = lambda step: None,
+    on_start: Callable[[Start], None] = lambda start: None,
     on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
 ) -> Trained:
     """Train a copy of a ViT to give the clean features of its denoised self, or those of SRT, in one pass by itself.
@@ -45,7 +45,7 @@ def distill(
         config: all options; None: the defaults.
         teacher: a ViT in fp32 with its denoiser (`dvt.load_denoised`) or SRT around it; moved to where the work is.
         max_pixels: larger pictures are refused.
-        on_start: told the step that the run begins with.
+        on_start: told where the run begins, and what to know about it.
         on_progress: told after every step.
 
     Raises:
@@ -55,13 +55,14 @@ def distill(
         DiskError: the disk is full or refuses.
     """
     out, config, before = Path(out), config or DistillConfig(), teacher.backbone
+    images = sorted(images, key=lambda image: image.key)  # the order of a list decides nothing
     _check_grid(teacher)
     student, weight = Student(before, config.student), class_token_weight(before, config.student)
     train, val = split_images(images, config.pictures)
     claim_folder(out, "distilled")
     settings = _settings(images, config, teacher, weight)
     start = find_start(config.resume, out / CHECKPOINTS, settings, allow_changes=config.allow_changes)
-    on_start(start.step)
+    on_start(start)
     data = [Pictures(part, teacher.grid.image_hw, config, max_pixels) for part in (train, val)]
     module = DistillModule(student, config, settings, teacher, weight)
     shown = (ShowSamples(data[1], len(val), out / "pictures", config.show_every),) if config.show_every else ()
@@ -69,7 +70,7 @@ def distill(
     if fitted.is_main:
         if not fitted.interrupted:
             info = _describe(teacher, fitted, settings, len(train), len(val))
-            write_model_folder(out, student.plain_state(before), info)
+            save_model(out, student.plain_state(before), info)
         write_record(out, "distill", config, fitted, start, device=module.device)
     return Trained(out, fitted.step, fitted.interrupted, fitted.metrics, start.notes)
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from dvt.errors import ConfigError
 from dvt.export.config import SUFFIXES, ExportFormat
+from dvt.publishing.model_folder import is_model_folder, read_model_info
+from dvt.publishing.model_info import KINDS
 
 _ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -29,6 +31,10 @@ def resolve_format(out: str | Path, wanted: ExportFormat = ExportFormat.auto) ->
         raise ConfigError(f"out={out}: format={kind} writes one file, give a name that ends in {suffix}.")
     if suffix is not None and out.is_dir():
         raise ConfigError(f"out={out} is a folder: format={kind} writes one file, give another name.")
+    if suffix is None and is_model_folder(out) and read_model_info(out).kind != "fixed_size":
+        raise ConfigError(
+            f"out={out} holds {KINDS[read_model_info(out).kind]}, which the export would replace: give another folder."
+        )
     missing = [name for name in _ONNX_PACKAGES if find_spec(name) is None] if kind is ExportFormat.onnx else []
     if missing:
         raise ConfigError(f"format=onnx needs {', '.join(missing)}: pip install 'dvt[onnx]'.")

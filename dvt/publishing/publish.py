@@ -10,7 +10,7 @@ from dvt.atomic import write_atomic
 from dvt.errors import WeightsError
 from dvt.publishing.hf_hub import fetch_folder, reason_of, send_folder
 from dvt.publishing.model_card import model_card
-from dvt.publishing.model_folder import WEIGHTS_FILE, write_model_folder
+from dvt.publishing.model_folder import WEIGHTS_FILE, is_model_folder, read_model_info, write_model_folder
 from dvt.publishing.model_info import CONFIG_FILE, ModelInfo
 
 CARD_FILE = "README.md"
@@ -18,7 +18,7 @@ CARD_FILE = "README.md"
 
 
 def save_model(folder: str | Path, state: Mapping[str, Tensor], info: ModelInfo, *, source: str | None = None) -> None:
-    """Write a model and its card. A `README.md` that is there already stays as it is.
+    """Write a model and its card. A `README.md` that somebody else wrote, or edited, stays as it is.
 
     Args:
         folder: where to; made with its parents where it is not there.
@@ -31,10 +31,23 @@ def save_model(folder: str | Path, state: Mapping[str, Tensor], info: ModelInfo,
         DiskError: the disk is full or refuses.
     """
     folder = Path(folder).expanduser()
-    card = model_card(info, source or folder.resolve().name)
+    card, ours = model_card(info, source or folder.resolve().name), _card_is_ours(folder, source)
     write_model_folder(folder, state, info)
-    if not (folder / CARD_FILE).exists():
+    if ours:
         write_atomic(folder / CARD_FILE, card.encode())
+
+
+def _card_is_ours(folder: Path, source: str | None) -> bool:
+    """Whether the card of the folder may be replaced: there is none, or it is what was written for the model there."""
+    card = folder / CARD_FILE
+    if not card.exists():
+        return True
+    if not is_model_folder(folder):
+        return False
+    try:
+        return card.read_text(encoding="utf-8") == model_card(read_model_info(folder), source or folder.resolve().name)
+    except (OSError, ValueError):  # a folder that cannot be read is replaced, a card that cannot is left
+        return False
 
 
 def push_model(

@@ -2,6 +2,7 @@
 
 import io
 import re
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,16 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from dvt.atomic import write_atomic
+from dvt.atomic import TEMP_SUFFIX, write_atomic
 from dvt.errors import TrainingError
 
 OURS = "dvt"
 """Key of a checkpoint under which the settings of the run stand."""
 CHECKPOINTS = "checkpoints"
 """Folder of the checkpoints below the output folder."""
+
+ABANDONED = "abandoned"
+"""Below it: checkpoints of later steps than the one that a run was resumed from."""
 
 _NAME = re.compile(r"step-(\d+)\.ckpt")
 
@@ -66,6 +70,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not path.is_file():
         raise TrainingError(f"there is no checkpoint {path}: give resume=auto, or the path of a .ckpt file.")
     try:
+        with zipfile.ZipFile(path) as archive:
+            if (damaged := archive.testzip()) is not None:  # torch looks at no checksum
+                raise ValueError(f"the checksum of {damaged} is wrong")
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except MemoryError:
         raise
@@ -94,6 +101,22 @@ def newest_good(folder: Path) -> tuple[Checkpoint | None, list[str]]:
             "no checkpoint of the run can be read:\n  " + "\n  ".join(reasons) + f"\nDelete {folder} to begin again."
         )
     return None, []
+
+
+def tidy(folder: Path, step: int) -> None:
+    """Make way for a run that begins at a step.
+
+    What a killed process left half-written is deleted. Checkpoints of later steps, of a run that is not continued, are
+    set aside into `<folder>/abandoned`: they would be taken for the newest ones.
+    """
+    for leftover in folder.glob(f".step-*{TEMP_SUFFIX}"):
+        leftover.unlink(missing_ok=True)
+    for path in checkpoint_paths(folder):
+        match = _NAME.fullmatch(path.name)
+        assert match is not None
+        if int(match[1]) > step:
+            (folder / ABANDONED).mkdir(exist_ok=True)
+            path.replace(folder / ABANDONED / path.name)
 
 
 def remove_old(folder: Path, keep: int) -> None:

@@ -1,6 +1,8 @@
 """Where the numbers and pictures of a run go."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from secrets import token_hex
@@ -48,6 +50,18 @@ def log_picture(logger: Logger | None, name: str, picture: NDArray[Any], step: i
         logger.log_image(name, [picture], step=step)
     elif isinstance(logger, TensorBoardLogger):
         logger.experiment.add_image(name, picture, step, dataformats="HWC")
+
+
+@contextmanager
+def closing(logger: Logger | None) -> Iterator[None]:
+    """Finish the run of a logger when the block ends: the next run of this process has curves of its own."""
+    try:
+        yield
+    finally:
+        if isinstance(logger, WandbLogger):
+            import wandb
+
+            wandb.finish()
 
 
 def _wandb(config: LoggerConfig, out: Path) -> WandbLogger:

@@ -97,6 +97,18 @@ class StageModule(L.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def on_train_start(self) -> None:
+        """Put the options in force: those of a resumed optimizer are the checkpoint's."""
+        options = self.options.optimizer
+        peak = peak_learning_rate(options, self.options.batch_size)
+        now = learning_rate_at(self.global_step, self.options.num_steps, options, self.options.batch_size)
+        optimizer, schedule = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
+        assert isinstance(optimizer, torch.optim.Optimizer) and isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)
+        forced = {"lr": peak * (now / peak), "initial_lr": peak, "weight_decay": options.weight_decay}
+        for group in optimizer.param_groups:
+            group |= {**forced, "betas": (options.beta1, options.beta2)}
+        schedule.base_lrs = [peak] * len(optimizer.param_groups)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write down what the run does; nothing of a bad step is saved."""
         self.check_losses()

@@ -11,6 +11,9 @@ from dvt.publishing.model_folder import is_model_folder, read_model_info
 from dvt.publishing.model_info import KINDS
 from dvt.training.checkpoints import CHECKPOINTS, Checkpoint, checkpoint_paths, newest_good, read_checkpoint
 
+_FIXED = ("denoiser.", "student.trained_blocks", "features.")
+"""Settings that cannot change while a run goes on: the weights would not fit, or belong to other features."""
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -83,6 +86,9 @@ def find_start(resume: str, folder: Path, settings: dict[str, Any], *, allow_cha
     changes = list(differences(found.settings, settings))
     if changes and not allow_changes:
         raise TrainingError(_refusal(found, changes))
+    if fixed := [change for change in changes if change.startswith(_FIXED)]:
+        lines = "".join(f"\n  {change}" for change in fixed)
+        raise TrainingError(f"{found.path} holds another network:{lines}\nGive the same settings, or another out.")
     return Start(checkpoint=found.path, step=found.step, notes=(*notes, *(f"changed: {text}" for text in changes)))
 
 

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader, Dataset
 
 from dvt.errors import ConfigError
+from dvt.training.average import PublishedAverage
 from dvt.training.batches import StepBatches
 from dvt.training.callbacks import ReportProgress, SaveCheckpoints, StopInOrder, TrainingProgress
-from dvt.training.checkpoints import CHECKPOINTS, AtomicCheckpointIO
+from dvt.training.checkpoints import CHECKPOINTS, AtomicCheckpointIO, tidy
 from dvt.training.config import TrainingConfig
-from dvt.training.loggers import make_logger
+from dvt.training.loggers import closing, make_logger
 from dvt.training.module import StageModule
 from dvt.training.processes import one_fate
 from dvt.training.resume import Start
@@ -122,16 +123,21 @@ def fit(
     """
     stop = StopInOrder()
     own: list[Callback] = [ReportProgress(config, on_progress), *callbacks, stop]
-    if config.optimizer.ema_decay:
-        own.append(EMAWeightAveraging(decay=config.optimizer.ema_decay))
+    average = PublishedAverage(decay=config.optimizer.ema_decay) if config.optimizer.ema_decay else None
+    if average is not None:
+        own.append(average)
     own.append(SaveCheckpoints(out / CHECKPOINTS, config))  # last: what it writes is the state after the others
     data = StepData(train, val, config, start.step)
-    with _quiet_lightning(), one_fate(trainer := _make_trainer(config, out, own)):
+    with _quiet_lightning(), one_fate(trainer := _make_trainer(config, out, own)), closing(trainer.logger):
+        if trainer.is_global_zero:
+            tidy(out / CHECKPOINTS, start.step)
         begun_s = time.perf_counter()
         trainer.fit(module, datamodule=data, ckpt_path=start.checkpoint, weights_only=True)
         step, seconds = trainer.global_step, time.perf_counter() - begun_s
         if stop.stopped:
             return Fitted(step, True, {}, seconds, trainer.is_global_zero)
+        if average is not None:
+            average.publish(module)
         (found,) = trainer.validate(module, datamodule=data, verbose=False)
     metrics = {name: float(value) for name, value in found.items()}
     return Fitted(step, False, metrics, seconds, trainer.is_global_zero)

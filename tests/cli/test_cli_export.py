@@ -161,3 +161,10 @@ def test_its_page_needs_no_heavy_imports():
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert process.stderr == "\n"
+
+
+def test_an_export_does_not_replace_what_was_trained(dvt, denoiser, tmp_path):
+    before = (tmp_path / "denoiser/weights.safetensors").read_bytes()
+    result = dvt("export", *TINY, "denoiser=denoiser", "out=denoiser")
+    assert result.code == 2 and "out=denoiser holds a denoiser, which the export would replace" in result.err
+    assert (tmp_path / "denoiser/weights.safetensors").read_bytes() == before

@@ -83,7 +83,7 @@ def test_a_crash_between_checkpoints_repeats_their_steps(store, tmp_path, option
     with pytest.raises(Crash):
         train_denoiser([store], tmp_path / "parts", options(), on_progress=crash)
     steps = []
-    train_denoiser([store], tmp_path / "parts", options(), on_start=lambda sources, step: steps.append(step))
+    train_denoiser([store], tmp_path / "parts", options(), on_start=lambda sources, start: steps.append(start.step))
     assert steps == [4] and same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
 
@@ -104,11 +104,63 @@ def test_resumed_with_other_settings_it_refuses_and_names_them(store, tmp_path, 
     assert train_denoiser([store], tmp_path / "out", options(batch_size=2, allow_changes=True)).step == 6
 
 
-def test_a_finished_run_is_not_run_again(store, tmp_path, options):
-    train_denoiser([store], tmp_path / "out", options())
+def test_settings_that_were_allowed_to_change_are_in_force(store, tmp_path, options):
+    train_denoiser([store], tmp_path / "out", options(), on_progress=stop_after(2))
+    changed = {"base_learning_rate": 1e-2, "weight_decay": 0.5, "beta1": 0.5}
+    train_denoiser([store], tmp_path / "out", options(optimizer=changed, batch_size=2, allow_changes=True))
+    content = torch.load(checkpoint_paths(tmp_path / "out" / "checkpoints")[0], weights_only=True)
+    (group,) = content["optimizer_states"][0]["param_groups"]
+    peak = 1e-2 * (2 / 256) ** 0.5
+    assert group["weight_decay"] == 0.5 and group["betas"] == (0.5, 0.999)
+    assert group["initial_lr"] == pytest.approx(peak) and content["lr_schedulers"][0]["base_lrs"] == [
+        group["initial_lr"]
+    ]
+
+
+def test_another_network_is_refused_whatever_is_allowed(store, tmp_path, options):
+    train_denoiser([store], tmp_path / "out", options(), on_progress=stop_after(2))
+    wider = options(denoiser=DenoiserConfig(num_blocks=2), allow_changes=True)
+    with pytest.raises(TrainingError, match=r"another network:\n  denoiser.num_blocks: the checkpoint has 1, given 2"):
+        train_denoiser([store], tmp_path / "out", wider)
+
+
+def test_from_an_older_checkpoint_the_newer_ones_are_set_aside(store, tmp_path, options):
+    config = {"save_every": 2, "keep_checkpoints": 9}
+    train_denoiser([store], tmp_path / "out", options(**config))
+    folder = tmp_path / "out" / "checkpoints"
+    (folder / ".step-00000003.ckpt.0badcafe.tmp").write_bytes(b"half")
+    older = options(**config, resume=str(checkpoint_path(folder, 2)))
+    train_denoiser([store], tmp_path / "out", older, on_progress=stop_after(3))
+    assert [path.name for path in checkpoint_paths(folder)] == ["step-00000003.ckpt", "step-00000002.ckpt"]
+    assert sorted(path.name for path in (folder / "abandoned").iterdir()) == [
+        "step-00000004.ckpt",
+        "step-00000006.ckpt",
+    ]
+    assert not list(folder.glob(".step-*"))
+
+
+def test_a_checkpoint_with_a_wrong_byte_is_passed_over(store, tmp_path, options):
+    train_denoiser([store], tmp_path / "whole", options())
+    train_denoiser([store], tmp_path / "parts", options(), on_progress=stop_after(5))
+    newest = checkpoint_path(tmp_path / "parts" / "checkpoints", 5)
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 2000] = b"\xff" * 2000
+    newest.write_bytes(data)
+    notes = []
+    train_denoiser([store], tmp_path / "parts", options(), on_start=lambda sources, start: notes.extend(start.notes))
+    assert "step-00000005.ckpt is damaged" in notes[0] and same(
+        weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    )
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.5])
+def test_a_finished_run_is_not_run_again(store, tmp_path, options, ema_decay):
+    """And publishes the same weights again: the average where there is one, not what was averaged."""
+    config = options(optimizer={"ema_decay": ema_decay})
+    train_denoiser([store], tmp_path / "out", config)
     before = weights(tmp_path / "out")
     steps = []
-    again = train_denoiser([store], tmp_path / "out", options(), on_progress=steps.append)
+    again = train_denoiser([store], tmp_path / "out", config, on_progress=steps.append)
     assert again.step == 6 and steps == [] and same(before, weights(tmp_path / "out"))
 
 

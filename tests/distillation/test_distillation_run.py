@@ -219,7 +219,9 @@ def test_stopped_and_resumed_is_the_same_as_never_stopped(ema_decay, tmp_path, i
     assert first.interrupted and first.step == 3 and not (tmp_path / "parts" / WEIGHTS_FILE).exists()
     assert checkpoint_paths(tmp_path / "parts" / "checkpoints")[0].name == checkpoint_path(tmp_path, 3).name
     begun = []
-    second = distill(images, tmp_path / "parts", config, teacher=teacher, on_start=begun.append)
+    second = distill(
+        images, tmp_path / "parts", config, teacher=teacher, on_start=lambda start: begun.append(start.step)
+    )
     assert begun == [3] and second.step == 6 and not second.interrupted
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
     assert second.metrics == pytest.approx(whole.metrics)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dvt.errors import EvaluationError
-from dvt.evaluation.discovery.boxes import Box, best_iou, box_of_mask, box_of_patches, iou
+from dvt.evaluation.discovery.boxes import Box, best_iou, box_of_mask, box_of_patches, central_box, iou
 from dvt.evaluation.discovery.voc_boxes import read_voc_list, read_voc_objects
 from dvt.grid import PatchGrid
 
@@ -41,6 +41,13 @@ def test_the_best_of_several_boxes_counts():
     truth = (Box(0, 0, 1, 1), Box(0, 0, 4, 2))
     assert best_iou(Box(0, 0, 4, 4), truth) == pytest.approx(0.5)
     assert best_iou(None, truth) == 0
+
+
+def test_the_box_in_the_middle_has_half_the_area():
+    box = central_box((30, 80))
+    assert box.area == pytest.approx(1200)
+    assert box.left + box.right == pytest.approx(80) and box.top + box.bottom == pytest.approx(30)
+    assert (box.right - box.left) / (box.bottom - box.top) == pytest.approx(80 / 30)
 
 
 def test_the_box_of_a_mask():

@@ -15,6 +15,8 @@ from dvt.evaluation.discovery.config import Algorithm, ObjectDiscoveryConfig, Se
 from dvt.evaluation.discovery.object_discovery import ObjectDiscovery
 from dvt.evaluation.discovery.search import BATCH_SIZE, found_objects, looked_at_hw
 
+MIDDLE = "for comparison: the same box in the middle of every picture, half its area, has CorLoc 0.0"
+
 
 def discovery(root, **options):
     return ObjectDiscovery(ObjectDiscoveryConfig(**options), root)
@@ -25,7 +27,7 @@ def test_a_rectangle_is_found_on_davis(tmp_path):
     scores = task.evaluate(MeanColours(), lambda *what: told.append(what))
     assert scores.values == {"CorLoc": (100.0,), "box IoU": (100.0,)}
     assert scores.details == {"CorLoc by sequence": {"dog": 100.0, "swan": 100.0}}
-    assert scores.notes == ("1 picture left out, for no object is marked in it: swan/00002",)
+    assert scores.notes == ("1 picture left out, for no object is marked in it: swan/00002", MIDDLE)
     assert told[0] == ("features", 0, 10) and told[-1] == ("features", 10, 10)
     assert json.loads(json.dumps(task.protocol))["pictures"] == 10
 
@@ -39,7 +41,7 @@ def test_tokencut_finds_it_too(tmp_path):
 def test_pictures_of_voc_without_a_box_are_left_out_and_named(tmp_path):
     scores = discovery(write_voc(tmp_path)).evaluate(MeanColours())
     assert scores.values == {"CorLoc": (100.0,), "box IoU": (100.0,)}
-    assert scores.notes == ("1 picture left out, for no object is marked in it: 000001",)
+    assert scores.notes == ("1 picture left out, for no object is marked in it: 000001", MIDDLE)
 
 
 @pytest.mark.parametrize(("width", "hit"), [(64, 100.0), (66, 0.0)])
@@ -51,6 +53,12 @@ def test_a_hit_is_an_iou_of_at_least_one_half(tmp_path, width, hit):
     scores = discovery(tmp_path).evaluate(MeanColours())
     assert scores.values["CorLoc"] == (hit,)
     assert scores.values["box IoU"][0] == pytest.approx(100 * 32 / width)
+
+
+def test_a_box_in_the_middle_is_the_baseline(tmp_path):
+    write_voc(tmp_path, boxes=(((14, 10, 82, 54),), (BOX,)))
+    scores = discovery(tmp_path).evaluate(MeanColours())
+    assert scores.notes == (MIDDLE.replace("0.0", "50.0"),)
 
 
 def test_pictures_without_any_box_are_an_error(tmp_path):
@@ -107,8 +115,8 @@ def test_pictures_of_different_sizes_are_not_mixed_in_a_batch(tmp_path):
     write_folders(tmp_path, count=0)
     sizes = [HW] * (BATCH_SIZE + 1) + [(48, 64)] + [HW] * 2
     method = MeanColours()
-    pictures = [(number, torch.rand(3, *hw)) for number, hw in enumerate(sizes)]
-    found = list(found_objects(method, pictures, ObjectDiscoveryConfig(), lambda *_: None, len(pictures)))
+    pictures = ((number, torch.rand(3, *hw)) for number, hw in enumerate(sizes))
+    found = list(found_objects(method, pictures, ObjectDiscoveryConfig(), lambda *_: None, len(sizes)))
     assert method.seen == [BATCH_SIZE, 1, 1, 2]
     assert [truth for truth, _, _ in found] == list(range(len(sizes)))
     assert [grid.image_hw for _, _, grid in found] == sizes

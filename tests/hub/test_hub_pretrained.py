@@ -79,6 +79,19 @@ def test_a_card_that_is_there_stays(denoiser, here):
     assert (here / "m" / "README.md").read_text() == "mine"
 
 
+def test_a_card_of_ours_goes_with_the_model(denoiser, here):
+    denoiser.save_pretrained("m")
+    first = (here / "m" / "README.md").read_text()
+    denoiser.info = replace(denoiser.info, metrics={"mse": 0.777})
+    denoiser.save_pretrained("m")
+    second = (here / "m" / "README.md").read_text()
+    assert "0.777" in second and "0.777" not in first
+    (here / "m" / "README.md").write_text(second + "edited")
+    denoiser.info = replace(denoiser.info, metrics={"mse": 0.888})
+    denoiser.save_pretrained("m")
+    assert "0.888" not in (here / "m" / "README.md").read_text(), "an edited card is somebody's work"
+
+
 def test_without_info_nothing_is_written(here):
     denoiser = dvt.Denoiser(DenoiserConfig(), 64, (4, 4))
     assert denoiser.info is None

@@ -48,9 +48,9 @@ def test_what_stays_on_the_grid_is_all_error_and_locked(rng, shift):
 
 
 def test_what_depends_on_the_window_is_error_and_not_locked(rng):
-    first, second = torch.randn(2, 200, *HW, 5, generator=rng)
+    first, second = torch.randn(2, 20, *HW, 5, generator=rng)
     error = error_of(first, second, (2, 3))
-    assert error.value == pytest.approx(1.0, abs=0.02) and error.locked == pytest.approx(0.0, abs=0.01)
+    assert error.value == pytest.approx(1.0, abs=0.06) and error.locked == pytest.approx(0.0, abs=0.04)
 
 
 def test_a_mixture(rng):

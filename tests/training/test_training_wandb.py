@@ -59,6 +59,14 @@ def test_offline_it_needs_no_account_and_keeps_its_files_in_the_run(place):
     assert list(folder.glob("files/media/images/val/samples*.png"))
 
 
+def test_a_sweep_makes_a_run_of_each(place):
+    ran = train(place, "logger.offline=true", "-m", "seed=1,2", "out=run${seed}")
+    assert ran.returncode == 0, ran.stderr
+    for name in ("run1", "run2"):
+        (folder,) = (place / name / "wandb").glob("offline-run-*")
+        assert folder.name.endswith((place / name / "wandb_run").read_text().strip())
+
+
 def test_without_an_account_it_says_what_to_do(place):
     ran = train(place)
     assert ran.returncode == 2

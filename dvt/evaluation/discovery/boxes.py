@@ -1,5 +1,6 @@
 """Boxes in pixels: of masks, of patches, and how far two agree."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -34,6 +35,13 @@ def iou(one: Box, other: Box) -> float:
 def best_iou(found: Box | None, truth: tuple[Box, ...]) -> float:
     """The largest IoU with any of the true boxes; 0 where nothing was found."""
     return 0.0 if found is None else max(iou(found, box) for box in truth)
+
+
+def central_box(picture_hw: tuple[int, int]) -> Box:
+    """The box in the middle of a picture, of its aspect and half its area: a guess without looking."""
+    height, width = picture_hw
+    share = math.sqrt(0.5)
+    return Box(width * (1 - share) / 2, height * (1 - share) / 2, width * (1 + share) / 2, height * (1 + share) / 2)
 
 
 def box_of_mask(mask: Tensor) -> Box | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dvt.errors import EvaluationError
-from dvt.evaluation.discovery.boxes import Box, best_iou, box_of_mask, box_of_patches
+from dvt.evaluation.discovery.boxes import Box, best_iou, box_of_mask, box_of_patches, central_box
 from dvt.evaluation.discovery.config import DataFormat, ObjectDiscoveryConfig
 from dvt.evaluation.discovery.masks import object_masks, read_mask
 from dvt.evaluation.discovery.scenes import Scene, data_protocol, find_scenes
@@ -74,15 +74,17 @@ class ObjectDiscovery:
         without_object: list[str] = []
         nothing_found: list[str] = []
         ious: dict[str, float] = {}
+        by_centre: list[float] = []
         pictures = self._pictures(without_object)
         for (key, boxes, hw), found, grid in found_objects(method, pictures, self._config, tell, len(self._scenes)):
             ious[key] = best_iou(box_of_patches(found.mask, grid, hw), boxes)
+            by_centre.append(float(best_iou(central_box(hw), boxes) >= _HIT))
             if found.is_empty:
                 nothing_found.append(key)
         hits = {key: float(value >= _HIT) for key, value in ious.items()}
         return Scores(
             values={"CorLoc": percent([*hits.values()]), "box IoU": percent([*ious.values()])},
-            notes=notes(len(ious), without_object, nothing_found),
+            notes=(*notes(len(ious), without_object, nothing_found), *_by_centre(by_centre)),
             details={"CorLoc by sequence": by_sequence(hits, self._scenes)},
         )
 
@@ -95,6 +97,14 @@ class ObjectDiscovery:
                 yield (scene.key, boxes, hw), picture
             else:
                 without_object.append(scene.key)
+
+
+def _by_centre(hits: list[float]) -> list[str]:
+    if not hits:
+        return []
+    return [
+        f"for comparison: the same box in the middle of every picture, half its area, has CorLoc {percent(hits)[0]:.1f}"
+    ]
 
 
 def _boxes(scene: Scene, hw: tuple[int, int]) -> tuple[Box, ...]:
