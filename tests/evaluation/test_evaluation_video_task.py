@@ -174,6 +174,19 @@ def test_the_size_that_frames_are_looked_at_in():
     assert looked_at_hw((480, 854), given(image_size=[224, 448])) == (224, 448)
 
 
+def test_sides_are_rounded_down_to_the_patch(tmp_path):
+    class Recording(MeanColours):
+        sizes = set()
+
+        def __call__(self, pictures, image_hw):
+            self.sizes.add(image_hw)
+            return super().__call__(pictures, image_hw)
+
+    write_video(tmp_path, "one", [(RED, (16, 16))], count=3)
+    task(tmp_path, image_size=62).evaluate(Recording(patch=4))
+    assert Recording.sizes == {(60, 92)}
+
+
 def test_masks_and_frames_of_other_sizes_are_named(tmp_path):
     write_video(tmp_path, "one", [(RED, (16, 16))])
     Image.new("L", (32, 32), 255).save(tmp_path / "Annotations/480p/one/00002.png")
