@@ -33,7 +33,7 @@ def advise(diagnosis: Diagnosis, examination: Examination, *, backbone: str, ima
         lines += [f"In {output} it is mild: look first whether it matters, in a picture and in numbers.", show, compare]
     if any(finding.fixed for finding in diagnosis.findings):
         lines += [
-            "What belongs to the position can be taken away for good, by a denoiser:",
+            "A denoiser takes away what belongs to the position, in one pass:",
             f"    dvt decompose images={images} store=runs/store {backbone}",
             "    dvt train store=runs/store out=runs/denoiser",
         ]

@@ -176,7 +176,7 @@ def test_the_size_that_frames_are_looked_at_in():
 
 def test_sides_are_rounded_down_to_the_patch(tmp_path):
     class Recording(MeanColours):
-        sizes = set()
+        sizes = set()  # noqa: RUF012
 
         def __call__(self, pictures, image_hw):
             self.sizes.add(image_hw)
