@@ -67,10 +67,9 @@ def distill(
     module = DistillModule(student, config, settings, teacher, weight)
     shown = (ShowSamples(data[1], len(val), out / "pictures", config.show_every),) if config.show_every else ()
     fitted = fit(module, data[0], data[1], config, out, start, callbacks=shown, on_progress=on_progress)
+    if fitted.is_main and not fitted.interrupted:
+        save_model(out, student.plain_state(before), _describe(teacher, fitted, settings, len(train), len(val)))
     if fitted.is_main:
-        if not fitted.interrupted:
-            info = _describe(teacher, fitted, settings, len(train), len(val))
-            save_model(out, student.plain_state(before), info)
         write_record(out, "distill", config, fitted, start, device=module.device)
     return Trained(out, fitted.step, fitted.interrupted, fitted.metrics, start.notes)
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from planted import Planted
+from planted_vit import Planted
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.build import build_vit

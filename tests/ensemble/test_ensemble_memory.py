@@ -4,7 +4,7 @@ import logging
 
 import pytest
 import torch
-from planted import coarse
+from planted_vit import coarse
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from planted import moved
+from planted_vit import moved
 
 from dvt.ensemble.config import Fill
 from dvt.ensemble.shifts import Shift, axis_weights, finer_grid, pad, sub_token_shifts, view

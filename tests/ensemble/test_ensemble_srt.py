@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from planted import coarse, long_way, moved, per_pixel, pooled
+from planted_vit import coarse, long_way, moved, per_pixel, pooled
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.features import FeatureExtractor, Features
