@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
@@ -104,7 +105,7 @@ def _draw_maps(figure: "Figure", grid: Any, examination: Examination) -> None:
     for row, (name, label, low, high) in enumerate(_ROWS, start=1):
         for column, report in enumerate(examination.reports):
             axes = figure.add_subplot(grid[row, column])
-            values = _painted(report, name).clamp(low, high).numpy()
+            values = painted(report, name).clamp(low, high).numpy()
             scale = LogNorm(low, high) if low > 0 else Normalize(low, high)
             axes.imshow(values, cmap=colours, norm=scale, interpolation="nearest", aspect="equal")
             axes.set_xticks([])
@@ -113,7 +114,7 @@ def _draw_maps(figure: "Figure", grid: Any, examination: Examination) -> None:
                 axes.set_ylabel(label, rotation=0, ha="right", va="center", size=8)
 
 
-def _painted(report: ArtifactReport, name: str) -> Tensor:
+def painted(report: ArtifactReport, name: str) -> Float[Tensor, "H W"]:
     """A map as it is drawn: norms in medians."""
     values = report.maps()[name]
     if name == "norm":

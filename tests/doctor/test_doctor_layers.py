@@ -8,7 +8,7 @@ from dvt.backbone.load import load_backbone
 from dvt.doctor.config import DoctorConfig
 from dvt.doctor.environment import machine_report
 from dvt.doctor.examine import examine
-from dvt.doctor.figure import draw_examination
+from dvt.doctor.figure import draw_examination, painted
 from dvt.doctor.layers import BackboneReader, spread_blocks
 from dvt.errors import ConfigError, EvaluationError, ImageError
 
@@ -87,6 +87,9 @@ def test_the_picture_shows_a_column_for_every_layer(examined, plant):
     yellow = [
         ((picture[..., 0] > 240) & (picture[..., 1] > 240) & (picture[..., 2] < 180)).sum() for picture in pictures
     ]
+    report = ill[0].reports[-1]
+    assert float(painted(report, "norm").median()) == pytest.approx(1.0, abs=0.1)
+    assert float(painted(report, "norm")[0, 0]) == pytest.approx(20 / report.outliers.median, rel=1e-3)
     assert yellow[1] > yellow[0] + 200  # the corners, in the norms and in the outliers
 
 

@@ -184,7 +184,7 @@ def test_sides_are_rounded_down_to_the_patch(tmp_path):
 
     write_video(tmp_path, "one", [(RED, (16, 16))], count=3)
     task(tmp_path, image_size=62).evaluate(Recording(patch=4))
-    assert sizes == {(60, 92)}
+    assert Recording.sizes == {(60, 92)}
 
 
 def test_masks_and_frames_of_other_sizes_are_named(tmp_path):
