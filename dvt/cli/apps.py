@@ -85,7 +85,7 @@ class StoreBackboneConfig:
     stride: int | None = None
     """Pixels between neighbouring patches."""
     layer: int | None = None
-    """Block whose output was taken, counted from 0."""
+    """Block whose output was taken, counted from 0; -1 is the last."""
     norm: bool | None = None
     """Whether the ViT's final norm was applied."""
     precision: str = "fp32"

@@ -46,17 +46,17 @@ def run(arguments: list[str]) -> int:
 def _list(pattern: str) -> int:
     from dvt.hub.load import list_denoisers
     from dvt.hub.local import local_names
-    from dvt.hub.released import RELEASED, full_name, short_name
+    from dvt.hub.released import RELEASED, catalogue_spelling, timm_spelling
 
     names = [*list_denoisers(pattern), *list_denoisers(pattern, distilled=True)]
     if not names:
         return complain(f"no name fits {pattern!r}: `dvt convert list` tells all of them.")
-    here = {full_name(name): path for name, path in local_names().items()}
+    here = {timm_spelling(name): path for name, path in local_names().items()}
     width = max(map(len, names))
     for name in names:
         row = RELEASED.get(name)
         place = str(here.get(name, "")) or ("on the hub" if row is not None and row.seen else "on the hub, not checked")
-        short = short_name(name)
+        short = catalogue_spelling(name)
         print(f"{name:<{width}}  {place}{f'  = {short}' if short != name else ''}")
     return DONE
 

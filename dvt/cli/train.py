@@ -49,7 +49,7 @@ def run(arguments: list[str]) -> int:
 def train(options: Options, choices: dict[str, str]) -> int:
     """Do what the options say; 0, or 130 when it was stopped before its end."""
     from dvt.cli.progress import TrainingLine
-    from dvt.denoiser.config import Raw
+    from dvt.denoiser.config import Raw, check_pictures
     from dvt.denoiser.train import train_denoiser
     from dvt.images import find_images
     from dvt.store import FeatureStore
@@ -58,6 +58,7 @@ def train(options: Options, choices: dict[str, str]) -> int:
     stores = [options.store] if isinstance(options.store, str) else list(options.store)
     if not stores:
         raise ConfigError("store=[] names no store: give what dvt decompose wrote.")
+    check_pictures(options, given=options.images is not None)
     meta = FeatureStore.open(stores[0]).meta
     backbone = None if options.pairs.raw is Raw.stored else _load(meta, options)
     speaks = is_main_process()
@@ -96,15 +97,18 @@ def needs_of(wanted: StoreBackboneConfig, meta: "StoreMeta") -> dict[str, Any]:
     from dvt.backbone.catalogue import full_timm_name
     from dvt.backbone.load import image_hw
     from dvt.grid import PatchGrid
+    from dvt.hub.vit import facts_of
 
-    name = wanted.timm or wanted.name
+    name, layer = wanted.timm or wanted.name, wanted.layer
+    if layer is not None and layer < 0:
+        layer += facts_of(meta.backbone).depth
     grid = None
     if wanted.image_size is not None or wanted.stride is not None:
         hw = meta.grid.image_hw if wanted.image_size is None else image_hw(wanted.image_size)
         grid = PatchGrid.of(hw, meta.grid.patch, meta.grid.stride if wanted.stride is None else wanted.stride)
     return {
         "backbone": full_timm_name(name) if name else None,
-        "layer": wanted.layer,
+        "layer": layer,
         "norm": wanted.norm,
         "grid": grid,
     }
@@ -144,10 +148,8 @@ def _announcer(options: Options) -> "Callable[[Sources, Start], None]":
 def _load(meta: "StoreMeta", options: Options) -> "Backbone":
     """The ViT that the features of a store come from; compared by its weights when the store is opened."""
     from dvt.backbone.load import load_backbone
-    from dvt.denoiser.config import Raw
 
     wanted = options.backbone
-    once = options.pairs.raw is Raw.computed and options.trainer.accelerator != "cpu"
     return load_backbone(
         meta.backbone,
         weights=wanted.weights,
@@ -155,6 +157,6 @@ def _load(meta: "StoreMeta", options: Options) -> "Backbone":
         stride=meta.grid.stride,
         layer=meta.layer,
         norm=meta.norm,
-        device="auto" if once else "cpu",  # Lightning moves it where it is run in every step
+        device="cpu",  # the training moves it to where the work is
         precision=wanted.precision,
     )

@@ -99,3 +99,20 @@ class TrainConfig(TrainingConfig):
     """The denoiser."""
     pairs: PairsConfig = field(default_factory=PairsConfig)
     """What it learns from."""
+
+
+def check_pictures(config: TrainConfig, *, given: bool) -> None:
+    """Refuse options that need pictures where there are none, before anything is loaded.
+
+    Raises:
+        ConfigError: with what to give.
+    """
+    if config.denoiser.layers and config.pairs.raw is Raw.stored:
+        raise ConfigError(
+            f"denoiser.layers={config.denoiser.layers}: a store holds the features of one block only. Give"
+            " pairs.raw=computed and images=..."
+        )
+    if config.pairs.raw is not Raw.stored and not given:
+        raise ConfigError(
+            f"pairs.raw={config.pairs.raw.value} needs the pictures: give images=... as for dvt decompose."
+        )

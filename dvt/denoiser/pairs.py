@@ -40,31 +40,38 @@ class StoredPairs(Dataset[dict[str, Any]]):
 
 
 class ComputedPairs(Dataset[dict[str, Any]]):
-    """`key`, `raw` and `clean` of images, the raw features computed by the ViT when the data set is made.
+    """`key`, `raw` and `clean` of images, the raw features computed by the ViT once, before the first step.
 
     Memory: 2 (1 + L) H W C bytes per image, with L earlier blocks.
     """
 
     def __init__(self, pairs: Sequence[Pair], backbone: Backbone, layers: Sequence[int], max_pixels: int):
-        """Compute the raw features.
+        """Note what to compute.
 
         Args:
             pairs: images with their files.
             backbone: the frozen ViT.
             layers: earlier blocks that are read as well.
             max_pixels: larger pictures are refused.
+        """
+        self._pairs, self._backbone, self._layers, self._max_pixels = pairs, backbone, layers, max_pixels
+        self._raw: list[Tensor] = []
+
+    def prepare(self, device: torch.device) -> None:
+        """Compute the raw features on a device.
 
         Raises:
             ImageError: a picture cannot be read.
         """
-        self._pairs = pairs
-        self._raw: list[Tensor] = []
-        for start in range(0, len(pairs), _BATCH):
-            files = [pair.path for pair in pairs[start : start + _BATCH] if pair.path is not None]
-            images = [backbone.preprocess(read_image(path, max_pixels=max_pixels)) for path in files]
-            raw, _, _ = denoiser_input(backbone, torch.stack(images), layers)
+        if self._raw:
+            return
+        backbone = self._backbone.to(device)
+        for start in range(0, len(self._pairs), _BATCH):
+            files = [pair.path for pair in self._pairs[start : start + _BATCH] if pair.path is not None]
+            images = [backbone.preprocess(read_image(path, max_pixels=self._max_pixels)) for path in files]
+            raw, _, _ = denoiser_input(backbone, torch.stack(images), self._layers)
             self._raw += raw.to("cpu", torch.float16).unbind()
-        assert len(self._raw) == len(pairs)
+        assert len(self._raw) == len(self._pairs)
 
     def __len__(self) -> int:
         return len(self._pairs)

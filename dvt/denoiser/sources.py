@@ -49,6 +49,11 @@ class Sources:
         return self.stores[0].meta
 
     @property
+    def num_images(self) -> int:
+        """How many images there are."""
+        return len(self.pairs)
+
+    @property
     def data_hash(self) -> str:
         """Hash of which images' features these are, and how they were made."""
         digest = hashlib.sha256()
@@ -111,13 +116,13 @@ def open_sources(
         return Sources(stores, tuple(Pair(store, key) for key, store in sorted(held.items())), 0)
     without = [image for image in images if image.key not in held]
     if without and missing is Missing.error:
-        raise TrainingError(_missing_text(without, len(images), stores))
+        raise TrainingError(_missing_text(without, len(images), stores, missing))
     asked = sorted((image for image in images if image.key in held), key=lambda image: image.key)
     pairs = tuple(
         Pair(held[image.key], image.key, image.path) for image in asked
     )  # the order of a list decides nothing
     if not pairs:
-        raise TrainingError(_missing_text(without, len(images), stores))
+        raise TrainingError(_missing_text(without, len(images), stores, missing))
     return Sources(stores, pairs, len(without))
 
 
@@ -134,14 +139,29 @@ def _check_usable(store: FeatureStore) -> None:
         )
 
 
-def _missing_text(without: list[ImageFile], asked: int, stores: tuple[FeatureStore, ...]) -> str:
+def _missing_text(without: list[ImageFile], asked: int, stores: tuple[FeatureStore, ...], missing: Missing) -> str:
     named = "".join(f"\n  {image.key}{_why(image.key, stores)}" for image in without[:_NAMED])
     more = f"\n  and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
     where = ", ".join(str(store.path) for store in stores)
+    skip = ", or leave them out with pairs.missing=skip" if missing is Missing.error else ""
     return (
         f"{len(without)} of {asked} images have no features in {where}:{named}{more}\n"
-        f"Make them with dvt decompose images=... store={stores[0].path}, or leave them out with pairs.missing=skip."
+        f"Make them with\n  dvt decompose images=... store={stores[0].path} {_backbone_options(stores[0].meta)}\n"
+        f"(and backbone.weights=... where its weights came from a file){skip}."
     )
+
+
+def _backbone_options(meta: StoreMeta) -> str:
+    """The reading of a store as options of a command."""
+    options = {
+        "timm": meta.backbone,
+        "image_size": "[{},{}]".format(*meta.grid.image_hw),
+        "layer": meta.layer,
+        "norm": str(meta.norm).lower(),
+    }
+    if meta.grid.stride != meta.grid.patch:
+        options["stride"] = meta.grid.stride
+    return " ".join(f"backbone.{name}={value}" for name, value in options.items())
 
 
 def _why(key: str, stores: tuple[FeatureStore, ...]) -> str:

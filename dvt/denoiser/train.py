@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.catalogue import licence_of
-from dvt.denoiser.config import Raw, TrainConfig
+from dvt.denoiser.config import Raw, TrainConfig, check_pictures
 from dvt.denoiser.module import DenoiserModule
 from dvt.denoiser.network import Denoiser
 from dvt.denoiser.pairs import ComputedPairs, PicturePairs, StoredPairs
@@ -21,7 +21,8 @@ from dvt.publishing.model_info import ModelInfo
 from dvt.publishing.publish import save_model
 from dvt.runtime import seed_for
 from dvt.training.callbacks import TrainingProgress
-from dvt.training.checkpoints import CHECKPOINTS
+from dvt.training.checkpoint_names import CHECKPOINTS
+from dvt.training.features import LearntFeatures
 from dvt.training.pictures import ShowSamples
 from dvt.training.record import comparable_settings, write_record
 from dvt.training.resume import Start, claim_folder, find_start
@@ -32,7 +33,7 @@ from dvt.version import __version__
 def train_denoiser(
     stores: Sequence[str | Path],
     out: str | Path,
-    config: TrainConfig,
+    config: TrainConfig | None = None,
     *,
     backbone: Backbone | None = None,
     images: Sequence[ImageFile] | None = None,
@@ -46,7 +47,7 @@ def train_denoiser(
     Args:
         stores: folders that `dvt decompose` filled, for one backbone and one reading of it.
         out: folder of the run: checkpoints, logs, pictures, and at the end `weights.safetensors` and `config.json`.
-        config: all options.
+        config: all options; None: the defaults.
         backbone: the frozen ViT that the stores were made with; not needed with `pairs.raw=stored`.
         images: learn from these only, by key; not needed with `pairs.raw=stored`.
         needs: what the features have to be, as `FeatureStore.require` takes it.
@@ -60,7 +61,8 @@ def train_denoiser(
             be resumed.
         ConfigError: options that do not go together.
     """
-    out = Path(out)
+    out, config = Path(out), config or TrainConfig()
+    check_pictures(config, given=images is not None)
     used = {} if backbone is None else {"weights_hash": backbone.weights_hash, "grid": backbone.grid}
     claim_folder(out, "denoiser")
     sources = open_sources(stores, {**(needs or {}), **used}, images, config.pairs.missing)
@@ -68,7 +70,7 @@ def train_denoiser(
     settings = _settings(config, sources)
     start = find_start(config.resume, out / CHECKPOINTS, settings, allow_changes=config.allow_changes)
     on_start(sources, start)
-    train, val = (_data_set(part, sources, config, backbone, images, max_pixels) for part in pairs)
+    train, val = (_data_set(part, sources, config, backbone, max_pixels) for part in pairs)
     module = DenoiserModule(_untrained(sources, config), config, settings, backbone)
     shown = (ShowSamples(val, len(pairs[1]), out / "pictures", config.show_every),) if config.show_every else ()
     fitted = fit(module, train, val, config, out, start, callbacks=shown, on_progress=on_progress)
@@ -109,18 +111,24 @@ def describe(sources: Sources, config: TrainConfig, fitted: Fitted, num_train: i
 
 
 def _settings(config: TrainConfig, sources: Sources) -> dict[str, Any]:
-    """What decides the result, and which features the denoiser is for: a checkpoint alone can be loaded, too."""
+    """What decides the result."""
     meta = sources.meta
-    features = {
-        "layer": meta.layer,
-        "norm": meta.norm,
-        "image_hw": list(meta.grid.image_hw),
-        "stride": meta.grid.stride,
-    }
-    return comparable_settings(config, TrainConfig) | {
+    learnt = LearntFeatures(
+        backbone=meta.backbone,
+        weights_hash=meta.weights_hash,
+        layer=meta.layer,
+        norm=meta.norm,
+        image_hw=meta.grid.image_hw,
+        stride=meta.grid.stride,
+    )
+    settings = comparable_settings(config, TrainConfig)
+    del settings["pairs"]["missing"]  # what was left out shows in the number of images, and in their hash
+    return {
+        **settings,
         "stage": "train",
+        "num_images": sources.num_images,
         "data": sources.data_hash,
-        "features": features,
+        **learnt.to_settings(),
     }
 
 
@@ -136,26 +144,18 @@ def _data_set(
     sources: Sources,
     config: TrainConfig,
     backbone: Backbone | None,
-    images: Sequence[ImageFile] | None,
     max_pixels: int,
 ) -> Dataset[dict[str, Any]]:
     layers = config.denoiser.layers
     if config.pairs.raw is Raw.stored:
-        if layers:
-            raise ConfigError(
-                f"denoiser.layers={layers}: a store holds the features of one block only. Give pairs.raw=computed and"
-                " images=..."
-            )
         if "raw" not in sources.meta.arrays:
             raise ConfigError(
                 "the store holds no raw features: give pairs.raw=recomputed and images=..., or make a store with"
                 " arrays=[raw,clean]."
             )
         return StoredPairs(pairs)
-    if backbone is None or images is None:
-        raise ConfigError(
-            f"pairs.raw={config.pairs.raw.value} needs the pictures: give images=... as for dvt decompose."
-        )
+    if backbone is None:
+        raise ConfigError(f"pairs.raw={config.pairs.raw.value} needs the ViT that the stores were made with: backbone.")
     if any(layer >= backbone.layer for layer in layers):
         raise ConfigError(
             f"denoiser.layers={layers}: give blocks before block {backbone.layer}, which the store is of."

@@ -14,7 +14,8 @@ from dvt.images import ImageFile
 from dvt.publishing.model_info import ModelInfo
 from dvt.publishing.publish import save_model
 from dvt.training.callbacks import TrainingProgress
-from dvt.training.checkpoints import CHECKPOINTS
+from dvt.training.checkpoint_names import CHECKPOINTS
+from dvt.training.features import LearntFeatures
 from dvt.training.pictures import ShowSamples
 from dvt.training.record import comparable_settings, write_record
 from dvt.training.resume import Start, claim_folder, find_start
@@ -89,17 +90,21 @@ def _settings(images: Sequence[ImageFile], config: DistillConfig, teacher: Teach
     settings["student"]["class_token_weight"] = weight
     if teacher.settings:
         settings["teacher_settings"] = teacher.settings
+    learnt = LearntFeatures(
+        backbone=teacher.backbone.timm_name,
+        weights_hash=teacher.backbone.weights_hash,
+        layer=teacher.backbone.layer,
+        norm=teacher.backbone.norm,
+        image_hw=teacher.grid.image_hw,
+        stride=teacher.grid.stride,
+    )
     return {
         **settings,
         "stage": "distill",
         "teacher": teacher.weights_hash,
-        "features": {
-            "layer": teacher.backbone.layer,
-            "norm": teacher.backbone.norm,
-            "image_hw": list(teacher.grid.image_hw),
-            "stride": teacher.grid.stride,
-        },
+        "num_images": len(images),
         "data": data_hash(images),
+        **learnt.to_settings(),
     }
 
 

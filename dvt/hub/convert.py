@@ -37,7 +37,11 @@ def convert(source: str | Path, out: str | Path, *, backbone: str | None = None)
     weights = read(find(source))
     info = _info(weights, backbone)
     if out.suffix == ORIGINAL_SUFFIX:
-        content = to_original(denoiser_of(weights)) if weights.kind == "denoiser" else vit_to_original(weights.state)
+        content = (
+            to_original(denoiser_of(weights), weights.state)
+            if weights.kind == "denoiser"
+            else vit_to_original(weights.state)
+        )
         out.parent.mkdir(parents=True, exist_ok=True)
         write_original(out, content)
         return _not_said(info)

@@ -8,7 +8,7 @@ from pathlib import Path
 from dvt.checkpoint import TORCH_SUFFIXES
 from dvt.errors import WeightsError
 from dvt.hub.local import HOME_VARIABLE, find_in, find_local, local_folders, local_names
-from dvt.hub.released import RECIPES, RELEASED, REPOSITORY, Released, full_name, nearest
+from dvt.hub.released import RECIPES, RELEASED, REPOSITORY, Released, nearest, timm_spelling
 from dvt.publishing.hf_hub import fetch_file, reason_of
 from dvt.publishing.model_folder import is_model_folder
 from dvt.publishing.publish import fetch_model
@@ -49,7 +49,7 @@ def find(source: str | Path, *, distilled: bool | None = None) -> Found:
         return Found(path, text)
     if isinstance(source, Path) or _looks_like_a_path(text):
         raise WeightsError(f"{text} does not exist. Expected a weights file or the folder of a model; check the path.")
-    name = full_name(text)
+    name = timm_spelling(text)
     row = RELEASED.get(name)
     if row is not None and distilled is not None and row.is_distilled is not distilled:
         raise WeightsError(_other_kind(row))
@@ -83,6 +83,8 @@ def find_for(weights: str | Path, timm_name: str) -> Found:
             return Found(inside, text)
     is_recipe = isinstance(weights, str) and not path.exists() and "/" not in text and not _looks_like_a_path(text)
     if is_recipe and not text.startswith(HUB_PREFIX) and find_local(text) is None:
+        if text not in RECIPES and find_local(f"{text}/{timm_name}") is None:
+            raise WeightsError(unknown(text))
         return find(f"{text}/{timm_name}")
     return find(weights)
 
@@ -103,7 +105,7 @@ def _looks_like_a_path(text: str) -> bool:
 
 
 def _other_kind(row: Released) -> str:
-    model = full_name(row.name).rpartition("/")[2]
+    model = timm_spelling(row.name).rpartition("/")[2]
     if row.is_distilled:
         return (
             f"{row.name} is a whole ViT that was distilled, not a denoiser. Load it with"

@@ -7,7 +7,7 @@ from dvt.denoiser.network import Denoiser
 from dvt.hub.find import find
 from dvt.hub.local import local_names
 from dvt.hub.read import denoiser_of, read
-from dvt.hub.released import RELEASED, full_name, is_distilled, short_name
+from dvt.hub.released import RELEASED, catalogue_spelling, is_distilled, timm_spelling
 from dvt.publishing.model_folder import is_model_folder, read_model_info
 
 
@@ -41,17 +41,20 @@ def list_denoisers(pattern: str = "*", *, distilled: bool = False) -> list[str]:
         WeightsError: a model folder in a local folder is damaged.
     """
     released = [name for name, row in RELEASED.items() if row.is_distilled is distilled]
-    local = [full_name(name) for name, path in local_names().items() if _holds_vit(name, path) is distilled]
+    local = [timm_spelling(name) for name, path in local_names().items() if _is_distilled(name, path) is distilled]
     return [name for name in dict.fromkeys([*released, *local]) if _fits(name, pattern)]
 
 
 def _fits(name: str, pattern: str) -> bool:
-    short = short_name(name)
+    short = catalogue_spelling(name)
     return any(fnmatchcase(each, pattern) for each in (name, short, short.rpartition("/")[2]))
 
 
-def _holds_vit(name: str, path: Path) -> bool:
-    """Whether local weights are a whole ViT: a model folder says so, of a file the name of its folder."""
+def _is_distilled(name: str, path: Path) -> bool | None:
+    """Whether local weights are a whole ViT: a model folder says so, of a file the name of its folder; None: neither.
+
+    An exported backbone is no denoiser, nor can it be taken for the ViT alone.
+    """
     if is_model_folder(path):
-        return read_model_info(path).kind == "distilled"
+        return {"distilled": True, "denoiser": False}.get(read_model_info(path).kind)
     return is_distilled(name.partition("/")[0])

@@ -73,8 +73,12 @@ def build(
     return denoiser.eval()
 
 
-def to_original(denoiser: Denoiser) -> dict[str, dict[str, Tensor]]:
+def to_original(denoiser: Denoiser, state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """What the original's file of this denoiser holds: `{"denoiser": state dict}`, on the CPU.
+
+    Args:
+        denoiser: what is written.
+        state: its weights, in the number format in which they are written.
 
     Raises:
         WeightsError: it reads earlier blocks of the ViT, for which the original has no place.
@@ -84,7 +88,7 @@ def to_original(denoiser: Denoiser) -> dict[str, dict[str, Tensor]]:
             f"this denoiser reads the blocks {denoiser.config.layers} of its ViT as well, and the original's format has"
             " no place for that: keep it as a model folder."
         )
-    return {"denoiser": {key: tensor.detach().cpu().clone() for key, tensor in denoiser.state_dict().items()}}
+    return {"denoiser": {key: state[key].detach().cpu().clone() for key in denoiser.state_dict()}}
 
 
 def vit_to_original(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -17,6 +17,8 @@ from dvt.hub.released import REPOSITORY, Released
 from dvt.hub.vit import VitFacts, facts_of, original_info
 from dvt.publishing.model_folder import WEIGHTS_FILE, is_model_folder, read_model_folder, read_model_info
 from dvt.publishing.model_info import ModelInfo
+from dvt.training.checkpoint_names import CHECKPOINTS, checkpoint_paths
+from dvt.training.features import LearntFeatures
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,10 +42,17 @@ class Weights:
 
     @property
     def backbone(self) -> str | None:
-        """Full timm name of the ViT that they were made for, as a model folder or the name of a released file says."""
+        """Full timm name of their ViT, as a model folder, a checkpoint or the name of a released file says."""
         if self.info is not None:
             return self.info.backbone
-        return self.released.timm if self.released is not None else None
+        if self.released is not None:
+            return self.released.timm
+        return self.learnt.backbone if self.learnt is not None else None
+
+    @property
+    def learnt(self) -> LearntFeatures | None:
+        """Which features a checkpoint of our training is for; None where it does not say, and for anything else."""
+        return LearntFeatures.from_settings(self.settings or {})
 
 
 def read(found: Found) -> Weights:
@@ -56,6 +65,7 @@ def read(found: Found) -> Weights:
     if path.name == WEIGHTS_FILE and is_model_folder(path.parent):
         path = path.parent
     if path.is_dir():
+        _refuse_unfinished(path, found.source)
         kind = "distilled" if read_model_info(path).kind == "distilled" else "denoiser"
         state, info = read_model_folder(path, kind=kind)
         return Weights(kind, state, info, path / WEIGHTS_FILE, found.source, None, None)
@@ -69,6 +79,15 @@ def read(found: Found) -> Weights:
         )
     kind = "denoiser" if is_denoiser(state) else "distilled"
     return Weights(kind, state, None, path, found.source, found.released, _settings_in(content))
+
+
+def _refuse_unfinished(path: Path, source: str) -> None:
+    checkpoints = checkpoint_paths(path / CHECKPOINTS)
+    if checkpoints and not is_model_folder(path):
+        raise WeightsError(
+            f"{source} is the folder of a run that has not finished: the command that began it continues it. Or give"
+            f" its last checkpoint, {checkpoints[0]}."
+        )
 
 
 def denoiser_of(weights: Weights) -> Denoiser:
@@ -87,8 +106,8 @@ def denoiser_of(weights: Weights) -> Denoiser:
         return Denoiser.from_state(weights.state, weights.info, source=weights.source)
     shown = (weights.settings or {}).get("denoiser")  # tensors do not show the channels of a head
     denoiser = build(weights.state, source=weights.source, architecture=shown if isinstance(shown, Mapping) else {})
-    if weights.released is not None:
-        denoiser.info = denoiser_info(denoiser, facts_of(weights.released.timm), weights)
+    if weights.backbone is not None:
+        denoiser.info = denoiser_info(denoiser, facts_of(weights.backbone), weights)
     return denoiser
 
 
@@ -123,15 +142,21 @@ def _file_info(vit: VitFacts, weights: Weights, grid: PatchGrid, architecture: d
     info = original_info(vit, kind=weights.kind, grid=grid, architecture=architecture, training=_origin(weights))
     if weights.settings is None:
         return info
-    features = weights.settings.get("features")
-    if not isinstance(features, Mapping) or not {"layer", "norm", "image_hw", "stride"} <= set(features):
+    learnt = weights.learnt
+    if learnt is None:
         raise WeightsError(
             f"{weights.source} is a checkpoint of a run and does not say which features it learns from (layer, norm)."
             " Give the folder of the run once it is finished; or join dvt.load_denoiser(...) and a backbone of the same"
             " layer and norm: dvt.DenoisedBackbone(backbone, denoiser)."
         )
-    grid = PatchGrid.of(tuple(features["image_hw"]), vit.patch, features["stride"])
-    return replace(info, layer=features["layer"], norm=features["norm"], grid=grid)
+    return replace(
+        info,
+        backbone=learnt.backbone,
+        backbone_weights_hash=learnt.weights_hash,
+        layer=learnt.layer,
+        norm=learnt.norm,
+        grid=PatchGrid.of(learnt.image_hw, vit.patch, learnt.stride),
+    )
 
 
 def _origin(weights: Weights) -> dict[str, Any]:

@@ -67,19 +67,19 @@ def is_distilled(recipe: str) -> bool:
     return recipe.endswith(DISTILLED)
 
 
-def full_name(name: str) -> str:
+def timm_spelling(name: str) -> str:
     """A name with the timm name in the place of the catalogue's: `voc_denoised/dinov2_base` is that of the file."""
     recipe, slash, model = name.rpartition("/")
     return f"{recipe}{slash}{CATALOGUE[model].timm if model in CATALOGUE else model}"
 
 
-def short_name(name: str) -> str:
-    """The opposite of `full_name`, where the catalogue has the ViT."""
+def catalogue_spelling(name: str) -> str:
+    """The opposite of `timm_spelling`, where the catalogue has the ViT."""
     recipe, slash, model = name.rpartition("/")
     return f"{recipe}{slash}{_SHORT.get(model, model)}"
 
 
 def nearest(name: str, names: list[str]) -> list[str]:
     """The names most like one that does not exist, in the spelling that is the nearer one."""
-    both = list(dict.fromkeys([*map(short_name, names), *names]))
+    both = list(dict.fromkeys([*map(catalogue_spelling, names), *names]))
     return [each for each in both if name in each.split("/")][:4] or get_close_matches(name, both, n=3, cutoff=0.5)

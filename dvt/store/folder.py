@@ -20,6 +20,11 @@ SIDECAR_SUFFIX = ".json"
 _WORKER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
+def is_store(path: Path) -> bool:
+    """Whether a folder is a feature store, whole or not."""
+    return (path / META).is_file() or any((path / SHARDS).glob(f"*{SIDECAR_SUFFIX}"))
+
+
 def read_meta(path: Path) -> StoreMeta:
     """The meta of a store.
 

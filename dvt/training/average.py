@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import lightning as L
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
@@ -13,6 +14,12 @@ class PublishedAverage(EMAWeightAveraging):
 
     Lightning puts the average in place when the last step ends. A run that is resumed after its last step has none.
     """
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Bring the average to where the weights are: it was made before they were moved."""
+        super().on_train_start(trainer, pl_module)
+        assert self._average_model is not None, "the trainer has set it up"
+        self._average_model.to(pl_module.device)
 
     def publish(self, module: StageModule) -> None:
         """Give the module the averaged weights; nothing changes where it has them already."""

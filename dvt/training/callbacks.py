@@ -10,7 +10,8 @@ from typing import Any
 
 import lightning as L
 
-from dvt.training.checkpoints import checkpoint_path, remove_old
+from dvt.training.checkpoint_names import checkpoint_path
+from dvt.training.checkpoints import remove_old
 from dvt.training.config import TrainingConfig
 from dvt.training.module import StageModule
 from dvt.training.processes import check_replicas

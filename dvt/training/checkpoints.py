@@ -1,7 +1,6 @@
 """Checkpoints of a run: written whole or not at all, the newest good one found again."""
 
 import io
-import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +11,12 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from dvt.atomic import TEMP_SUFFIX, write_atomic
 from dvt.errors import TrainingError
+from dvt.training.checkpoint_names import checkpoint_paths, step_of
 
 OURS = "dvt"
 """Key of a checkpoint under which the settings of the run stand."""
-CHECKPOINTS = "checkpoints"
-"""Folder of the checkpoints below the output folder."""
-
 ABANDONED = "abandoned"
 """Below it: checkpoints of later steps than the one that a run was resumed from."""
-
-_NAME = re.compile(r"step-(\d+)\.ckpt")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -49,16 +44,6 @@ class Checkpoint:
     """Updates done."""
     settings: dict[str, Any]
     """The settings of the run that wrote it."""
-
-
-def checkpoint_path(folder: Path, step: int) -> Path:
-    """Where the checkpoint of a step goes."""
-    return folder / f"step-{step:08d}.ckpt"
-
-
-def checkpoint_paths(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, newest first."""
-    return sorted((path for path in folder.glob("step-*.ckpt") if _NAME.fullmatch(path.name)), reverse=True)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -112,9 +97,7 @@ def tidy(folder: Path, step: int) -> None:
     for leftover in folder.glob(f".step-*{TEMP_SUFFIX}"):
         leftover.unlink(missing_ok=True)
     for path in checkpoint_paths(folder):
-        match = _NAME.fullmatch(path.name)
-        assert match is not None
-        if int(match[1]) > step:
+        if step_of(path) > step:
             (folder / ABANDONED).mkdir(exist_ok=True)
             path.replace(folder / ABANDONED / path.name)
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from dvt.errors import ConfigError
 
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
 
 @dataclass(kw_only=True, slots=True)
 class OptimizerConfig:
@@ -59,6 +61,11 @@ class TrainerConfig:
     """auto, ddp, or another strategy of Lightning."""
     precision: str = "32-true"
     """32-true, bf16-mixed or 16-mixed."""
+
+    def __post_init__(self) -> None:
+        """Refuse formats in which small updates of the weights are lost."""
+        if self.precision not in _PRECISIONS:
+            raise ConfigError(f"trainer.precision={self.precision}: give one of {', '.join(_PRECISIONS)}.")
 
 
 class LoggerKind(str, Enum):

@@ -13,6 +13,10 @@ from dvt.training.checkpoints import OURS
 from dvt.training.config import TrainingConfig
 from dvt.training.schedule import learning_rate_at, peak_learning_rate
 
+_ADVICE = (
+    "Look at these images' features, or lower optimizer.base_learning_rate, give optimizer.clip_norm=1, or"
+    " trainer.precision=32-true; with resume=auto the run goes on from its last checkpoint, if it has one."
+)
 _LOOK_EVERY = 16
 """Steps whose losses are looked at together on an accelerator: each look waits for the device."""
 
@@ -76,8 +80,7 @@ class StageModule(L.LightningModule):
         step, keys, loss = next(each for each in seen if not bool(each[2].isfinite()))
         raise TrainingError(
             f"the loss of step {step} is {loss.item()}. Its images: {', '.join(map(str, keys))}.\n"
-            "The last checkpoint is from before; look at these images' features, or lower"
-            " optimizer.base_learning_rate, give optimizer.clip_norm=1, or trainer.precision=32-true."
+            f"No checkpoint was written since. {_ADVICE}"
         )
 
     def configure_optimizers(self) -> Any:
@@ -110,6 +113,12 @@ class StageModule(L.LightningModule):
         schedule.base_lrs = [peak] * len(optimizer.param_groups)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write down what the run does; nothing of a bad step is saved."""
+        """Write down what the run does; nothing of a bad step is saved.
+
+        Raises:
+            TrainingError: a loss since the last look, or a weight, is NaN or infinite.
+        """
         self.check_losses()
+        if not all(bool(tensor.isfinite().all()) for tensor in self.network.parameters() if tensor.requires_grad):
+            raise TrainingError(f"step {self.global_step} made weights that are not finite. {_ADVICE}")
         checkpoint[OURS] = {"settings": self.settings}

@@ -33,8 +33,8 @@ class ShowSamples(L.Callback):
         self._numbers: Sequence[int] = [number * num_val // count for number in range(count)]
         self._shown_at = 0
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw if it is time."""
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draw if it is time, with the weights that were validated: an average is taken away again after this."""
         step = trainer.global_step
         if step - self._shown_at < self._every or not trainer.is_global_zero or trainer.state.fn != "fit":
             return

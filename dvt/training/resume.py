@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from dvt.atomic import disk_errors
-from dvt.errors import TrainingError
+from dvt.errors import TrainingError, WeightsError
 from dvt.publishing.model_folder import is_model_folder, read_model_info
 from dvt.publishing.model_info import KINDS
-from dvt.training.checkpoints import CHECKPOINTS, Checkpoint, checkpoint_paths, newest_good, read_checkpoint
+from dvt.store import is_store
+from dvt.training.checkpoint_names import CHECKPOINTS, checkpoint_paths
+from dvt.training.checkpoints import Checkpoint, newest_good, read_checkpoint
 
 _FIXED = ("denoiser.", "student.trained_blocks", "features.")
 """Settings that cannot change while a run goes on: the weights would not fit, or belong to other features."""
@@ -35,15 +37,23 @@ def claim_folder(out: Path, kind: str) -> None:
         kind: of the model that the run will publish there, one of `dvt.publishing.model_info.KINDS`.
 
     Raises:
-        TrainingError: it is a file, or holds a model that does not come from a run of this kind.
-        WeightsError: it holds a model whose `config.json` is damaged.
+        TrainingError: it is a file or a feature store, or holds a model that does not come from a run of this kind.
+        WeightsError: it holds a model whose `config.json` is damaged, and no run that would write it anew.
         DiskError: it cannot be made.
     """
     if out.exists() and not out.is_dir():
         raise TrainingError(f"out={out} is a file: give the name of a folder.")
+    if is_store(out):
+        raise TrainingError(f"out={out} is a feature store: give another out.")
+    has_run = bool(checkpoint_paths(out / CHECKPOINTS))
     if is_model_folder(out):
-        info = read_model_info(out)
-        if info.kind != kind or not checkpoint_paths(out / CHECKPOINTS):
+        try:
+            info = read_model_info(out)
+        except WeightsError:
+            if has_run:
+                return  # the run writes it anew
+            raise
+        if info.kind != kind or not has_run:
             raise TrainingError(
                 f"out={out} holds {KINDS[info.kind]} of {info.backbone}, and no run that could be continued into"
                 f" {KINDS[kind]}: give another out, or delete it."
@@ -89,6 +99,11 @@ def find_start(resume: str, folder: Path, settings: dict[str, Any], *, allow_cha
     if fixed := [change for change in changes if change.startswith(_FIXED)]:
         lines = "".join(f"\n  {change}" for change in fixed)
         raise TrainingError(f"{found.path} holds another network:{lines}\nGive the same settings, or another out.")
+    if found.step > (num_steps := settings.get("num_steps", found.step)):
+        raise TrainingError(
+            f"{found.path} is past num_steps={num_steps}: give num_steps={found.step} or more, another out, or with"
+            " resume=<path> a checkpoint from before."
+        )
     return Start(checkpoint=found.path, step=found.step, notes=(*notes, *(f"changed: {text}" for text in changes)))
 
 

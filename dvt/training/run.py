@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import lightning as L
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader, Dataset
@@ -17,7 +19,8 @@ from dvt.errors import ConfigError
 from dvt.training.average import PublishedAverage
 from dvt.training.batches import StepBatches
 from dvt.training.callbacks import ReportProgress, SaveCheckpoints, StopInOrder, TrainingProgress
-from dvt.training.checkpoints import CHECKPOINTS, AtomicCheckpointIO, tidy
+from dvt.training.checkpoint_names import CHECKPOINTS
+from dvt.training.checkpoints import AtomicCheckpointIO, tidy
 from dvt.training.config import TrainingConfig
 from dvt.training.loggers import closing, make_logger
 from dvt.training.module import StageModule
@@ -57,12 +60,27 @@ class Trained:
     """What the person should know about how it began."""
 
 
+@runtime_checkable
+class Prepared(Protocol):
+    """A data set that computes something before its first item is asked for."""
+
+    def prepare(self, device: torch.device) -> None:
+        """Compute it; called more than once."""
+
+
 class StepData(L.LightningDataModule):
     """Hands the steps of a run to Lightning, beginning where the run stands; every process validates on everything."""
 
     def __init__(self, train: Dataset[object], val: Dataset[object], config: TrainingConfig, start_step: int):
         super().__init__()
         self._train, self._val, self._config, self._start_step = train, val, config, start_step
+
+    def setup(self, stage: str) -> None:
+        """Let the data sets compute what they need, on the device of this process."""
+        assert self.trainer is not None
+        for data in (self._train, self._val):
+            if isinstance(data, Prepared):
+                data.prepare(self.trainer.strategy.root_device)
 
     def train_dataloader(self) -> DataLoader[object]:
         """The batches of the steps that are left."""

@@ -85,6 +85,8 @@ def test_with_pictures_raw_features_are_computed(dvt, store, tmp_path):
     [
         (("backbone=dinov2_base",), "backbone: the store has 'vit_tiny_patch16_224.augreg_in21k_ft_in1k', needed is"),
         (("backbone.layer=3",), "layer: the store has 11, needed is 3"),
+        (("backbone.layer=-2",), "layer: the store has 11, needed is 10"),
+        (("recipe=layers",), "give images=... as for dvt decompose"),
         (("backbone.norm=false",), "norm: the store has True, needed is False"),
         (("backbone.image_size=128",), "grid: the store has 64 x 64 px"),
         (("backbone.timm=vit_tinny",), "there is no backbone 'vit_tinny'"),
@@ -93,7 +95,7 @@ def test_with_pictures_raw_features_are_computed(dvt, store, tmp_path):
         (("pairs.raw=recomputed", "images=more"), "1 of 6 images have no features"),
         (("logger=wanda",), "logger=wanda does not exist: give wandb"),
         (("resume=nowhere.ckpt",), "there is no checkpoint nowhere.ckpt"),
-        (("trainer.precision=17",), "precision=17"),
+        (("trainer.precision=17",), "precision=17: give one of 32-true"),
     ],
 )
 def test_slips_are_named(dvt, store, photo, options, text):
@@ -102,6 +104,10 @@ def test_slips_are_named(dvt, store, photo, options, text):
     extra = ("backbone.weights=random",) if "pairs.raw=recomputed" in options else ()
     result = dvt("train", f"store={store}", "out=run", *FEW, *options, *extra)
     assert result.code == 2 and text in result.err
+
+
+def test_the_last_block_may_be_called_so(dvt, store):
+    assert dvt("train", f"store={store}", "out=run", *FEW, "backbone.layer=-1").code == 0
 
 
 def test_a_store_that_is_not_there(dvt):

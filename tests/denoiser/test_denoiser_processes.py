@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dvt.publishing.model_folder import read_model_folder
-from dvt.training.checkpoints import checkpoint_paths
+from dvt.training.checkpoint_names import checkpoint_paths
 
 COMMAND = (sys.executable, "-m", "dvt")
 OPTIONS = (

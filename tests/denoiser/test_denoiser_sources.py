@@ -91,13 +91,15 @@ def test_images_choose_and_images_without_features_are_named(tmp_path):
     text = str(caught.value)
     assert "2 of 3 images have no features" in text and "x.png   (failed: it is a text file)" in text
     assert f"dvt decompose images=... store={store}" in text and "pairs.missing=skip" in text
+    assert f"backbone.timm={META.backbone} backbone.image_size=" in text and f"backbone.layer={META.layer}" in text
     skipped = opened(store, images=asked, missing=Missing.skip)
     assert [pair.key for pair in skipped.pairs] == ["a.png"] and skipped.num_missing == 2
 
 
 def test_skipping_every_image_leaves_nothing_and_says_so(tmp_path):
-    with pytest.raises(TrainingError, match="1 of 1 images have no features"):
+    with pytest.raises(TrainingError, match="1 of 1 images have no features") as caught:
         opened(make(tmp_path / "1", ["a.png"]), images=files("x.png"), missing=Missing.skip)
+    assert "pairs.missing" not in str(caught.value), "that is what was given"
 
 
 def test_the_split_depends_on_keys_alone(tmp_path):

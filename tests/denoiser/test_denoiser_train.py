@@ -7,13 +7,16 @@ import signal
 import pytest
 import torch
 
-from dvt.denoiser.config import DenoiserConfig, Raw
+import dvt.training.pictures
+from dvt.denoiser.config import DenoiserConfig, Missing, Raw, TrainConfig
 from dvt.denoiser.train import train_denoiser
 from dvt.errors import ConfigError, StoreError, TrainingError
+from dvt.hub.load import load_denoiser
 from dvt.images import find_images
 from dvt.publishing.model_folder import read_model_folder
 from dvt.store import FeatureStore, StoreWriter
-from dvt.training.checkpoints import checkpoint_path, checkpoint_paths
+from dvt.training.checkpoint_names import checkpoint_path, checkpoint_paths
+from dvt.training.module import StageModule
 
 
 def weights(out):
@@ -255,6 +258,33 @@ def test_pictures_of_validation_images(store, tmp_path, options):
         "step-00000003.png",
         "step-00000006.png",
     ]
+
+
+def test_pictures_show_the_average_that_is_published(store, tmp_path, options, monkeypatch):
+    shown = []
+    draw = dvt.training.pictures.sample_rows
+    monkeypatch.setattr("dvt.training.pictures.sample_rows", lambda rows: (shown.append(rows), draw(rows))[1])
+    optimizer = {"ema_decay": 0.9, "base_learning_rate": 4e-3}
+    train_denoiser([store], tmp_path / "out", options(show_every=6, optimizer=optimizer))
+    _, maps = shown[-1][0]
+    published = load_denoiser(tmp_path / "out")
+    assert torch.allclose(published(maps["raw"][None])[0], maps["denoised"], atol=1e-5)
+
+
+def test_weights_that_are_not_finite_are_not_saved():
+    """The loss of their step was finite: its gradient was not."""
+    module = StageModule(torch.nn.Linear(2, 2), TrainConfig(), {})
+    module.on_save_checkpoint({})
+    module.network.weight.data[0, 0] = float("inf")
+    with pytest.raises(TrainingError, match="step 0 made weights that are not finite"):
+        module.on_save_checkpoint({})
+
+
+def test_skipping_images_is_no_other_run(store, pictures, tmp_path, options):
+    images = find_images(pictures)
+    train_denoiser([store], tmp_path / "out", options(), images=images)
+    config = options(pairs={"missing": Missing.skip})
+    assert train_denoiser([store], tmp_path / "out", config, images=images).notes == ()
 
 
 def test_a_device_that_is_not_there(store, tmp_path, options):

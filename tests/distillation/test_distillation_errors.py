@@ -11,7 +11,7 @@ from dvt.images import find_images
 from dvt.publishing.model_folder import write_model_folder
 from dvt.publishing.model_info import CONFIG_FILE, ModelInfo
 from dvt.training.batches import StepBatches
-from dvt.training.checkpoints import checkpoint_path, checkpoint_paths
+from dvt.training.checkpoint_names import checkpoint_path, checkpoint_paths
 from dvt.training.resume import claim_folder, find_start
 
 
@@ -28,7 +28,8 @@ def test_changed_settings_are_listed(begun, images, options, make_teacher):
         distill(images[:-1], begun, config, teacher=make_teacher(seed=1))
     lines = str(caught.value).splitlines()
     names = [line.split(":")[0].strip() for line in lines[1:-1]]
-    assert names == ["num_steps", "student.trained_blocks", "student.class_token_weight", "teacher", "data"]
+    changed = ["num_steps", "student.trained_blocks", "student.class_token_weight"]
+    assert names == [*changed, "teacher", "num_images", "data"]
     assert "num_steps: the checkpoint has 2, given 4" in lines[1]
     assert "allow_changes=true" in lines[-1]
 

@@ -21,7 +21,7 @@ from dvt.images import read_image
 from dvt.losses import feature_distance
 from dvt.publishing.model_folder import WEIGHTS_FILE, read_model_folder
 from dvt.scores import PositionShare
-from dvt.training.checkpoints import checkpoint_path, checkpoint_paths
+from dvt.training.checkpoint_names import checkpoint_path, checkpoint_paths
 from dvt.training.config import LoggerConfig, TrainerConfig
 
 NARROW = {"depth": 2, "embed_dim": 64, "num_heads": 4, "mlp_ratio": 4}

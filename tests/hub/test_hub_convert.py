@@ -40,10 +40,19 @@ def test_there_and_back_is_the_identity(save, here, state):
     content = torch.load(here / "new" / "b.pth", weights_only=True)
     assert list(content) == ["denoiser"]
     assert_same(content["denoiser"], state)
-    assert_same(to_original(dvt.load_denoiser("a.pth"))["denoiser"], state)
+    denoiser = dvt.load_denoiser("a.pth")
+    assert_same(to_original(denoiser, denoiser.state_dict())["denoiser"], state)
     convert("new/b.pth", "again", backbone=TINY)
     assert read_model_folder("again")[0].keys() == state.keys()
     assert replace(read_model_info("again"), training={}) == replace(read_model_info("folder"), training={})
+
+
+def test_the_number_format_stays(save, here):
+    state = {key: tensor.half() for key, tensor in block_state(192).items()}
+    save({"denoiser": state}, "a.pth")
+    convert("a.pth", "folder", backbone="augreg_tiny")
+    convert("folder", "b.pth")
+    assert_same(torch.load(here / "b.pth", weights_only=True)["denoiser"], state)
 
 
 def test_what_a_converted_folder_says(save):

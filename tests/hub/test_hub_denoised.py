@@ -128,7 +128,7 @@ def test_weights_that_say_their_backbone_need_no_name(ours, save, monkeypatch):
 
 
 SETTINGS = {"denoiser": {"kind": "block"}, "data": "00"}
-FEATURES = {"layer": 3, "norm": False, "image_hw": [64, 96], "stride": 16}
+FEATURES = {"backbone": TINY, "weights_hash": "0", "layer": 3, "norm": False, "image_hw": [64, 96], "stride": 16}
 
 
 def checkpoint(save, state, settings):
@@ -141,9 +141,25 @@ def test_a_checkpoint_of_our_training_has_to_say_its_features(save):
     assert dvt.load_denoiser(path).info is None
     with pytest.raises(WeightsError, match=r"does not say which features(?s:.)*folder of the run"):
         load(path)
-    checkpoint(save, block_state(192, positions=0), {**SETTINGS, "features": FEATURES})
-    model, preprocess = load(path)
+    known = dvt.load_backbone(TINY, weights="random", image_size=64, device="cpu").weights_hash
+    checkpoint(save, block_state(192, positions=0), {**SETTINGS, "features": {**FEATURES, "weights_hash": known}})
+    model, preprocess = load(path, backbone=None)
     assert (model.layer, model.norm, preprocess.image_hw) == (3, False, (64, 96))
+    assert dvt.load_denoiser(path).info.backbone == TINY
+
+
+def test_a_checkpoint_of_another_vit_is_refused(save):
+    path = checkpoint(save, block_state(192, positions=0), {**SETTINGS, "features": FEATURES})
+    with pytest.raises(WeightsError, match="backbone_weights_hash: the weights were made for 0"):
+        load(path)
+    with pytest.raises(WeightsError, match=f"backbone: the weights were made for {TINY}"):
+        load(path, backbone="deit_tiny_patch16_224")
+
+
+def test_the_folder_of_an_unfinished_run(save):
+    checkpoint(save, block_state(192), SETTINGS)
+    with pytest.raises(WeightsError, match=r"run that has not finished(?s:.)*step-00000002.ckpt"):
+        load("run")
 
 
 def test_a_checkpoint_of_a_student(save, tiny_vit_state):

@@ -9,7 +9,7 @@ from dvt.backbone.catalogue import CATALOGUE
 from dvt.errors import WeightsError
 from dvt.hub.find import find, find_for
 from dvt.hub.local import local_folders
-from dvt.hub.released import RELEASED, full_name, short_name
+from dvt.hub.released import RELEASED, catalogue_spelling, timm_spelling
 from dvt.publishing.model_folder import read_model_folder, write_model_folder
 
 BASE = "vit_base_patch14_dinov2.lvd142m"
@@ -47,8 +47,10 @@ def test_patterns_fit_both_spellings(pattern, count):
 
 def test_the_two_spellings():
     for name in RELEASED:
-        assert full_name(short_name(name)) == name
-    assert full_name("a/dinov2_base") == f"a/{BASE}" and full_name("mine") == short_name("mine") == "mine"
+        assert timm_spelling(catalogue_spelling(name)) == name
+    assert (
+        timm_spelling("a/dinov2_base") == f"a/{BASE}" and timm_spelling("mine") == catalogue_spelling("mine") == "mine"
+    )
 
 
 @pytest.mark.parametrize("name", [f"voc_denoised/{BASE}", "voc_denoised/dinov2_base"])
@@ -121,6 +123,9 @@ def test_model_folders_in_a_local_folder(save, here):
         "checkpoints/own/student", state, type(info).from_json(info.to_json().replace('"denoiser"', '"distilled"', 1))
     )
     assert f"own/{BASE}" in dvt.list_denoisers() and "own/student" in dvt.list_denoisers(distilled=True)
+    text = info.to_json().replace('"denoiser"', '"fixed_size"', 1)
+    write_model_folder("checkpoints/own/exported", state, type(info).from_json(text))
+    assert "own/exported" not in [*dvt.list_denoisers(), *dvt.list_denoisers(distilled=True)]
     dvt.load_denoiser("own/dinov2_base").save_pretrained("checkpoints/alone")
     assert "alone" in dvt.list_denoisers() and dvt.load_denoiser("alone").info.backbone == BASE
     assert not any("weights" in name for name in dvt.list_denoisers()), "what lies in a model folder is no model"
@@ -147,6 +152,11 @@ def test_a_recipe_stands_for_its_file_for_a_backbone(save):
 def test_a_wrong_name_gets_the_nearest(source, part):
     message = refused(source)
     assert part in message and "dvt.list_denoisers()" in message and "dvt convert list" in message
+
+
+def test_a_name_that_is_no_recipe_is_not_joined_with_the_backbone():
+    with pytest.raises(WeightsError, match=r"no file, folder or released denoiser 'nope'\. Names begin with"):
+        find_for("nope", BASE)
 
 
 @pytest.mark.parametrize("source", ["a.pth", "./a", "~/nothing/a", "folder/a.safetensors"])

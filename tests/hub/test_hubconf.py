@@ -72,9 +72,9 @@ def test_the_entry_points_are_models_of_the_catalogue(monkeypatch):
     assert sorted(offered) == sorted([*entries, "denoised"]), "what torch.hub.list tells"
     for name in entries:
         getattr(hubconf, name)(device="cpu")
-    from dvt.hub.released import RELEASED, full_name
+    from dvt.hub.released import RELEASED, timm_spelling
 
     assert len(asked) == len(entries) >= 5
     for (backbone, weights), options in asked:
-        assert full_name(f"{weights}/{backbone}") in RELEASED and options == {"device": "cpu"}
+        assert timm_spelling(f"{weights}/{backbone}") in RELEASED and options == {"device": "cpu"}
     assert hubconf.dependencies == ["torch", "timm"]

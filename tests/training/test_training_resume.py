@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from dvt.errors import TrainingError
-from dvt.training.checkpoints import checkpoint_path, checkpoint_paths, newest_good, read_checkpoint, remove_old
-from dvt.training.resume import differences, find_start
+from dvt.errors import TrainingError, WeightsError
+from dvt.training.checkpoint_names import checkpoint_path, checkpoint_paths
+from dvt.training.checkpoints import newest_good, read_checkpoint, remove_old
+from dvt.training.resume import claim_folder, differences, find_start
 
 SETTINGS = {"num_steps": 8, "optimizer": {"warmup": 0.15, "clip_norm": 0.0}, "data": "abc"}
 
@@ -24,9 +25,9 @@ def start(folder, resume="auto", settings=SETTINGS, allow_changes=False):
 def test_auto_begins_where_there_is_nothing_and_continues_from_the_newest(tmp_path):
     assert start(tmp_path / "checkpoints").step == 0
     write(tmp_path, 4)
-    path = write(tmp_path, 12)
+    path = write(tmp_path, 8)
     found = start(tmp_path)
-    assert (found.step, found.checkpoint, found.notes) == (12, path, ())
+    assert (found.step, found.checkpoint, found.notes) == (8, path, ())
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path):
@@ -70,6 +71,33 @@ def test_other_settings_are_listed_and_refused_unless_allowed(tmp_path):
     assert "warmup" not in text and "data" not in text and "allow_changes=true" in text
     allowed = start(tmp_path, settings=changed, allow_changes=True)
     assert allowed.step == 4 and "changed: num_steps: the checkpoint has 8, given 9" in allowed.notes
+
+
+def test_a_checkpoint_past_the_end_is_refused(tmp_path):
+    write(tmp_path, 12, {**SETTINGS, "num_steps": 20})
+    with pytest.raises(TrainingError, match=r"step-00000012.ckpt is past num_steps=8: give num_steps=12 or more"):
+        start(tmp_path, allow_changes=True)
+
+
+def test_another_network_or_other_features_cannot_be_allowed(tmp_path):
+    write(tmp_path, 4, {**SETTINGS, "features": {"backbone": "a", "layer": 1}})
+    with pytest.raises(TrainingError, match=r"another network:\n  features.backbone: the checkpoint has a, given b"):
+        start(tmp_path, settings={**SETTINGS, "features": {"backbone": "b", "layer": 1}}, allow_changes=True)
+
+
+def test_a_feature_store_is_not_overwritten(tmp_path):
+    (tmp_path / "meta.json").write_text("{}")
+    with pytest.raises(TrainingError, match="is a feature store: give another out"):
+        claim_folder(tmp_path, "denoiser")
+
+
+def test_a_damaged_config_is_written_anew_by_its_run_and_by_nothing_else(tmp_path):
+    for name in ("config.json", "weights.safetensors"):
+        (tmp_path / name).write_text("{")
+    with pytest.raises(WeightsError, match="damaged"):
+        claim_folder(tmp_path, "denoiser")
+    write(tmp_path / "checkpoints", 4)
+    claim_folder(tmp_path, "denoiser")
 
 
 def test_settings_that_only_one_side_has_are_differences():

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from dvt.errors import ConfigError
-from dvt.training.config import OptimizerConfig, TrainingConfig
+from dvt.training.config import OptimizerConfig, TrainerConfig, TrainingConfig
 from dvt.training.schedule import learning_rate_at, peak_learning_rate
 
 
@@ -40,6 +40,11 @@ def test_without_warm_up_it_begins_at_its_peak():
 def test_values_without_meaning_are_refused(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         OptimizerConfig(**wrong)
+
+
+def test_formats_that_lose_small_updates_are_refused():
+    with pytest.raises(ConfigError, match=r"trainer.precision=bf16-true: give one of 32-true, bf16-mixed, 16-mixed"):
+        TrainerConfig(precision="bf16-true")
 
 
 def test_zero_steps_are_refused():
