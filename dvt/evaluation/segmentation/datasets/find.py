@@ -10,9 +10,9 @@ from dvt.evaluation.segmentation.datasets import ade20k, camvid, voc
 from dvt.evaluation.segmentation.datasets.pairs import LabelledPictures
 
 _READERS: Final = {
-    DatasetName.camvid: (camvid.find_camvid, camvid.CLASSES),
-    DatasetName.voc2012: (voc.find_voc2012, voc.CLASSES),
-    DatasetName.ade20k: (ade20k.find_ade20k, ade20k.CLASSES),
+    DatasetName.camvid: (camvid.find_camvid, camvid.SPLITS, camvid.CLASSES),
+    DatasetName.voc2012: (voc.find_voc2012, voc.SPLITS, voc.CLASSES),
+    DatasetName.ade20k: (ade20k.find_ade20k, ade20k.SPLITS, ade20k.CLASSES),
 }
 
 
@@ -42,12 +42,12 @@ def find_data(config: SegmentationConfig, root: Path) -> SegmentationData:
         ConfigError: the data set has no such split.
         EvaluationError: files are missing or do not pair.
     """
-    find, class_names = _READERS[config.dataset]
-    splits = find(root.expanduser())
-    split = config.split or (Split.test if "test" in splits else Split.val)
-    if split.value not in splits:
-        there = ", ".join(name for name in splits if name != "train")
+    find, known, class_names = _READERS[config.dataset]
+    split = config.split or (Split.test if "test" in known else Split.val)
+    if split.value not in known:
+        there = ", ".join(name for name in known if name != "train")
         raise ConfigError(f"split={split}: {config.dataset} has no labels for it. Give {there}, or leave it out.")
+    splits = find(root.expanduser(), ("train", split.value))
     train = splits["train"].evenly_spaced(config.num_train, "num_train")
     test = splits[split.value].evenly_spaced(config.num_test, "num_test")
     about = {

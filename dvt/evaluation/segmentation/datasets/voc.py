@@ -1,5 +1,6 @@
 """PASCAL VOC 2012, its segmentation part: 20 classes and background (Everingham et al. 2012)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,24 +14,27 @@ CLASSES: Final = (
 """Names of the classes, in the order of their numbers."""
 CODES: Final = LabelCodes(num_classes=len(CLASSES), void=255)
 """0 to 20, 255 = the white border of objects, and what is hard to tell."""
+SPLITS: Final = ("train", "val")
+"""Each a list of names; the labels of test were never published."""
 _LISTS = "ImageSets/Segmentation"
 _PLACES = {"picture": ("JPEGImages", ".jpg"), "labels": ("SegmentationClass", ".png")}
 
 
-def find_voc2012(root: Path) -> dict[str, LabelledPictures]:
+def find_voc2012(root: Path, splits: Sequence[str] = SPLITS) -> dict[str, LabelledPictures]:
     """The pictures of train.txt and val.txt (1,464 and 1,449 in the original).
 
     Args:
         root: VOC2012, or VOCdevkit, or the folder that VOCdevkit lies in.
+        splits: which; the lists of others need not be there.
 
     Raises:
         EvaluationError: something is missing, or a listed picture or its labels are.
     """
-    parts = [f"{_LISTS}/train.txt", f"{_LISTS}/val.txt", "JPEGImages", "SegmentationClass"]
+    parts = [*(f"{_LISTS}/{split}.txt" for split in splits), "JPEGImages", "SegmentationClass"]
     layout = f"VOCdevkit/VOC2012 with {_LISTS}/train.txt and val.txt, JPEGImages/ and SegmentationClass/"
     base = find_root(root, ("VOC2012", "VOCdevkit/VOC2012"), parts, layout)
     there = {folder: {path.name for path in (base / folder).iterdir()} for folder, _ in _PLACES.values()}
-    return {split: LabelledPictures(_listed(base, split, there), CODES) for split in ("train", "val")}
+    return {split: LabelledPictures(_listed(base, split, there), CODES) for split in splits}
 
 
 def _listed(base: Path, split: str, there: dict[str, set[str]]) -> list[LabelledFiles]:
