@@ -39,7 +39,7 @@ def test_a_table_is_printed_and_nothing_is_kept(tiny, camvid, tmp_path):
 def test_a_table_wider_than_the_screen_is_turned(tiny, camvid, monkeypatch):
     options = (*_KNN, camvid, "method=[raw,raw@2x]")
     assert tiny("evaluate", *options).out.splitlines()[1].split()[:3] == ["method", "passes", "mIoU"]
-    monkeypatch.setattr("dvt.cli.evaluate._FILE_WIDTH", 25)
+    monkeypatch.setattr("dvt.cli.evaluate._FILE_WIDTH", 36)
     lines = tiny("evaluate", *options).out.splitlines()
     assert lines[1].split() == ["method", "raw", "raw@2x"] and lines[2].split() == ["passes", "1", "4"]
 
