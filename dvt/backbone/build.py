@@ -9,6 +9,7 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+import dvt.backbone.micro  # noqa: F401  (timm knows it from now on)
 from dvt.errors import BackboneError
 from dvt.runtime import seed_for
 

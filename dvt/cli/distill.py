@@ -121,13 +121,14 @@ def _srt_teacher(options: Options) -> "SrtBackbone":
 def result_text(metrics: dict[str, float], out: str, backbone: str) -> str:
     """What a finished distillation says."""
     value = {name.removeprefix("val/"): number for name, number in metrics.items()}
-    shares = " -> ".join(f"{value[f'{name}_position_share']:.4g}" for name in ("raw", "student"))
     lines = [
         "before -> after, compared with the teacher on the validation images:"
         f" squared error {value['raw_mse']:.4g} -> {value['mse']:.4g}"
         f"   cosine {value['raw_cosine']:.4g} -> {value['cosine']:.4g}",
-        f"position's share of variance {shares}, of the teacher {value['teacher_position_share']:.4g}",
     ]
+    if "student_position_share" in value:  # of few images there is none
+        raw, student, teacher = (f"{value[f'{name}_position_share']:.4g}" for name in ("raw", "student", "teacher"))
+        lines.append(f"position's share of variance {raw} -> {student}, of the teacher {teacher}")
     if "class_token_cosine" in value:
         lines.append(f"cosine of the class token to that before {value['class_token_cosine']:.4g}")
     lines.append(f"written: {out}   use it: dvt.load_denoised({backbone!r}, weights={out!r})")

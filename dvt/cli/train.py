@@ -123,6 +123,7 @@ def result_text(metrics: dict[str, float], out: str, backbone: str) -> str:
             ("cosine", "raw_cosine", "cosine"),
             ("position's share of variance", "raw_position_share", "denoised_position_share"),
         )
+        if f"val/{name}" in metrics  # of few images there is no share
     )
     return (
         f"raw -> denoised, on the validation images: {distances}\n"

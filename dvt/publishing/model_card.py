@@ -21,11 +21,13 @@ _PURPOSE = {
         " not to the picture, is left out. No extra layers; it loads as the plain timm model."
     ),
     "fixed_size": "A ViT with clean patch features, exported for images of one size.",
+    "backbone": "A small ViT for trying things without a download. It has the artifacts that dvt is there to remove.",
 }
 _LIMITS = {
     "denoiser": "Class and register tokens are those of the ViT, unchanged.",
     "distilled": "Class and register tokens may have drifted from those of the ViT it started from.",
     "fixed_size": "It takes images of that one size.",
+    "backbone": "Made for demonstrations and tests: it knows few kinds of pictures.",
 }
 
 
@@ -39,7 +41,7 @@ def model_card(info: ModelInfo, source: str) -> str:
     parts = (
         f"---\n{_header(info)}\n---",
         f"# {info.backbone}: {info.kind.replace('_', ' ')}",
-        f"{_PURPOSE[info.kind]} Method: {_PAPER}.",
+        _PURPOSE[info.kind] + (f" Method: {_PAPER}." if info.kind != "backbone" else ""),
         f"## Use\n\n```python\n{_code(info, source)}\n```",
         f"## What it is\n\n{_facts(info)}",
         f"## How it was trained\n\n{_table('setting', 'value', _leaves(info.training)) or 'Not recorded.'}",
@@ -78,6 +80,13 @@ def _code(info: ModelInfo, source: str) -> str:
             f'model = dvt.load_fixed_size("{source}")\n'
             f"patches, prefix = model(images)      # images: (B, 3, {height}, {width}) RGB in [0, 1]"
         )
+    if info.kind == "backbone":
+        return (
+            "import dvt\n\n"
+            f'backbone = dvt.load_backbone("{info.backbone}")\n'
+            "features = backbone(backbone.preprocess(image)[None])\n"
+            f"features.patches                     # (1, {rows}, {columns}, {info.num_channels})"
+        )
     return (
         "import dvt\n\n"
         f'model, preprocess = dvt.load_denoised("{info.backbone}", weights="{source}")\n'
@@ -104,7 +113,9 @@ def _facts(info: ModelInfo) -> str:
 def _limits(info: ModelInfo) -> str:
     lines = (
         "The position of a patch is removed from its features on purpose. Heads that need to know where a patch stands"
-        " (detection, for instance) may need it back, as a position embedding of their own.",
+        " (detection, for instance) may need it back, as a position embedding of their own."
+        if info.kind != "backbone"
+        else "",
         _LIMITS[info.kind],
         "Other image sizes than the one above work, by resampling a position embedding; they were not trained."
         if info.kind != "fixed_size"

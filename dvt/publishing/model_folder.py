@@ -123,6 +123,7 @@ def _other_kind(folder: Path, info: ModelInfo, kind: str) -> str:
         "denoiser": "Load it with dvt.load_denoiser, or with its ViT by dvt.load_denoised",
         "distilled": f"Load it as a backbone: dvt.load_backbone({info.backbone!r}, weights={weights!r})",
         "fixed_size": "Load it with dvt.load_fixed_size",
+        "backbone": f"Load it with dvt.load_backbone({info.backbone!r})",
     }[info.kind]
     return (
         f"{folder} holds {KINDS[info.kind]} of {info.backbone}; expected {KINDS[kind]}. {way}, or give another folder."

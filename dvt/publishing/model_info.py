@@ -16,6 +16,7 @@ KINDS: Final = {
     "denoiser": "a denoiser",
     "distilled": "a distilled ViT",
     "fixed_size": "a backbone exported at one image size",
+    "backbone": "a ViT as it comes",
 }
 """What may be published, and what errors call it. A distilled ViT has learned to be clean by itself."""
 RESTORE: Final = "Restore it from a backup, or copy or download the folder again."

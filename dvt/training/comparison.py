@@ -8,6 +8,9 @@ from torch import Tensor
 from dvt.scores import PositionShare
 from dvt.shapes import FeatureMaps
 
+MIN_FOR_SHARE = 16
+"""Of fewer images chance alone gives position a share of the variance: 1 / n of n unrelated maps, all of one."""
+
 
 class Comparison:
     """Distances of raw and of learnt feature maps to a target, and what share of each kind the position explains."""
@@ -31,9 +34,11 @@ class Comparison:
             self._distances.append(torch.stack(_distances(*one)))
 
     def means(self) -> dict[str, Tensor | float]:
-        """Means over all images: `raw_mse`, `raw_cosine`, `mse`, `cosine`; and `<name>_position_share`."""
+        """Means over all images: `raw_mse`, `raw_cosine`, `mse`, `cosine`; of 16 or more `<name>_position_share`."""
         names = ("raw_mse", "raw_cosine", "mse", "cosine")
         means = torch.stack(self._distances).mean(dim=0)
+        if len(self._distances) < MIN_FOR_SHARE:
+            return dict(zip(names, means, strict=True))
         shares = {f"{name}_position_share": share.value for name, share in self._shares.items()}
         return {**dict(zip(names, means, strict=True)), **shares}
 
