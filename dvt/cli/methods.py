@@ -1,21 +1,16 @@
 """The methods that `dvt show` and `dvt evaluate` put side by side, from their options."""
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dvt.cli.method_apps import MethodsApp
 from dvt.errors import ConfigError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from dvt.backbone.backbone import Backbone
-    from dvt.backbone.features import FeatureExtractor
     from dvt.denoiser.denoised import DenoisedBackbone
     from dvt.evaluation.methods import Method
-    from dvt.shapes import ImageTensor
 
 
 def check_methods(options: MethodsApp) -> None:
@@ -45,6 +40,7 @@ def load_methods(options: MethodsApp) -> "tuple[Backbone, list[Method]]":
         ConfigError: a name that says nothing, or weights that were trained for another layer.
         WeightsError: weights that cannot be had or read, or belong to another backbone.
     """
+    from dvt.evaluation.made import decomposed_method, srt_method
     from dvt.evaluation.methods import OnePass
     from dvt.evaluation.named import bases_of, named_method
 
@@ -52,8 +48,8 @@ def load_methods(options: MethodsApp) -> "tuple[Backbone, list[Method]]":
     backbone, denoised, distilled = _models(options)
     makers: dict[str, Callable[[], Method]] = {
         "raw": lambda: OnePass("raw", backbone),
-        "srt": lambda: _srt(options, backbone),
-        "decomposed": lambda: _decomposed(options, backbone),
+        "srt": lambda: srt_method(backbone, options.srt),
+        "decomposed": lambda: decomposed_method(backbone, options, options.seed),
     }
     if denoised is not None:
         makers["denoised"] = lambda: OnePass("denoised", denoised)
@@ -89,26 +85,3 @@ def _models(
             " one of them at a time, or give backbone.image_size."
         )
     return raw, denoised, distilled
-
-
-def _srt(options: MethodsApp, backbone: "Backbone") -> "Method":
-    from dvt.ensemble.srt import SrtBackbone
-    from dvt.evaluation.methods import OnePass
-
-    srt = SrtBackbone(backbone, options.srt)
-    return OnePass("srt", srt, passes=srt.passes, options={"srt": asdict(options.srt)})
-
-
-def _decomposed(options: MethodsApp, backbone: "Backbone") -> "Method":
-    from dvt.decomposition.methods import solver_settings
-    from dvt.decomposition.run import decompose_image
-    from dvt.evaluation.methods import PictureByPicture
-    from dvt.runtime import seed_for
-
-    def clean(picture: "ImageTensor", at_size: "FeatureExtractor") -> "Tensor":
-        # A picture has no name here: its content gives it a seed of its own.
-        content = hashlib.sha256(picture.contiguous().cpu().numpy().tobytes()).hexdigest()
-        return decompose_image(picture, at_size, options, seed_for(options.seed, content)).clean
-
-    settings = solver_settings(options) | {"seed": options.seed}
-    return PictureByPicture("decomposed", backbone, clean, passes=options.views.num_views + 1, options=settings)
