@@ -6,9 +6,10 @@ from typing import Any
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 
+from dvt.shipped import shipped
+
 MICRO = "vit_micro_patch16_224.dvt"
 """Its name in timm, with the tag of its weights."""
-_FOLDER = Path("checkpoints/vit_micro")
 
 default_cfgs = generate_default_cfgs(
     {
@@ -42,9 +43,5 @@ def vit_micro_patch16_224(pretrained: bool = False, **options: Any) -> VisionTra
 
 
 def embedded_weights() -> Path:
-    """Where its weights lie: in the installed package, or in a source checkout."""
-    package = Path(__file__).parents[1]
-    return (
-        next((folder for folder in (package / _FOLDER, package.parent / _FOLDER) if folder.is_dir()), package / _FOLDER)
-        / "weights.safetensors"
-    )
+    """Where its weights lie."""
+    return shipped("checkpoints") / "vit_micro" / "weights.safetensors"

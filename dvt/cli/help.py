@@ -26,7 +26,8 @@ FLAGS = """\
 def verb_page(usage: str, options: type, groups: Sequence[str] = ("backbone", "quality")) -> str:
     """The page of a verb: how it is called, what it takes, the config groups that it has."""
     choices = [line for group in groups for line in group_lines(config_folder(), group)]
-    return "\n".join([usage, "", "Choices", *choices, "", "Options", *option_lines(options), "", "Flags", FLAGS])
+    shown = ["Choices", *choices, ""] if choices else []
+    return "\n".join([usage, "", *shown, "Options", *option_lines(options), "", "Flags", FLAGS])
 
 
 def option_lines(kind: type, prefix: str = "") -> list[str]:

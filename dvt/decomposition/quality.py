@@ -10,13 +10,12 @@ import yaml
 
 from dvt.decomposition.config import DecomposeConfig
 from dvt.errors import ConfigError
+from dvt.shipped import shipped
 
 
 def config_folder() -> Path:
-    """The folder of YAML configs: inside the installed package, or at the top of a checkout."""
-    package = Path(__file__).parents[1]
-    checkout = package.parent / "configs"
-    return checkout if (package.parent / "pyproject.toml").is_file() and checkout.is_dir() else package / "configs"
+    """The folder of YAML configs."""
+    return shipped("configs")
 
 
 def qualities() -> list[str]:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from dvt.publishing.model_folder import is_model_folder
+from dvt.shipped import shipped
 
 HOME_VARIABLE = "DVT_HOME"
 """Names a folder of weights that is looked at first."""
@@ -12,13 +13,11 @@ _SUFFIXES = (".pth", ".safetensors")
 
 
 def local_folders() -> list[Path]:
-    """Where weights are looked for: `$DVT_HOME`, `./checkpoints`, and `checkpoints` of a source checkout."""
+    """Where weights are looked for: `$DVT_HOME`, `./checkpoints`, and those that come with dvt."""
     home = os.environ.get(HOME_VARIABLE)
     folders = [Path(home).expanduser()] if home else []
     folders.append(Path("checkpoints"))
-    checkout = Path(__file__).parents[2]
-    if (checkout / "pyproject.toml").is_file():
-        folders.append(checkout / "checkpoints")
+    folders.append(shipped("checkpoints"))
     return list({folder.resolve(): folder for folder in folders}.values())
 
 

@@ -13,7 +13,7 @@ def here(tmp_path, monkeypatch):
     """The working folder of a test."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVT_HOME", raising=False)
-    monkeypatch.setattr("dvt.hub.local.__file__", str(tmp_path / "installed" / "dvt" / "hub" / "local.py"))
+    monkeypatch.setattr("dvt.shipped.__file__", str(tmp_path / "installed" / "dvt" / "shipped.py"))
     return tmp_path
 
 

@@ -81,10 +81,9 @@ def test_the_order_of_the_local_folders(save, here, monkeypatch):
 
 
 def test_checkpoints_of_a_source_checkout(save, here, monkeypatch):
-    (here / "checkout").mkdir()
-    (here / "checkout" / "pyproject.toml").write_text("")
-    monkeypatch.setattr("dvt.hub.local.__file__", str(here / "checkout" / "dvt" / "hub" / "local.py"))
+    monkeypatch.setattr("dvt.shipped.__file__", str(here / "checkout" / "dvt" / "shipped.py"))
     save({"denoiser": block_state(768, 4)}, f"checkout/checkpoints/voc_denoised/{BASE}.pth")
+    (here / "checkout" / "pyproject.toml").write_text("")
     assert dvt.load_denoiser("voc_denoised/dinov2_base").grid_hw == (2, 2)
     monkeypatch.chdir(here / "checkout")
     assert len(local_folders()) == 1, "./checkpoints is the same folder"
