@@ -34,7 +34,9 @@ def test_every_row_has_weights_in_timm_and_a_size_that_fits():
     with_weights = set(timm.list_models(pretrained=True))
     for name, row in CATALOGUE.items():
         assert row.name == name
-        assert row.timm in with_weights or row.timm == MICRO
+        if row.timm == MICRO:  # its weights come with the project
+            continue
+        assert row.timm in with_weights
         config = timm.get_pretrained_cfg(row.timm)
         assert config.hf_hub_id.startswith("timm/")
         patch = next(int(part) for part in ("14", "16", "8") if f"patch{part}" in row.timm)
