@@ -11,9 +11,9 @@ import timm
 import yaml
 
 from dvt.backbone.catalogue import CATALOGUE, list_backbones, lookup
-from dvt.backbone.micro import MICRO
 from dvt.backbone.config import BackboneConfig
 from dvt.backbone.load import load_backbone, load_from_config
+from dvt.backbone.micro import MICRO
 from dvt.errors import BackboneError, ConfigError, DvtError
 from dvt.grid import PatchGrid
 
