@@ -9,7 +9,7 @@ set -euo pipefail
 
 data=$1 out=$2
 shift 2
-methods=raw,raw@2x,raw@3x,tiles,srt,decomposed,denoised
+methods=raw,raw@2x,tiles,tiles@3x,tiles@5x,srt,decomposed,denoised
 [[ "$*" == *distilled=* ]] && methods+=,distilled
 
 run() {
@@ -18,9 +18,9 @@ run() {
     dvt evaluate "out=$out/$name" "method=[$methods]" srt.max_shift=6 srt.step=3 report=html "$@" "${common[@]}"
     echo "$name took $((SECONDS - began)) s"
 }
-common=(backbone.image_size=224 device=cpu "$@")
+common=(device=cpu "$@")
 
-run camvid data="$data/camvid" 'task=[linear_segmentation,knn_segmentation]' \
+run camvid data="$data/camvid" 'task=[linear_segmentation,knn_segmentation]' views.num_views=64 \
     linear_segmentation.num_train=60 linear_segmentation.num_test=40 \
     knn_segmentation.num_train=60 knn_segmentation.num_test=40
 run artifacts data="$data/imagenette/val" task=artifact_scores views.num_views=64 artifact_scores.num_images=20

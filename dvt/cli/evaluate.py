@@ -35,6 +35,7 @@ what those explain is zoom, not cleaning. Stopped? With out= the same command go
 _DEAR = 9
 """Forward passes per picture from which features are worth their place on the disk."""
 _FILE_WIDTH = 200
+"""Columns that a table may have where there is no screen."""
 _PICTURES = 3
 """Images shown on the page where none were named."""
 
@@ -120,7 +121,28 @@ def make_tasks(options: Options) -> "list[Task]":
             raise ConfigError(f"there is no task {name!r}: give {' or '.join(near)}.")
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"task=[{','.join(names)}]: give at least one task, each once: {', '.join(TASKS)}.")
+    _refuse_without_effect(options, names)
     return [make_task(name, getattr(options, name), options.data) for name in names]
+
+
+def _refuse_without_effect(options: Options, tasks: list[str]) -> None:
+    """Refuse what would be ignored, or make numbers that cannot be compared.
+
+    Raises:
+        ConfigError: says what to give instead.
+    """
+    from dvt.errors import ConfigError
+
+    if options.backbone.image_size is not None:
+        raise ConfigError(
+            f"backbone.image_size={options.backbone.image_size}: each task looks at pictures in a size of its own. Give"
+            f" {tasks[0]}.image_size=..."
+        )
+    if options.srt.finer != 1:
+        raise ConfigError(
+            f"srt.finer={options.srt.finer}: methods are compared on the patches of the ViT. Leave it out; dvt show"
+            " draws the finer maps."
+        )
 
 
 def kept(method: "Method", out: Path) -> "Method":
@@ -170,13 +192,17 @@ def report(
 def panels(backbone: "Backbone", methods: "list[Method]", options: Options) -> "list[tuple[str, Image.Image]]":
     """Pictures of the features of some images, for the page."""
     from dvt.images import find_images, read_image
+    from dvt.images.read import has_colours
     from dvt.viz import draw_panel, method_rows
 
-    files = find_images(options.data if options.pictures is None else options.pictures)
-    chosen = files[:: max(1, len(files) // _PICTURES)][:_PICTURES] if options.pictures is None else files
+    if options.pictures is not None:
+        chosen = find_images(options.pictures)
+    else:
+        files = [file for file in find_images(options.data) if has_colours(file.path)]  # labels and depths have none
+        chosen = [files[number * len(files) // _PICTURES] for number in range(min(_PICTURES, len(files)))]
     shown = []
     for file in chosen:
-        image = read_image(file.path, max_pixels=options.max_pixels)
+        image = read_image(file.path)
         picture = backbone.preprocess(image).clamp(0, 1)
         maps = {method.name: method([image], backbone.grid.image_hw).patches[0].cpu() for method in methods}
         shown.append((file.key, draw_panel(method_rows(picture, maps), tile_px=160)))

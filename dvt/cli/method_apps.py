@@ -6,6 +6,7 @@ from dvt.backbone.config import BackboneConfig
 from dvt.cli.apps import MISSING
 from dvt.decomposition.config import DecomposeConfig
 from dvt.ensemble.config import EnsembleConfig
+from dvt.errors import ConfigError
 
 
 @dataclass(kw_only=True, slots=True)
@@ -27,8 +28,6 @@ class MethodsApp(DecomposeConfig):
     """Seed of the views, for decomposed."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
-    max_pixels: int = 100_000_000
-    """Larger pictures are refused as decompression bombs."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -48,3 +47,13 @@ class ShowApp(MethodsApp):
     """Of a video every n-th frame."""
     fps: float | None = None
     """Frames per second of the video written; that of the video read, or 10, when left out."""
+    max_pixels: int = 100_000_000
+    """Larger pictures are refused as decompression bombs."""
+
+    def __post_init__(self) -> None:
+        """Refuse values without meaning."""
+        MethodsApp.__post_init__(self)
+        if self.every < 1 or (self.max_frames is not None and self.max_frames < 1):
+            raise ConfigError(f"every={self.every}, max_frames={self.max_frames}: give 1 or more.")
+        if self.fps is not None and not 0 < self.fps <= 1000:
+            raise ConfigError(f"fps={self.fps}: give more than 0 and at most 1000 frames per second.")

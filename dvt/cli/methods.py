@@ -39,6 +39,7 @@ def load_methods(options: MethodsApp) -> "tuple[Backbone, list[Method]]":
     Raises:
         ConfigError: a name that says nothing, or weights that were trained for another layer.
         WeightsError: weights that cannot be had or read, or belong to another backbone.
+        GeometryError: a method that this stride does not allow.
     """
     from dvt.evaluation.made import decomposed_method, srt_method
     from dvt.evaluation.methods import OnePass
@@ -56,7 +57,10 @@ def load_methods(options: MethodsApp) -> "tuple[Backbone, list[Method]]":
     if distilled is not None:
         makers["distilled"] = lambda: OnePass("distilled", distilled)
     assert bases_of(options.method) <= makers.keys()
-    return backbone, [named_method(name, makers) for name in options.method]
+    methods = [named_method(name, makers) for name in options.method]
+    for method in methods:
+        method.grid_for(backbone.grid.image_hw)  # what cannot be is said before anything is computed
+    return backbone, methods
 
 
 def _models(

@@ -121,7 +121,8 @@ def check_writable(out: Path, image: Path) -> None:
     """
     from dvt.errors import ConfigError
 
-    if out.exists() and out.samefile(image):
+    image = image.expanduser()
+    if out.exists() and image.exists() and out.samefile(image):
         raise ConfigError(f"out={out} is the image itself: give another name, it would be overwritten.")
     folder = next(parent for parent in (out / "x").absolute().parents if parent.is_dir())
     try:

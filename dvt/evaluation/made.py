@@ -1,7 +1,6 @@
 """Methods that make their features from many passes of a ViT: stage 1, and SRT."""
 
 import hashlib
-from dataclasses import asdict
 
 from torch import Tensor
 
@@ -37,4 +36,4 @@ def decomposed_method(backbone: Backbone, config: DecomposeConfig, seed: int = 0
 def srt_method(backbone: Backbone, config: EnsembleConfig) -> OnePass:
     """Sub-token shifts as a method."""
     srt = SrtBackbone(backbone, config)
-    return OnePass("srt", srt, passes=srt.passes, options={"srt": asdict(config)})
+    return OnePass("srt", srt, passes=srt.passes, options=srt.settings)

@@ -116,7 +116,7 @@ def class_shares(labels: Tensor, grid: PatchGrid, num_classes: int) -> Tensor:
         grid: the patches.
         num_classes: how many classes there are.
     """
-    pixels = functional.interpolate(labels[None, None].float(), grid.image_hw, mode="nearest")[0].long()
+    pixels = functional.interpolate(labels[None, None].float(), grid.image_hw, mode="nearest-exact")[0].long()
     pixels = torch.where(pixels < 0, num_classes, pixels)
     one_hot = torch.zeros(num_classes + 1, *grid.image_hw).scatter_(0, pixels, 1.0)
     return functional.avg_pool2d(one_hot[None], grid.patch, grid.stride)[0]

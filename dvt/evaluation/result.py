@@ -10,7 +10,7 @@ from typing import Any, Final
 from dvt.errors import EvaluationError
 from dvt.evaluation.task import Metric, Scores
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Version of the JSON that this code writes; it reads no other."""
 NO_VALUE: Final = "n/a"
 """What stands in a table where there is no number."""
@@ -28,7 +28,9 @@ class Row:
     seconds: float
     """How long it took, features and probes; less where features were in the cache."""
     fingerprint: dict[str, Any]
-    """What the method was."""
+    """What the method was, and the version of dvt that scored it."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Versions and machine that scored it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +49,15 @@ class TaskResult:
     """What was measured, the main one first."""
     rows: Mapping[str, Row] = field(default_factory=dict)
     """By name of the method, in the order in which they were run; raw first."""
-    environment: dict[str, str] = field(default_factory=dict)
-    """Versions and machine."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Versions and machine; where rows differ, all that there were."""
+        values: dict[str, dict[str, None]] = {}
+        for row in self.rows.values():
+            for name, value in row.environment.items():
+                values.setdefault(name, {})[value] = None
+        return {name: " / ".join(each) for name, each in values.items()}
 
     def with_row(self, method: str, row: Row) -> "TaskResult":
         """The same with one method more, or again.
@@ -81,6 +90,7 @@ class TaskResult:
                 "passes": row.passes,
                 "seconds": round(row.seconds, 2),
                 "fingerprint": row.fingerprint,
+                "environment": row.environment,
             }
             for name, row in self.rows.items()
         }
@@ -93,7 +103,6 @@ class TaskResult:
             "protocol": self.protocol,
             "metrics": [asdict(metric) for metric in self.metrics],
             "rows": rows,
-            "environment": self.environment,
         }
         return json.dumps(body, indent=2, allow_nan=False) + "\n"
 
@@ -123,7 +132,8 @@ def _row(body: dict[str, Any]) -> Row:
         for key, each in body["values"].items()
     }
     scores = Scores(values=values, notes=tuple(body["notes"]), details=body["details"])
-    return Row(scores=scores, passes=body["passes"], seconds=body["seconds"], fingerprint=body["fingerprint"])
+    about = {name: body[name] for name in ("passes", "seconds", "fingerprint", "environment")}
+    return Row(scores=scores, **about)
 
 
 def _number(value: float) -> float | None:

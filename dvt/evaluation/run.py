@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,13 @@ from typing import Any
 import torch
 
 from dvt.atomic import disk_errors, write_atomic
+from dvt.errors import EvaluationError
 from dvt.evaluation.methods import Method
 from dvt.evaluation.result import Row, TaskResult
 from dvt.evaluation.table import markdown
 from dvt.evaluation.task import Task, Tell, tell_nobody
 from dvt.runtime import environment
+from dvt.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,12 @@ def evaluate(
         backbone: name of the ViT, for the table.
         data: where the data of the task lie.
         out: folder for `<task>.json` and `<task>.md`, written after every method. Scores that are there already are
-            taken where task, data, protocol and method are the same.
+            taken where version and method are the same; those of another task, data or protocol are not replaced.
         device: where the ViT computes, for the record.
         watch: told how it goes.
 
     Raises:
-        EvaluationError: what `out` holds cannot be read.
+        EvaluationError: what `out` holds cannot be read, or was measured in another way.
         DvtError: the data cannot be read or do not fit.
     """
     watch = watch or Watch()
@@ -62,16 +64,15 @@ def evaluate(
         data=data,
         protocol=_plain(task.protocol),
         metrics=tuple(task.metrics),
-        environment=environment(device),
     )
     before = _before(fresh, out)
     result = fresh
     for method in methods:
         row = None if before is None else before.rows.get(method.name)
-        known = row is not None and row.fingerprint == _plain(method.fingerprint)
+        known = row is not None and row.fingerprint == _fingerprint(method)
         if row is None or not known:
             watch.begins(task.name, method.name)
-            row = _scored(task, method, watch.tell)
+            row = _scored(task, method, watch.tell, environment(device))
         result = result.with_row(method.name, row)
         if out is not None and not known:
             _write(_with_others(result, before), Path(out))
@@ -79,23 +80,56 @@ def evaluate(
     return result
 
 
-def _scored(task: Task, method: Method, tell: Tell) -> Row:
+def _scored(task: Task, method: Method, tell: Tell, machine: dict[str, str]) -> Row:
     start = time.perf_counter()
     scores = task.evaluate(method, tell)
     seconds = time.perf_counter() - start
-    return Row(scores=scores, passes=method.passes, seconds=seconds, fingerprint=_plain(method.fingerprint))
+    return Row(
+        scores=scores,
+        passes=method.passes,
+        seconds=seconds,
+        fingerprint=_fingerprint(method),
+        environment=machine,
+    )
+
+
+def _fingerprint(method: Method) -> dict[str, Any]:
+    """The method, and the code: what another version of dvt scored is scored again."""
+    return _plain({"dvt": __version__, **method.fingerprint})
 
 
 def _before(fresh: TaskResult, out: str | Path | None) -> TaskResult | None:
-    """What an earlier evaluation of the same task in the same way left."""
+    """What an earlier evaluation of the same task in the same way left.
+
+    Raises:
+        EvaluationError: it cannot be read, or was measured in another way.
+    """
     if out is None:
         return None
     path = _json_path(fresh, Path(out))
     if not path.exists():
         return None
     found = TaskResult.from_json(path.read_text(encoding="utf-8"), source=str(path))
-    same = all(getattr(found, name) == getattr(fresh, name) for name in ("backbone", "data", "protocol", "metrics"))
-    return found if same else None
+    differences = list(_differences(found, fresh))
+    if differences:
+        lines = "".join(f"\n  {line}" for line in differences)
+        raise EvaluationError(
+            f"{path} was measured in another way, and would be lost:{lines}\nGive another out=, or delete that file."
+        )
+    return found
+
+
+def _differences(before: TaskResult, now: TaskResult) -> Iterator[str]:
+    """A line for everything in which two results cannot be compared."""
+    if before.backbone != now.backbone:
+        yield f"backbone: {before.backbone} there, {now.backbone} given"
+    if Path(before.data).resolve() != Path(now.data).resolve():
+        yield f"data: {before.data} there, {now.data} given"
+    for name in dict.fromkeys([*before.protocol, *now.protocol]):
+        if before.protocol.get(name) != now.protocol.get(name):
+            yield f"{name}: {before.protocol.get(name)} there, {now.protocol.get(name)} given"
+    if before.metrics != now.metrics:
+        yield "metrics: those of another version"
 
 
 def _with_others(result: TaskResult, before: TaskResult | None) -> TaskResult:

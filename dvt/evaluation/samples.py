@@ -23,12 +23,14 @@ class Sample:
     """(3, y, x) RGB in [0, 1]."""
     target: Tensor
     """(y, x), a value for every pixel: int64 classes with -1 for none, or float32 depths in metres with 0 for none."""
+    source: str = ""
+    """The files that it was read from, for errors; empty where there are none."""
 
     def __post_init__(self) -> None:
         if self.target.shape != self.picture.shape[1:]:
             height, width = self.picture.shape[1:]
             raise EvaluationError(
-                f"{self.key}: the picture is {height} x {width} px, its labels are"
+                f"{self.source or self.key}: the picture is {height} x {width} px, its labels are"
                 f" {' x '.join(map(str, self.target.shape))}. Both have to be of one size: do they belong together?"
             )
 

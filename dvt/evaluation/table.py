@@ -48,6 +48,7 @@ def markdown(result: TaskResult) -> str:
         *(f"- {line}" for line in (*findings(result), *notes(result))),
         "",
         f"Protocol: {protocol_text(result)}.",
+        *([f"Features: {features_text(result)}."] if RAW in result.rows else []),
     ]
     return "\n".join(lines) + "\n"
 
@@ -67,6 +68,8 @@ def findings(result: TaskResult) -> list[str]:
     closer = [name for name in result.rows if _CLOSER.fullmatch(name)]
     others = [name for name in result.rows if name != RAW and name not in closer]
     lines = [_finding(result, name, metric, closer) for name in others]
+    if others and result.spread(RAW, metric.name) is None:
+        lines.append("one value per method, no seeds: there is no spread to tell a small difference from chance.")
     if others and not closer:
         lines.append("no closer look was run: method=[raw,raw@2x,tiles,...] shows how much of a gain is zoom alone.")
     return [line for line in lines if line]
@@ -88,6 +91,14 @@ def protocol_text(result: TaskResult) -> str:
     return ", ".join(f"{key.replace('_', ' ')} {_short(value)}" for key, value in result.protocol.items())
 
 
+def features_text(result: TaskResult) -> str:
+    """Which features of the ViT are compared, in one line."""
+    about = result.rows[RAW].fingerprint
+    norm = "after" if about.get("norm") else "before"
+    weights = str(about.get("weights"))[:12]
+    return f"block {about.get('layer')}, {norm} the final norm, stride {about.get('stride')} px, weights {weights}"
+
+
 def _finding(result: TaskResult, name: str, metric: Metric, closer: list[str]) -> str:
     if not math.isfinite(result.mean(name, metric.name)):
         return f"{name}: no {metric.name}."
@@ -96,15 +107,23 @@ def _finding(result: TaskResult, name: str, metric: Metric, closer: list[str]) -
     if reached:
         sign = 1 if metric.higher_is_better else -1
         best = max(reached, key=lambda each: sign * result.mean(each, metric.name))
-        parts.append(f"{_difference(result, name, best, metric)} over the best closer look ({best})")
+        parts.append(
+            f"{_difference(result, name, best, metric)} over the best closer look ({best}, {_passes(result, best)})"
+        )
     hurt = [each.name for each in result.metrics if _hurts(result, name, each)]
     text = f"{name}: {metric.name} {', '.join(parts)}"
     return f"{text}. It hurts {', '.join(hurt)}." if hurt else f"{text}."
 
 
+def _passes(result: TaskResult, method: str) -> str:
+    count = result.rows[method].passes
+    return f"{count} pass{'es' if count > 1 else ''}"
+
+
 def _difference(result: TaskResult, method: str, baseline: str, metric: Metric) -> str:
     value = result.mean(method, metric.name) - result.mean(baseline, metric.name)
-    within = " (within the spread of the seeds)" if abs(value) <= _noise(result, method, baseline, metric) else ""
+    noise = _noise(result, method, baseline, metric)
+    within = " (within the spread of the seeds)" if noise and abs(value) <= noise else ""
     digits = _digits(metric)
     return f"{round(value, digits) + 0.0:+.{digits}f}{within}"
 

@@ -57,6 +57,16 @@ def read_image(image: ImageLike, *, max_pixels: int = 100_000_000) -> ImageTenso
     )
 
 
+def has_colours(path: Path) -> bool:
+    """Whether a file is a picture in colours; maps of labels and of depth have one channel, or a palette.
+
+    Raises:
+        ImageError: it cannot be opened as an image.
+    """
+    with _open(path) as image:
+        return len(image.getbands()) >= 3
+
+
 def _read_file(path: Path, max_pixels: int) -> ImageTensor:
     _check_file(path)
     with pillow_settings(), _open(path) as image:

@@ -62,14 +62,22 @@ class Video:
         return cls(path, fps / every, every, max_frames)
 
     def __iter__(self) -> Iterator[ImageTensor]:
-        """The pictures, (3, y, x) RGB in [0, 1].
+        """The pictures, (3, y, x) RGB in [0, 1], all of one size.
 
         Raises:
-            ImageError: the file is damaged.
+            ImageError: the file is damaged, or a picture has another size than the first.
         """
         pictures = _gif_frames(self.path) if self.path.suffix.lower() == ".gif" else _av_frames(self.path)
         stop = None if self.max_frames is None else self.max_frames * self.every
-        for picture in islice(pictures, 0, stop, self.every):
+        first: tuple[int, int] | None = None
+        for number, picture in enumerate(islice(pictures, 0, stop, self.every)):
+            first = first or picture.size
+            if picture.size != first:
+                raise ImageError(
+                    f"{self.path}: from the picture at about {number / self.fps:.2f} s on, it is {picture.height} x"
+                    f" {picture.width} px, the first is {first[1]} x {first[0]} px (height x width). Convert it to one"
+                    f" size, or stop before: max_frames={number}."
+                )
             yield read_image(picture)
 
 

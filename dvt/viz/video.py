@@ -43,7 +43,7 @@ def write_video(path: str | Path, frames: Iterable[Image.Image], fps: float) -> 
         How many pictures were written.
 
     Raises:
-        DvtError: another ending, no pictures, PyAV is missing, or the file cannot be written.
+        DvtError: another ending, no pictures or of several sizes, PyAV is missing, or the file cannot be written.
     """
     path = Path(path)
     require_writer(path)
@@ -99,11 +99,15 @@ class _Counted:
         self._frames, self.count = frames, 0
 
     def __iter__(self) -> Iterator[Image.Image]:
-        size = None
+        first: tuple[int, int] | None = None
         for frame in self._frames:
-            size = size or frame.size
-            assert frame.size == size, (frame.size, size)
+            first = first or frame.size
             self.count += 1
+            if frame.size != first:
+                raise DvtError(
+                    f"picture {self.count} of the video is {frame.height} x {frame.width} px, the first"
+                    f" {first[1]} x {first[0]} px (height x width). Give pictures of one size."
+                )
             yield frame
 
 

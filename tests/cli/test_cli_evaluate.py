@@ -8,6 +8,13 @@ from PIL import Image
 
 
 @pytest.fixture
+def tiny(dvt, tiny_options):
+    """As everywhere, but for the size of pictures, which is the task's."""
+    options = [option for option in tiny_options if not option.startswith("backbone.image_size")]
+    return lambda verb, *arguments: dvt(verb, *options, *arguments)
+
+
+@pytest.fixture
 def camvid(tmp_path):
     """Six pictures of 64 x 64 px in CamVid's layout: the upper half is one class, the lower another, by colour too."""
     rng = np.random.default_rng(0)
@@ -32,7 +39,7 @@ def test_a_table_is_printed_and_nothing_is_kept(tiny, camvid, tmp_path):
     lines = result.out.splitlines()
     assert lines[0].startswith("knn_segmentation, vit_tiny") and "mIoU" in lines[1]
     assert [line.split()[0] for line in lines[2:5]] == ["raw", "tiles", "decomposed"]
-    assert "decomposed: mIoU" in result.err and "over the best closer look (tiles)" in result.err
+    assert "decomposed: mIoU" in result.err and "over the best closer look (tiles, 4 passes)" in result.err
     assert [path.name for path in tmp_path.iterdir()] == ["camvid"]
 
 
@@ -53,7 +60,13 @@ def test_what_was_scored_is_not_scored_again(tiny, camvid, tmp_path):
     assert list(written["rows"]) == ["raw", "raw@2x"] and written["data"] == "camvid"
     assert (tmp_path / "run/knn_segmentation.md").exists()
     page = (tmp_path / "run/report.html").read_text()
-    assert page.count("data:image/png") == 3 and "raw@2x" in page
+    assert page.count("data:image/png") == 3 and "raw@2x" in page and "annot" not in page, "labels are no photographs"
+
+
+def test_what_was_measured_in_another_way_is_not_lost(tiny, camvid):
+    assert tiny("evaluate", *_KNN, camvid, "method=[raw]", "out=run").code == 0
+    other = tiny("evaluate", *_KNN, camvid, "method=[raw]", "out=run", "knn_segmentation.neighbours=3")
+    assert other.code == 2 and "neighbours: 20 there, 3 given" in other.err
 
 
 def test_features_that_are_dear_are_kept(tiny, camvid, tmp_path):
@@ -72,6 +85,9 @@ def test_features_that_are_dear_are_kept(tiny, camvid, tmp_path):
         (["method=[raw,denoised]"], "denoised features need both"),
         (["method=[rwa]"], "there is no method 'rwa'"),
         (["report=html"], "give out=FOLDER"),
+        (["backbone.image_size=64"], "Give knn_segmentation.image_size="),
+        (["srt.finer=2"], "methods are compared on the patches of the ViT"),
+        (["method=[raw,tiles]", "backbone.stride=8"], "leave out backbone.stride, or leave out tiles"),
         (["out=camvid/train/0.jpg"], "is a file"),
         (["knn_segmentation.image_size=65"], "65"),
         (["knn_segmentation.neighbors=3"], "did you mean knn_segmentation.neighbours"),

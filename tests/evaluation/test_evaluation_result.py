@@ -87,15 +87,21 @@ def test_what_is_no_number_is_not_printed_as_one():
 
 
 def test_gains_are_told_over_raw_and_over_the_best_closer_look():
-    (line,) = findings(result_of({"raw": (10.0,), "raw@2x": (14.0,), "tiles": (13.0,), "srt": (15.5,)}))
-    assert line == "srt: mIoU +5.5 over raw, +1.5 over the best closer look (raw@2x)."
+    line, caveat = findings(result_of({"raw": (10.0,), "raw@2x": (14.0,), "tiles": (13.0,), "srt": (15.5,)}))
+    assert line == "srt: mIoU +5.5 over raw, +1.5 over the best closer look (raw@2x, 1 pass)."
+    assert "there is no spread" in caveat
+
+
+def test_without_seeds_nothing_is_called_within_their_spread():
+    line, _ = findings(result_of({"raw": (10.0,), "tiles": (10.0,), "srt": (10.0,)}))
+    assert line == "srt: mIoU +0.0 over raw, +0.0 over the best closer look (tiles, 1 pass)."
 
 
 def test_a_lower_metric_is_better_where_it_says_so():
     values = {"raw": 0.5, "tiles": 0.4, "raw@2x": 0.3, "srt": 0.6}
     rows = {name: Scores(values={"RMSE": (value,)}) for name, value in values.items()}
-    (line,) = findings(result_of(rows, (RMSE,)))
-    assert "+0.100 over raw" in line and "(raw@2x)" in line and line.endswith("It hurts RMSE.")
+    line, _ = findings(result_of(rows, (RMSE,)))
+    assert "+0.100 over raw" in line and "(raw@2x, 1 pass)" in line and line.endswith("It hurts RMSE.")
 
 
 def test_what_hurts_is_said_unless_it_is_within_the_spread():
@@ -136,22 +142,42 @@ def test_an_evaluation_that_was_stopped_goes_on(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "said"),
     [
-        {"methods": [Named("raw", 1.0)]},
-        {"backbone": "other"},
-        {"data": "there"},
-        {"task": Planted({"raw": (2.0,)}, protocol={"seeds": 4})},
+        ({"backbone": "other"}, "backbone: vit there, other given"),
+        ({"data": "there"}, "data: here there, there given"),
+        ({"task": Planted({"raw": (2.0,)}, protocol={"size": (64, 64), "seeds": 4})}, "seeds: 3 there, 4 given"),
     ],
-    ids=lambda change: next(iter(change)),
+    ids=["backbone", "data", "protocol"],
 )
-def test_scores_of_anything_else_are_not_taken(tmp_path, change):
+def test_scores_of_anything_else_are_not_lost(tmp_path, change, said):
     same = {"task": Planted({"raw": (1.0,)}), "methods": [Named("raw")], "backbone": "vit", "data": "here"}
     evaluate(**same, out=tmp_path)
-    evaluate(**same, out=tmp_path)
+    evaluate(**same | {"data": "./here"}, out=tmp_path)
     assert same["task"].asked == ["raw"]
-    changed = same | {"task": Planted({"raw": (2.0,)})} | change
-    assert evaluate(**changed, out=tmp_path).mean("raw", "mIoU") == 2.0
+    before = (tmp_path / "planted.json").read_text()
+    with pytest.raises(EvaluationError, match=f"would be lost:\n  {said}\nGive another out="):
+        evaluate(**same | change, out=tmp_path)
+    assert (tmp_path / "planted.json").read_text() == before
+
+
+def test_another_method_or_version_is_scored_again(tmp_path, monkeypatch):
+    task = Planted({"raw": (1.0,)})
+    for method in (Named("raw"), Named("raw", 1.0)):
+        evaluate(task, [method], backbone="vit", data="here", out=tmp_path)
+    monkeypatch.setattr("dvt.evaluation.run.__version__", "0.0.0")
+    evaluate(task, [Named("raw", 1.0)], backbone="vit", data="here", out=tmp_path)
+    assert task.asked == ["raw"] * 3
+
+
+def test_every_row_says_where_it_was_scored():
+    rows = {"raw": {"cpu": "a", "torch": "1"}, "srt": {"cpu": "b", "torch": "1"}}
+    result = TaskResult(task="planted", backbone="vit", data="here", protocol={}, metrics=(MIOU,))
+    for name, machine in rows.items():
+        row = Row(scores=Scores(values={"mIoU": (1.0,)}), passes=1, seconds=1.0, fingerprint={}, environment=machine)
+        result = result.with_row(name, row)
+    assert result.environment == {"cpu": "a / b", "torch": "1"}
+    assert TaskResult.from_json(result.to_json(), source="x").rows["srt"].environment == rows["srt"]
 
 
 def test_rows_of_an_earlier_evaluation_stay_in_the_file(tmp_path):

@@ -13,7 +13,7 @@ from torchmetrics.functional.classification import multiclass_jaccard_index
 from dvt.evaluation.layout import Layout
 from dvt.evaluation.segmentation.confusion import Confusion
 from dvt.evaluation.segmentation.summary import MIOU, Counted, metric_in, scores_of
-from dvt.evaluation.segmentation.upsample import upsample, winners
+from dvt.evaluation.upsample import upsample_scores, winners
 from dvt.grid import PatchGrid
 
 
@@ -83,7 +83,7 @@ def test_nothing_labelled_is_no_number():
 def test_side_by_side_upsampling_is_the_usual_bilinear_one():
     maps = torch.randn(2, 5, 7, 3)
     expected = functional.interpolate(maps.permute(0, 3, 1, 2), (33, 50), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(upsample(maps, PatchGrid.of((40, 56), 8), (33, 50)), expected)
+    torch.testing.assert_close(upsample_scores(maps, PatchGrid.of((40, 56), 8), (33, 50)), expected)
 
 
 @pytest.mark.parametrize("stride", [8, 4, 3])
@@ -91,7 +91,7 @@ def test_a_value_is_read_at_the_centre_of_its_patch(stride):
     """A map that is linear in the place stays so between the outermost centres, however patches overlap."""
     grid = PatchGrid.of((44, 32), 8, 4) if stride == 4 else PatchGrid.of((8 + 4 * stride, 8 + 6 * stride), 8, stride)
     xy = grid.centres_xy.float()
-    up = upsample(xy[None], grid, grid.image_hw)[0]
+    up = upsample_scores(xy[None], grid, grid.image_hw)[0]
     height, width = grid.image_hw
     x = ((torch.arange(width) + 0.5) / width).clamp(4 / width, 1 - 4 / width)
     y = ((torch.arange(height) + 0.5) / height).clamp(4 / height, 1 - 4 / height)

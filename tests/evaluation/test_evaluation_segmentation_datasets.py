@@ -69,6 +69,7 @@ def test_some_of_the_pictures_are_evenly_spaced(tmp_path):
     data = camvid(tmp_path, num_train=3, num_test=4)
     assert [each.key for each in data.train.files] == ["train_0", "train_2", "train_4"]
     assert len(data.test) == 4
+    assert [each.key for each in camvid(tmp_path, num_train=4).train.files] == [f"train_{n}" for n in (0, 1, 3, 5)]
     with pytest.raises(EvaluationError, match=r"num_train=8, but there are 7"):
         camvid(tmp_path, num_train=8)
 

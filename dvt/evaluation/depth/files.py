@@ -64,22 +64,33 @@ class DepthPictures(Sequence[Sample]):
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
         file = self._files[index]
-        sample = Sample(file.key, read_image(file.picture), read_depth(file.depth))
+        source = f"{file.picture} and {file.depth}"
+        sample = Sample(file.key, read_image(file.picture), read_depth(file.depth), source=source)
         if self._keep is None and self._crop is None:
             return sample
         return self._boxed(sample)
 
-    def spread(self, at_most: int | None) -> "DepthPictures":
-        """So many of them, evenly spread."""
-        if at_most is None or at_most >= len(self):
+    def spread(self, count: int | None, option: str) -> "DepthPictures":
+        """So many of them, evenly spread; all of them where the count is left out.
+
+        Args:
+            count: how many.
+            option: what the count is called, for the error.
+
+        Raises:
+            EvaluationError: there are fewer.
+        """
+        if count is None:
             return self
-        chosen = [self._files[number * len(self) // at_most] for number in range(at_most)]
+        if count > len(self):
+            raise EvaluationError(f"{option}={count}, but there are {len(self)} pictures. Leave it out to take all.")
+        chosen = [self._files[number * len(self) // count] for number in range(count)]
         return DepthPictures(chosen, keep=self._keep, crop=self._crop)
 
     def _boxed(self, sample: Sample) -> Sample:
         if tuple(sample.target.shape) != BOXES_HW:
             raise EvaluationError(
-                f"{sample.key} has {sample.target.shape[0]} x {sample.target.shape[1]} px, and the boxes of NYUv2"
+                f"{sample.source}: {sample.target.shape[0]} x {sample.target.shape[1]} px, and the boxes of NYUv2"
                 " (Eigen crop, white border) are made for 480 x 640. Is it a picture of NYUv2? If not, set"
                 " eigen_crop=false."
             )
@@ -90,7 +101,7 @@ class DepthPictures(Sequence[Sample]):
             depth = kept
         if self._crop is not None:
             picture, depth = picture[:, self._crop[0], self._crop[1]], depth[self._crop]
-        return Sample(sample.key, picture, depth)
+        return Sample(sample.key, picture, depth, source=sample.source)
 
 
 def read_depth(path: Path) -> Tensor:

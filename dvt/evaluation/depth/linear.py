@@ -112,8 +112,10 @@ class LinearDepth:
                 # Quick squashes whole pictures, in training as in testing; crops are cut out of what has no border.
                 train = DepthPictures(files, **{"keep" if self._quick else "crop": NYU_BORDER_BOX})
         test = DepthPictures(test_files, keep=EIGEN_BOX if self._eigen_crop else None)
-        at_most = _QUICK_TRAIN if self._quick and config.num_train is None else config.num_train
-        return train.spread(at_most), test.spread(config.num_test), split
+        num_train = config.num_train
+        if num_train is None and self._quick:
+            num_train = min(_QUICK_TRAIN, len(train))
+        return train.spread(num_train, "num_train"), test.spread(config.num_test, "num_test"), split
 
     @property
     def _eigen_crop(self) -> bool:

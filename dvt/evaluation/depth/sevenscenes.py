@@ -13,6 +13,7 @@ _LAYOUT = (
     " its folders seq-XX (unpacked)"
 )
 _LISTS = ("TrainSplit.txt", "TestSplit.txt")
+_DEPTH, _COLOURS = ".depth.png", (".color.jpg", ".color.png")
 
 
 def find_sevenscenes(data: Path, config: SevenScenesConfig) -> tuple[list[DepthFile], list[DepthFile], str]:
@@ -32,9 +33,16 @@ def find_sevenscenes(data: Path, config: SevenScenesConfig) -> tuple[list[DepthF
     sequences = {folder.name: _frames(folder, data) for folder in folders or [data]}
     if not any(sequences.values()):
         raise EvaluationError(f"{data} holds no frames of 7-Scenes: {_LAYOUT}.")
-    if folders and all((data / name).is_file() for name in _LISTS):
-        train, test = (_listed(data / name, sequences) for name in _LISTS)
-        return train, test, "TrainSplit.txt and TestSplit.txt"
+    lists = [name for name in _LISTS if (data / name).is_file()]
+    if folders and len(lists) == 1:
+        raise EvaluationError(f"{data} has {lists[0]} alone. Give both {' and '.join(_LISTS)}, or none of them.")
+    if folders and lists:
+        return *_split_by_lists(data, sequences), "TrainSplit.txt and TestSplit.txt"
+    if empty := [name for name, frames in sequences.items() if not frames]:
+        raise EvaluationError(
+            f"{len(empty)} of the {len(sequences)} sequences in {data} hold no frames (first: {empty[0]}). Unpack them,"
+            " or take their folders away."
+        )
     train, test = [], []
     for frames in sequences.values():
         trained, tested = split_blocks(frames, config)
@@ -72,27 +80,51 @@ def split_blocks(frames: Sequence[DepthFile], config: SevenScenesConfig) -> tupl
 
 
 def _frames(folder: Path, data: Path) -> list[DepthFile]:
-    """The frames of a folder in order of time."""
-    frames = []
-    for depth in sorted(folder.glob("frame-*.depth.png")):
-        stem = depth.name.removesuffix(".depth.png")
-        colours = [folder / f"{stem}.color{ending}" for ending in (".jpg", ".png")]
-        picture = next((path for path in colours if path.is_file()), None)
-        if picture is None:
-            raise EvaluationError(f"{depth} has no picture: {colours[0].name} and {colours[1].name} are missing.")
-        frames.append(DepthFile((folder / stem).relative_to(data).as_posix(), picture, depth))
-    return frames
+    """The frames of a folder in order of time; pictures and depths have to pair."""
+    depths = {path.name.removesuffix(_DEPTH): path for path in folder.glob(f"frame-*{_DEPTH}")}
+    pictures = {
+        path.name.removesuffix(ending): path
+        for ending in reversed(_COLOURS)  # of two the JPEG is taken
+        for path in folder.glob(f"frame-*{ending}")
+    }
+    names_missing = (
+        (depths, pictures, "picture", " and ".join(f"{{stem}}{ending}" for ending in _COLOURS) + " are"),
+        (pictures, depths, "depth", f"{{stem}}{_DEPTH} is"),
+    )
+    for some, others, what, names in names_missing:
+        if alone := sorted(set(some) - set(others)):
+            raise EvaluationError(
+                f"{some[alone[0]]} has no {what}: {names.format(stem=alone[0])} missing. So it is with {len(alone)} of"
+                f" {len(some)} frames in {folder}: unpack them again, or take them away."
+            )
+    return [
+        DepthFile((folder / stem).relative_to(data).as_posix(), pictures[stem], depths[stem]) for stem in sorted(depths)
+    ]
 
 
-def _listed(path: Path, sequences: dict[str, list[DepthFile]]) -> list[DepthFile]:
-    """The frames of the sequences that a list names, as `sequence1` or `seq-01`."""
-    frames: list[DepthFile] = []
+def _split_by_lists(data: Path, sequences: dict[str, list[DepthFile]]) -> tuple[list[DepthFile], list[DepthFile]]:
+    """The frames of the sequences that each list names; no sequence is named twice."""
+    train, test = (_listed(data / name, sequences) for name in _LISTS)
+    if both := [name for name in train if name in test]:
+        raise EvaluationError(
+            f"{', '.join(both)} stands in {data / _LISTS[0]} and in {data / _LISTS[1]}: what is tested on must not be"
+            " trained on. Take it out of one of them."
+        )
+    train_frames, test_frames = ([frame for name in names for frame in sequences[name]] for names in (train, test))
+    return train_frames, test_frames
+
+
+def _listed(path: Path, sequences: dict[str, list[DepthFile]]) -> list[str]:
+    """The names of the sequences in a list, where they stand as `sequence1` or `seq-01`."""
+    names: list[str] = []
     for line in path.read_text(encoding="utf-8", errors="replace").split():
         number = re.search(r"\d+$", line)
         name = f"seq-{int(number[0]):02}" if number else line
         if not sequences.get(name):
             raise EvaluationError(f"{path} names {line}, and there are no frames in {path.parent / name}: unpack it.")
-        frames += sequences[name]
-    if not frames:
+        if name in names:
+            raise EvaluationError(f"{path} names {name} twice: its frames would count twice. Take one away.")
+        names.append(name)
+    if not names:
         raise EvaluationError(f"{path} is empty. Expected the sequences of the split, one a line.")
-    return frames
+    return names

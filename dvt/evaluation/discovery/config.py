@@ -1,6 +1,6 @@
 """Options of object discovery and saliency. A light module: it may be imported to print help."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 
 from dvt.errors import ConfigError
@@ -16,6 +16,10 @@ class Algorithm(str, Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+_OPTIONS_OF = {Algorithm.lost: ("seed", "num_candidates"), Algorithm.tokencut: ("tau", "eps")}
+"""What only one of them reads."""
 
 
 class SeedRule(str, Enum):
@@ -51,15 +55,15 @@ class ObjectsConfig:
     algorithm: Algorithm = Algorithm.lost
     """How the object is found: lost or tokencut."""
     seed: SeedRule = SeedRule.degree
-    """What LOST starts from: degree (patches that resemble few others, as published) or norm (large features)."""
+    """Of lost: its start: degree (patches that resemble few others, as published) or norm (large features)."""
     num_candidates: int = 100
-    """How many patches LOST may grow its seed by."""
+    """Of lost: how many patches the seed may grow by."""
     centre: bool | None = None
     """Subtract the mean feature of the picture first; left out: true for lost, false for tokencut."""
     tau: float = 0.2
-    """TokenCut joins patches whose cosine similarity is at least this."""
+    """Of tokencut: patches are joined whose cosine similarity is at least this."""
     eps: float = 1e-5
-    """Weight that TokenCut gives to pairs of patches that are not joined."""
+    """Of tokencut: the weight of pairs of patches that are not joined."""
     image_size: int | None = None
     """Short side in pixels that pictures are looked at in, rounded to whole patches; left out: their own size."""
     format: DataFormat | None = None
@@ -87,6 +91,19 @@ class ObjectsConfig:
             raise ConfigError(f"tau={self.tau}: give a cosine similarity between -1 and 1.")
         if not 0 < self.eps < 1:
             raise ConfigError(f"eps={self.eps}: give a weight between 0 and 1, both excluded.")
+
+        self._refuse_options_of_others()
+
+    def _refuse_options_of_others(self) -> None:
+        defaults = {entry.name: entry.default for entry in fields(self)}
+        for algorithm, names in _OPTIONS_OF.items():
+            wrong = [name for name in names if getattr(self, name) != defaults[name]]
+            if wrong and algorithm is not self.algorithm:
+                given = ", ".join(f"{name}={getattr(self, name)}" for name in wrong)
+                raise ConfigError(
+                    f"{given} has no effect with algorithm={self.algorithm}: leave it out, or give"
+                    f" algorithm={algorithm}."
+                )
 
     @property
     def centred(self) -> bool:

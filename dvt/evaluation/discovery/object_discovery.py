@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import torch
+
 from dvt.errors import EvaluationError
 from dvt.evaluation.discovery.boxes import Box, best_iou, box_of_mask, box_of_patches, central_box
 from dvt.evaluation.discovery.config import DataFormat, ObjectDiscoveryConfig
-from dvt.evaluation.discovery.masks import object_masks, read_mask
 from dvt.evaluation.discovery.scenes import Scene, data_protocol, find_scenes
 from dvt.evaluation.discovery.search import algorithm_protocol, found_objects
 from dvt.evaluation.discovery.summary import by_sequence, notes, percent
+from dvt.evaluation.masks import read_mask
 from dvt.evaluation.methods import Method
 from dvt.evaluation.task import Metric, Scores, Tell, tell_nobody
 from dvt.images.read import read_image
@@ -112,5 +114,7 @@ def _boxes(scene: Scene, hw: tuple[int, int]) -> tuple[Box, ...]:
     if scene.boxes is not None:
         return scene.boxes
     assert scene.mask is not None
-    boxes = (box_of_mask(mask) for mask in object_masks(read_mask(scene.mask, hw)))
+    mask = read_mask(scene.mask, soft=True)
+    mask.check_hw(hw, "its picture has")
+    boxes = (box_of_mask(torch.from_numpy(mask.of(number))) for number in mask.numbers)
     return tuple(box for box in boxes if box is not None)

@@ -10,18 +10,18 @@ from torch.nn import functional
 
 from dvt.evaluation.discovery.config import SaliencyConfig
 from dvt.evaluation.discovery.found import FoundObject
-from dvt.evaluation.discovery.masks import read_mask
 from dvt.evaluation.discovery.saliency_metrics import NUM_THRESHOLDS, accuracy, f_scores, mask_iou
 from dvt.evaluation.discovery.scenes import data_protocol, find_scenes
 from dvt.evaluation.discovery.search import algorithm_protocol, found_objects
 from dvt.evaluation.discovery.summary import by_sequence, notes, percent
+from dvt.evaluation.masks import read_mask
 from dvt.evaluation.methods import Method
 from dvt.evaluation.task import Metric, Scores, Tell, tell_nobody
 from dvt.images.read import read_image
 from dvt.shapes import ImageTensor
 
-_Truth = tuple[str, Tensor]
-"""Key, and (y, x) bool mask."""
+_Truth = tuple[str, Tensor, Tensor]
+"""Key, (y, x) bool mask, and (y, x) bool where it can be told; the rest is void."""
 
 
 class Saliency:
@@ -71,12 +71,15 @@ class Saliency:
         """
         without_object: list[str] = []
         nothing_found: list[str] = []
+        with_void: list[str] = []
         ious: dict[str, float] = {}
         accuracies: list[float] = []
         sum_of_scores = torch.zeros(NUM_THRESHOLDS, dtype=torch.float64)
         pictures = self._pictures(without_object)
-        for (key, truth), found, _ in found_objects(method, pictures, self._config, tell, len(self._scenes)):
-            mask, soft = in_pixels(found, (truth.shape[0], truth.shape[1]))
+        for (key, whole, known), found, _ in found_objects(method, pictures, self._config, tell, len(self._scenes)):
+            mask, soft, truth = (each[known] for each in (*in_pixels(found, (whole.shape[0], whole.shape[1])), whole))
+            if not known.all():
+                with_void.append(key)
             ious[key] = mask_iou(mask, truth)
             accuracies.append(accuracy(mask, truth))
             sum_of_scores += f_scores(soft, truth)
@@ -85,7 +88,7 @@ class Saliency:
         best = [float(sum_of_scores.max() / len(ious))] if ious else []
         return Scores(
             values={"maxF": percent(best), "IoU": percent([*ious.values()]), "accuracy": percent(accuracies)},
-            notes=notes(len(ious), without_object, nothing_found),
+            notes=notes(len(ious), without_object, nothing_found, with_void),
             details={"IoU by sequence": by_sequence(ious, self._scenes)},
         )
 
@@ -94,9 +97,10 @@ class Saliency:
         for scene in self._scenes:
             picture = read_image(scene.picture)
             assert scene.mask is not None
-            truth = read_mask(scene.mask, (picture.shape[1], picture.shape[2])) > 0
-            if truth.any():
-                yield (scene.key, truth), picture
+            mask = read_mask(scene.mask, soft=True)
+            mask.check_hw((picture.shape[1], picture.shape[2]), "its picture has")
+            if mask.numbers:
+                yield (scene.key, torch.from_numpy(mask.any_object), torch.from_numpy(mask.known)), picture
             else:
                 without_object.append(scene.key)
 

@@ -1,4 +1,4 @@
-"""Metrics of masks, for one picture each, in float64."""
+"""Metrics of masks, for one picture each, in float64. Shapes are (y, x), or (n,) of those pixels that count."""
 
 from typing import Final
 
@@ -11,12 +11,12 @@ BETA_SQUARED: Final = 0.3
 
 
 def mask_iou(mask: Tensor, truth: Tensor) -> float:
-    """Intersection over union of two (y, x) bool masks, in [0, 1]; `truth` is not empty."""
+    """Intersection over union of two bool masks, in [0, 1]; `truth` is not empty."""
     return float((mask & truth).sum().double() / (mask | truth).sum())
 
 
 def accuracy(mask: Tensor, truth: Tensor) -> float:
-    """Share of the pixels of two (y, x) bool masks that agree."""
+    """Share of the pixels of two bool masks that agree."""
     return float((mask == truth).double().mean())
 
 
@@ -29,8 +29,8 @@ def f_scores(soft: Tensor, truth: Tensor) -> Tensor:
     above the threshold.
 
     Args:
-        soft: (y, x) in [0, 1].
-        truth: (y, x) bool, not empty.
+        soft: in [0, 1].
+        truth: bool, of the same shape, not empty.
 
     Returns:
         (255,) float64.
@@ -38,8 +38,8 @@ def f_scores(soft: Tensor, truth: Tensor) -> Tensor:
     thresholds = torch.arange(NUM_THRESHOLDS, dtype=torch.float64) / NUM_THRESHOLDS
     passed = torch.bucketize(soft.double().flatten(), thresholds)  # how many thresholds a pixel is above
     positive, hits = (
-        torch.bincount(each, minlength=NUM_THRESHOLDS + 1).flip(0).cumsum(0).flip(0)[1:]
+        torch.bincount(each, minlength=NUM_THRESHOLDS + 1).flip(0).cumsum(0).flip(0)[1:].double()
         for each in (passed, passed[truth.flatten()])
     )
     # (1 + beta^2) P R / (beta^2 P + R), both fractions written out
-    return (1 + BETA_SQUARED) * hits / (BETA_SQUARED * truth.sum() + positive)
+    return (1 + BETA_SQUARED) * hits / (BETA_SQUARED * truth.sum().double() + positive)

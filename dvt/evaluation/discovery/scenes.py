@@ -12,7 +12,7 @@ from dvt.evaluation.discovery.voc_boxes import read_voc_list, read_voc_objects
 from dvt.images.formats import has_image_extension
 
 _SHOWN: Final = 3
-"""How many missing files an error names."""
+"""How many missing files or sequences an error names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +113,23 @@ def _davis(config: ObjectsConfig, data: Path) -> list[Scene]:
         raise EvaluationError(f"{masks_folder} is empty. Expected a folder of masks for every sequence.")
     if wrong := [name for name in config.sequences if name not in there]:
         raise ConfigError(f"{masks_folder} has no sequence {', '.join(wrong)}. There are: {', '.join(there)}.")
+    if not config.sequences:
+        _check_all_have_masks(pictures_folder, masks_folder, there)
     scenes = []
     for sequence in config.sequences or there:
         frames = _pairs(pictures_folder / sequence, masks_folder / sequence)[:: config.every]
         scenes += [Scene(f"{sequence}/{frame.key}", sequence, frame.picture, frame.mask) for frame in frames]
     return scenes
+
+
+def _check_all_have_masks(pictures_folder: Path, masks_folder: Path, there: list[str]) -> None:
+    folders = (each for each in pictures_folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+    all_names = sorted(each.name for each in folders)
+    if without := [name for name in all_names if name not in there]:
+        raise EvaluationError(
+            f"{len(without)} of the {len(all_names)} sequences in {pictures_folder} have no folder in {masks_folder}:"
+            f" {_few(without)}. Unpack their masks, or name the sequences that count: sequences=[{','.join(there)}]."
+        )
 
 
 def _folders(config: ObjectsConfig, data: Path) -> list[Scene]:
@@ -152,8 +164,11 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 def _check_all_there(names: Sequence[str], files: dict[str, Path], what: str) -> None:
     missing = [name for name in names if name not in files]
     if missing:
-        shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
         raise EvaluationError(
-            f"{what} of the same name is missing for {len(missing)} of {len(names)}: {shown}."
+            f"{what} of the same name is missing for {len(missing)} of {len(names)}: {_few(missing)}."
             " Is the data set unpacked completely?"
         )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

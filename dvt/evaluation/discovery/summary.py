@@ -30,13 +30,16 @@ def by_sequence(values: Mapping[str, float], scenes: Sequence[Scene]) -> dict[st
     return {group: 100 * fmean(each) for group, each in groups.items()}
 
 
-def notes(num_scored: int, without_object: Sequence[str], nothing_found: Sequence[str]) -> tuple[str, ...]:
+def notes(
+    num_scored: int, without_object: Sequence[str], nothing_found: Sequence[str], with_void: Sequence[str] = ()
+) -> tuple[str, ...]:
     """What a reader of the scores has to know.
 
     Args:
         num_scored: how many pictures have a score.
         without_object: pictures that were left out, for there is nothing to find in them.
         nothing_found: pictures in which the algorithm found nothing.
+        with_void: pictures with pixels that are left out, for nothing is known of them.
     """
     lines = []
     if without_object:
@@ -48,6 +51,10 @@ def notes(num_scored: int, without_object: Sequence[str], nothing_found: Sequenc
         lines.append(
             f"{_pictures(nothing_found)} with features that are all alike, so that nothing was found; counted as"
             f" missed: {_named(nothing_found)}"
+        )
+    if with_void:
+        lines.append(
+            f"{_pictures(with_void)} with pixels marked as void, which are left out of the count: {_named(with_void)}"
         )
     if not num_scored:
         lines.append("no picture was left to score")

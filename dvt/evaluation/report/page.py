@@ -12,6 +12,7 @@ from dvt.atomic import write_atomic
 from dvt.evaluation.report.plots import bars_svg
 from dvt.evaluation.result import TaskResult
 from dvt.evaluation.table import findings, notes, protocol_text, table
+from dvt.evaluation.task import Metric
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #181818; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
@@ -59,7 +60,7 @@ def _section(result: TaskResult) -> str:
     )
     said = "".join(f"<li>{escape(line)}</li>" for line in (*findings(result), *notes(result)))
     meanings = "".join(f"<li>{escape(metric.name)}: {escape(metric.meaning)}</li>" for metric in result.metrics)
-    plots = "".join(filter(None, (bars_svg(result, metric) for metric in result.metrics[:4])))
+    plots = "".join(filter(None, (bars_svg(result, metric) for metric in _plotted(result))))
     machine = ", ".join(f"{key} {value}" for key, value in result.environment.items())
     return (
         f"<h2>{escape(result.task.replace('_', ' '))}, {escape(result.backbone)}</h2>"
@@ -68,6 +69,12 @@ def _section(result: TaskResult) -> str:
         f'<p class="small">Protocol: {escape(protocol_text(result))}. Passes are forward passes of the ViT per picture,'
         f" at the size of the task. {escape(machine)}.</p>"
     )
+
+
+def _plotted(result: TaskResult) -> list[Metric]:
+    """The main metric in every layout, or the first four where there is one."""
+    main = [metric for metric in result.metrics if metric.name.startswith(result.metrics[0].name)]
+    return main if len(main) > 1 else list(result.metrics[:4])
 
 
 def _figure(caption: str, picture: Image.Image) -> str:

@@ -1,8 +1,9 @@
 """Pictures in class folders: which are asked for, and which are searched."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from dvt.errors import ConfigError, EvaluationError
 from dvt.evaluation.retrieval.config import RetrievalConfig
@@ -10,6 +11,8 @@ from dvt.images.formats import has_image_extension
 from dvt.images.sources import find_images
 
 _LAYOUT = "<data>/{train}/<class>/ and <data>/{val}/<class>/, or <data>/<class>/, with pictures in every class folder"
+_SHOWN: Final = 5
+"""How many classes a note names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +35,15 @@ class ClassFolders:
     """What is searched."""
     queries: tuple[ClassPicture, ...] | None
     """What is asked for; None: every picture of the database, in all the others (leave-one-out)."""
+    notes: tuple[str, ...] = ()
+    """Classes that only one of the two sides has."""
 
 
 def find_class_folders(config: RetrievalConfig, data: Path) -> ClassFolders:
     """List the pictures. They are not opened.
 
     Raises:
-        EvaluationError: a folder is missing, a class is asked for that the database lacks, or there are fewer
+        EvaluationError: a folder is missing, the database lacks all classes that are asked for, or there are fewer
             pictures than wanted.
         ConfigError: options that do not go with the layout.
         ImageError: a class folder without images.
@@ -53,15 +58,41 @@ def find_class_folders(config: RetrievalConfig, data: Path) -> ClassFolders:
         (missing,) = {config.train, config.val} - {*there}
         raise EvaluationError(f"data={data} has {there[0]}/ but no {missing}/. Expected {layout}.")
     train, val = (_classes(data / name, layout) for name in (config.train, config.val))
-    if alone := sorted(set(val) - set(train)):
+    asked = {name: paths for name, paths in val.items() if name in train}
+    if not asked:
         raise EvaluationError(
-            f"{len(alone)} classes are in {data / config.val} but not in {data / config.train}: {', '.join(alone)}."
-            " Nothing could be found for them: add pictures of them to the database, or take them away."
+            f"none of the {len(val)} classes in {data / config.val} ({_few(list(val))}) is among the {len(train)} in"
+            f" {data / config.train} ({_few(list(train))}). Folders of one class have to have one name in both."
         )
     names = tuple(train)
     return ClassFolders(
-        names, _chosen(train, names, config.num_train, "num_train"), _chosen(val, names, config.num_test, "num_test")
+        names,
+        _chosen(train, names, config.num_train, "num_train"),
+        _chosen(asked, names, config.num_test, "num_test"),
+        _notes(config, train, val),
     )
+
+
+def _notes(config: RetrievalConfig, train: Iterable[str], val: Iterable[str]) -> tuple[str, ...]:
+    """What is said of classes that are not on both sides."""
+    sides = (
+        (set(train) - set(val), config.train, config.val, "searched but not asked for"),
+        (set(val) - set(train), config.val, config.train, "left out of all means, for there is nothing to be found"),
+    )
+    return tuple(
+        f"{_classes_of(alone)} in {one}/ but not in {other}/, so that {'it is' if len(alone) == 1 else 'they are'}"
+        f" {what}: {_few(sorted(alone))}"
+        for alone, one, other, what in sides
+        if alone
+    )
+
+
+def _classes_of(names: Collection[str]) -> str:
+    return "1 class is" if len(names) == 1 else f"{len(names)} classes are"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def _one_folder(config: RetrievalConfig, data: Path, layout: str) -> ClassFolders:

@@ -44,7 +44,7 @@ class Retrieval:
         self._image_hw = image_hw(config.image_size)
         found = find_class_folders(config, Path(data))
         self._class_names, self._database = found.class_names, found.database
-        self._leave_one_out = found.queries is None
+        self._leave_one_out, self._notes = found.queries is None, found.notes
         sizes = Counter(each.label for each in self._database)
         alone = [label for label, size in sizes.items() if size == 1] if self._leave_one_out else []
         self._alone = [self._class_names[label] for label in alone]
@@ -92,7 +92,7 @@ class Retrieval:
         descriptors = describe(method, pictures, self._config, self._image_hw, tell)
         values: dict[str, tuple[float, ...]] = {}
         by_class: dict[str, dict[str, float]] = {}
-        notes = []
+        notes = [*self._notes]
         if self._alone:
             notes.append(f"classes with one picture are searched but not asked for: {', '.join(self._alone)}")
         for pooling in self._config.pooling:

@@ -17,8 +17,8 @@ from dvt.evaluation.segmentation.confusion import Confusion
 from dvt.evaluation.segmentation.datasets.find import SegmentationData
 from dvt.evaluation.segmentation.layouts import in_layouts
 from dvt.evaluation.segmentation.summary import MIOU_PATCHES, MIOU_PIXELS, Counted, metric_in, scores_of
-from dvt.evaluation.segmentation.upsample import upsample, winners
 from dvt.evaluation.task import Metric, Scores, Tell
+from dvt.evaluation.upsample import upsample_scores, winners
 from dvt.grid import PatchGrid
 
 DEFAULT_IMAGE_SIZE: Final = 224
@@ -64,7 +64,7 @@ class PatchCounts:
         self.patches.add(majority, scores.argmax(dim=-1).cpu())
         for each, target in zip(scores, targets, strict=True):
             height, width = target.shape
-            self.pixels.add(target, winners(upsample(each[None], grid, (height, width))[0]))
+            self.pixels.add(target, winners(upsample_scores(each[None], grid, (height, width))[0]))
 
 
 def squashed_hw(config: SegmentationConfig) -> tuple[int, int]:

@@ -7,8 +7,8 @@ from dvt.backbone.features import Features
 from dvt.evaluation.methods import Method, Pictures
 from dvt.evaluation.patches import finite_features
 from dvt.evaluation.segmentation.crops import pad_picture
-from dvt.evaluation.segmentation.upsample import upsample
 from dvt.evaluation.sizes import fitting_hw
+from dvt.evaluation.upsample import upsample_scores
 from dvt.grid import PatchGrid
 from dvt.shapes import FeatureMaps
 
@@ -44,7 +44,7 @@ class Windowed:
     def at_pixels(self, maps: FeatureMaps, grid: PatchGrid, height: int, width: int) -> Tensor:
         """(B, H, W, K) values at patches to (B, K, height, width) at the pixels of windows of that size."""
         left, _, top, _ = self._beyond(height, width)
-        return upsample(maps, grid, (self.side, self.side))[:, :, top : top + height, left : left + width]
+        return upsample_scores(maps, grid, (self.side, self.side))[:, :, top : top + height, left : left + width]
 
     def _beyond(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Left, right, top, bottom."""

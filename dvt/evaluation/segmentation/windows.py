@@ -18,9 +18,9 @@ from dvt.evaluation.segmentation.datasets.find import SegmentationData
 from dvt.evaluation.segmentation.head import BatchNormHead, train_head
 from dvt.evaluation.segmentation.layouts import in_layouts
 from dvt.evaluation.segmentation.summary import AACC, MACC, MIOU, Counted, metric_in, scores_of
-from dvt.evaluation.segmentation.upsample import winners
 from dvt.evaluation.segmentation.windowed import Windowed
 from dvt.evaluation.task import Scores, Tell
+from dvt.evaluation.upsample import winners
 from dvt.images.resize import resize
 from dvt.shapes import ImageTensor
 

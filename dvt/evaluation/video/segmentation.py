@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from dvt.backbone.load import image_hw
+from dvt.evaluation.masks import VOID, read_mask
 from dvt.evaluation.methods import Method
 from dvt.evaluation.task import Metric, Scores, Tell, tell_nobody
 from dvt.evaluation.video.config import VideoSegmentationConfig
 from dvt.evaluation.video.davis import VideoSequence, find_sequences
-from dvt.evaluation.video.masks import VOID, read_mask
 from dvt.evaluation.video.metrics import boundary_measure, region_similarity
-from dvt.evaluation.video.track import SHORT_SIDE, mask_of_size, track
+from dvt.evaluation.video.track import SHORT_SIDE, mask_of_size, objects_to_follow, track
 
 
 class VideoSegmentation:
@@ -42,7 +42,7 @@ class VideoSegmentation:
         if config.image_size is not None:
             image_hw(config.image_size)
         self._sequences, self._source = find_sequences(data, config.sequences, config.max_frames)
-        self._objects = {sequence.name: read_mask(sequence.masks[0]).objects() for sequence in self._sequences}
+        self._objects = {each.name: objects_to_follow(read_mask(each.masks[0])) for each in self._sequences}
 
     @property
     def protocol(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from dvt.backbone.load import image_hw
 from dvt.errors import EvaluationError
+from dvt.evaluation.masks import MOST_NUMBERS, ObjectMask, read_mask
 from dvt.evaluation.methods import Method
 from dvt.evaluation.patches import features_of
 from dvt.evaluation.sizes import fitting_hw
@@ -17,7 +18,6 @@ from dvt.evaluation.task import Tell
 from dvt.evaluation.upsample import upsample
 from dvt.evaluation.video.config import VideoSegmentationConfig
 from dvt.evaluation.video.davis import VideoSequence
-from dvt.evaluation.video.masks import ObjectMask, read_mask
 from dvt.evaluation.video.propagation import LabelPropagation
 from dvt.grid import PatchGrid
 from dvt.images.read import read_image
@@ -66,6 +66,26 @@ def track(
                 yield _winners(propagation.step(patches), features.grid, hw)
 
 
+def objects_to_follow(first: ObjectMask) -> tuple[int, ...]:
+    """The numbers of the objects in the first mask of a sequence.
+
+    Raises:
+        EvaluationError: there is none, or too many to be a mask.
+    """
+    found = first.numbers
+    if not found:
+        raise EvaluationError(
+            f"{first.path}, the first mask of its sequence, is empty, so that there is nothing to follow. Expected the"
+            " objects in it; leave the sequence out with sequences=[...]."
+        )
+    if len(found) > MOST_NUMBERS:
+        raise EvaluationError(
+            f"{first.path} has {len(found)} different values besides 0 and 255. Expected one number per object (at"
+            f" most {MOST_NUMBERS} objects), or 0 and 255; was it resized or saved as JPEG?"
+        )
+    return found
+
+
 def looked_at_hw(hw: tuple[int, int], config: VideoSegmentationConfig) -> tuple[int, int]:
     """The size that a frame of height and width `hw` should be looked at in, before it is rounded to the patch."""
     wanted = SHORT_SIDE if config.image_size is None else config.image_size
@@ -91,11 +111,7 @@ def mask_of_size(sequence: VideoSequence, number: int, hw: tuple[int, int]) -> O
         EvaluationError: it is not of the size of the frames.
     """
     mask = read_mask(sequence.masks[number])
-    if mask.hw != hw:
-        raise EvaluationError(
-            f"{mask.path} has {mask.hw[0]} x {mask.hw[1]} px, the frames of {sequence.name} have {hw[0]} x {hw[1]}."
-            " Both have to be of one size: do they belong together?"
-        )
+    mask.check_hw(hw, f"the frames of {sequence.name} have")
     return mask
 
 

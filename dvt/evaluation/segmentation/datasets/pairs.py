@@ -75,10 +75,11 @@ class LabelledPictures(Sequence[Sample]):
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
         each = self.files[index]
-        return Sample(each.key, read_image(each.picture), read_labels(each.labels, self._codes))
+        labels = read_labels(each.labels, self._codes)
+        return Sample(each.key, read_image(each.picture), labels, source=f"{each.picture} and {each.labels}")
 
     def evenly_spaced(self, count: int | None, option: str) -> "LabelledPictures":
-        """Some of them, from the first one on in even steps; all of them where the count is left out.
+        """Some of them, evenly spaced from the first to the last; all of them where the count is left out.
 
         Raises:
             EvaluationError: there are fewer.
@@ -87,7 +88,7 @@ class LabelledPictures(Sequence[Sample]):
             return self
         if count > len(self):
             raise EvaluationError(f"{option}={count}, but there are {len(self)} pictures. Leave it out to take all.")
-        return LabelledPictures(self.files[:: len(self) // count][:count], self._codes)
+        return LabelledPictures([self.files[number * len(self) // count] for number in range(count)], self._codes)
 
 
 def read_labels(path: Path, codes: LabelCodes) -> Tensor:
