@@ -1,5 +1,6 @@
 """From `key=value` arguments to dataclasses, by Hydra."""
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -85,7 +86,7 @@ def _typed(config: Any, verb: str, schema: type) -> tuple[Any, dict[str, str]]:
     """The options of one run as dataclasses, and the chosen option of every group.
 
     Raises:
-        ConfigError: a required option was not given, or one was added that does not exist.
+        ConfigError: a required option was not given, one was added that does not exist, or a number is not finite.
     """
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
@@ -96,8 +97,23 @@ def _typed(config: Any, verb: str, schema: type) -> tuple[Any, dict[str, str]]:
         raise ConfigError(f"dvt {verb} needs {wanted}   (dvt {verb} --help tells what they take)")
     for name in _added(config, schema):
         raise ConfigError(unknown_option(name, verb, schema))
+    for name, value in _numbers(config):
+        if not math.isfinite(value):
+            raise ConfigError(f"{name}={value}: give a finite number.")
     choices = {name: str(choice) for name, choice in HydraConfig.get().runtime.choices.items()}
     return OmegaConf.to_object(config), choices
+
+
+def _numbers(config: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """All fractions among the options, by their dotted names."""
+    from omegaconf import DictConfig
+
+    for name in config:
+        value = config[name]
+        if isinstance(value, DictConfig):
+            yield from _numbers(value, f"{prefix}{name}.")
+        elif isinstance(value, float):
+            yield f"{prefix}{name}", value
 
 
 def _added(config: Any, schema: type, prefix: str = "") -> Iterator[str]:

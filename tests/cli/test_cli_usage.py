@@ -13,7 +13,7 @@ GIVEN = ("decompose", "images=x", "store=s")
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["decomp"], ["no verb 'decomp'", "did you mean dvt decompose?"]),
+        (["decomp"], ["no verb 'decomp'", "did you mean dvt decompose"]),
         (["frobnicate"], [f"there are {', '.join(VERBS)}"]),
         (["decompose"], ["needs images=... store=...", "--help"]),
         (["decompose", "images=x"], ["needs store=..."]),
@@ -30,6 +30,8 @@ GIVEN = ("decompose", "images=x", "store=s")
         ([*GIVEN, "~seed=0"], ["cannot be taken away"]),
         ([*GIVEN, "views.num_views=many"], ["views.num_views=many: give a whole number"]),
         ([*GIVEN, "gradient.learning_rate=fast"], ["gradient.learning_rate=fast: give a number"]),
+        ([*GIVEN, "closed_form.smoothness=nan"], ["closed_form.smoothness=nan: give a finite number"]),
+        ([*GIVEN, "gradient.learning_rate=inf"], ["gradient.learning_rate=inf: give a finite number"]),
         ([*GIVEN, "backbone.norm=maybe"], ["backbone.norm=maybe: give true or false"]),
         ([*GIVEN, "backbone.stride=x"], ["backbone.stride=x: give a whole number or null"]),
         ([*GIVEN, "solver=magic"], ["solver=magic: give one of closed_form, gradient"]),
