@@ -1,31 +1,31 @@
 #!/usr/bin/env bash
-# Every task of `dvt evaluate`, every method side by side, at sizes that two CPU cores do in about an hour:
+# Every task of `dvt evaluate`, every method side by side, at sizes that two CPU cores do in about half an hour:
 #
 #   benchmarks/evaluation.sh DATA OUT backbone.timm=... backbone.weights=... denoiser=... [distilled=...]
 #
-# DATA holds camvid/, sevenscenes/, davis2016/ and imagenette/. Every task goes to a folder of its own below OUT; the same
-# command continues after a stop. Records: benchmarks/records/*_evaluation_*.md
+# DATA holds camvid/, sevenscenes/, davis2016/ and imagenette/. Every data set goes to a folder of its own below OUT; the
+# same command continues after a stop. SRT and tiles@3x cost nine passes each; stage 1 has half its default views.
+# Records: benchmarks/records/*_evaluation_*.md
 set -euo pipefail
 
 data=$1 out=$2
 shift 2
-methods=raw,raw@2x,tiles,tiles@3x,tiles@5x,srt,decomposed,denoised
+methods=raw,raw@2x,tiles,tiles@3x,srt,decomposed,denoised
 [[ "$*" == *distilled=* ]] && methods+=,distilled
+common=(device=cpu srt.max_shift=6 srt.step=6 views.num_views=64 report=html "$@")
 
 run() {
     local name=$1 began=$SECONDS
     shift
-    dvt evaluate "out=$out/$name" "method=[$methods]" srt.max_shift=6 srt.step=3 report=html "$@" "${common[@]}"
+    dvt evaluate "out=$out/$name" "method=[$methods]" "$@" "${common[@]}"
     echo "$name took $((SECONDS - began)) s"
 }
-common=(device=cpu "$@")
 
-run camvid data="$data/camvid" 'task=[linear_segmentation,knn_segmentation]' views.num_views=64 \
+run camvid data="$data/camvid" 'task=[linear_segmentation,knn_segmentation]' \
     linear_segmentation.num_train=60 linear_segmentation.num_test=40 \
     knn_segmentation.num_train=60 knn_segmentation.num_test=40
-run artifacts data="$data/imagenette/val" task=artifact_scores views.num_views=64 artifact_scores.num_images=20
-run depth data="$data/sevenscenes" task=linear_depth views.num_views=64
-run imagenette data="$data/imagenette" task=retrieval views.num_views=64 \
-    retrieval.num_train=200 retrieval.num_test=100
-run davis data="$data/davis2016" 'task=[object_discovery,saliency,video_segmentation]' views.num_views=64 \
+run artifacts data="$data/imagenette/val" task=artifact_scores artifact_scores.num_images=20
+run depth data="$data/sevenscenes" task=linear_depth 'linear_depth.layouts=[usual]'
+run davis data="$data/davis2016" 'task=[object_discovery,saliency,video_segmentation]' \
     object_discovery.image_size=240 saliency.image_size=240 video_segmentation.max_frames=20
+run imagenette data="$data/imagenette" task=retrieval retrieval.num_train=200 retrieval.num_test=100

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change is good: lint, types, import layers, tests, and the wheel in an empty
-# environment. Needs Python >= 3.10 and a package index; makes .venv in the checkout and keeps it for the next time.
+# Everything that must hold before a change is good: lint, types, import layers, tests, the wheel in an empty
+# environment, the documentation. Needs Python >= 3.10 and a package index; makes .venv in the checkout and keeps it for the next time.
 #
 #   scripts/test.sh           everything
-#   scripts/test.sh --fast    without the wheel
+#   scripts/test.sh --fast    without the wheel and the documentation
 #   PYTHON=python3.12 scripts/test.sh      another Python, when .venv is made
 set -euo pipefail
 
@@ -53,6 +53,9 @@ step "tests: pytest"
 if ! $fast; then
     step "the wheel in an empty environment"
     PYTHON=$bin/python scripts/test_wheel.sh
+
+    step "documentation: mkdocs, warnings are errors"
+    PYTHON=$bin/python scripts/docs.sh
 fi
 
 step "all good"
