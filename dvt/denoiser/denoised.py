@@ -2,19 +2,17 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from torch import nn
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.features import Features
 from dvt.backbone.weights import state_hash
+from dvt.backbone.wrapped import WrappedBackbone
 from dvt.denoiser.network import Denoiser
 from dvt.errors import WeightsError
 from dvt.grid import PatchGrid
-from dvt.runtime import Precision
-from dvt.shapes import DenoiserInput, ImageBatch, ImageTensor, PrefixTokens, ResizedImage
+from dvt.shapes import DenoiserInput, ImageBatch, PrefixTokens
 
 
 @torch.no_grad()
@@ -36,11 +34,13 @@ def denoiser_input(
     return patches, features.prefix, features.grid
 
 
-class DenoisedBackbone(nn.Module):
+class DenoisedBackbone(WrappedBackbone):
     """`denoised(images) -> Features`, with clean patches; class and register tokens are those of the ViT.
 
     It has the interface of a `Backbone` and stands wherever one is taken. Frozen, in evaluation mode for good.
     """
+
+    suffix = "+denoiser"
 
     def __init__(self, backbone: Backbone, denoiser: Denoiser):
         """Join a ViT and a denoiser that was trained for it.
@@ -53,7 +53,7 @@ class DenoisedBackbone(nn.Module):
             WeightsError: the denoiser is made for another number of channels, or reads blocks that are not before the
                 layer of the backbone.
         """
-        super().__init__()
+        super().__init__(backbone)
         if any(layer >= backbone.layer for layer in denoiser.config.layers):
             raise WeightsError(
                 f"the denoiser reads the blocks {denoiser.config.layers} before its own layer, and the backbone is read"
@@ -66,7 +66,6 @@ class DenoisedBackbone(nn.Module):
             )
         hashes = backbone.weights_hash + state_hash(denoiser)
         self.weights_hash = hashlib.sha256(hashes.encode()).hexdigest()
-        self.backbone = backbone
         self.denoiser = denoiser.to(backbone.device, backbone.precision.dtype).requires_grad_(False)
         self.eval()
 
@@ -83,69 +82,3 @@ class DenoisedBackbone(nn.Module):
         """
         raw, prefix, grid = denoiser_input(self.backbone, images, self.denoiser.config.layers)
         return Features(patches=self.denoiser(raw), prefix=prefix, grid=grid)
-
-    def preprocess(self, image: ImageTensor) -> ResizedImage:
-        """Bring a (3, y, x) picture to the default image size, as `Backbone.preprocess`."""
-        return self.backbone.preprocess(image)
-
-    def grid_for(self, image_hw: tuple[int, int]) -> PatchGrid:
-        """The patches of an image of that height and width.
-
-        Raises:
-            GeometryError: the size does not fit patch and stride.
-        """
-        return self.backbone.grid_for(image_hw)
-
-    def train(self, mode: bool = True) -> "DenoisedBackbone":
-        """Stay in evaluation mode."""
-        return super().train(False)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What its features depend on beside its weights: nothing."""
-        return {}
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return self.backbone.device
-
-    @property
-    def name(self) -> str:
-        """What it is called: the backbone's name with `+denoiser`."""
-        return f"{self.backbone.name}+denoiser"
-
-    @property
-    def timm_name(self) -> str:
-        """Architecture and tag in timm of the ViT, with `+denoiser`."""
-        return f"{self.backbone.timm_name}+denoiser"
-
-    @property
-    def grid(self) -> PatchGrid:
-        """The patches of an image of the default size."""
-        return self.backbone.grid
-
-    @property
-    def layer(self) -> int:
-        """Index of the block whose output is denoised."""
-        return self.backbone.layer
-
-    @property
-    def norm(self) -> bool:
-        """Whether the final norm is applied before the denoiser."""
-        return self.backbone.norm
-
-    @property
-    def num_channels(self) -> int:
-        """C."""
-        return self.backbone.num_channels
-
-    @property
-    def num_prefix_tokens(self) -> int:
-        """P, class and register tokens."""
-        return self.backbone.num_prefix_tokens
-
-    @property
-    def precision(self) -> Precision:
-        """Number format of the forward pass and of the features."""
-        return self.backbone.precision

@@ -9,22 +9,21 @@ from enum import Enum
 from typing import Any
 
 import torch
-from torch import nn
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.features import Features
+from dvt.backbone.wrapped import WrappedBackbone
 from dvt.ensemble.aggregate import make_aggregator
 from dvt.ensemble.config import EnsembleConfig
 from dvt.ensemble.shifts import PaddedBatch, Shift, finer_grid, pad, sub_token_shifts, view
 from dvt.errors import ConfigError
 from dvt.grid import PatchGrid
-from dvt.runtime import Precision
-from dvt.shapes import ImageBatch, ImageTensor, ResizedImage
+from dvt.shapes import ImageBatch
 
 _log = logging.getLogger(__name__)
 
 
-class SrtBackbone(nn.Module):
+class SrtBackbone(WrappedBackbone):
     """`srt(images) -> Features` by the Stochastic Resonance Transformer (Lao et al., ICML 2024): nothing is trained.
 
     Every view shows the picture moved by some pixels, fewer than a patch has. The features of a view are repeated over
@@ -33,6 +32,8 @@ class SrtBackbone(nn.Module):
 
     It has the interface of a `Backbone` and stands wherever one is taken. Frozen, in evaluation mode for good.
     """
+
+    suffix = "+srt"
 
     def __init__(self, backbone: Backbone, config: EnsembleConfig | None = None):
         """Wrap a ViT.
@@ -44,7 +45,7 @@ class SrtBackbone(nn.Module):
         Raises:
             ConfigError: shifts of a patch or more, or cells that are no whole number of pixels.
         """
-        super().__init__()
+        super().__init__(backbone)
         self.config = config or EnsembleConfig()
         grid = backbone.grid
         if self.config.max_shift >= grid.patch:
@@ -58,7 +59,6 @@ class SrtBackbone(nn.Module):
                 f"srt.finer={self.config.finer} cuts the {grid.stride} px between patches into cells that are no whole"
                 f" number of pixels: give one of {', '.join(map(str, fitting))}."
             )
-        self.backbone = backbone
         self.shifts = sub_token_shifts(self.config.max_shift, self.config.step)
         hashed = backbone.weights_hash + json.dumps(self.settings, sort_keys=True)
         self.weights_hash = hashlib.sha256(hashed.encode()).hexdigest()
@@ -118,10 +118,6 @@ class SrtBackbone(nn.Module):
             yield from _by_shift(part, features)
             todo = todo[at_once:]
 
-    def preprocess(self, image: ImageTensor) -> ResizedImage:
-        """Bring a (3, y, x) picture to the default image size, as `Backbone.preprocess`."""
-        return self.backbone.preprocess(image)
-
     def grid_for(self, image_hw: tuple[int, int]) -> PatchGrid:
         """The patches of an image of that height and width; with `finer` above 1, the cells.
 
@@ -129,10 +125,6 @@ class SrtBackbone(nn.Module):
             GeometryError: the size does not fit patch and stride.
         """
         return finer_grid(self.backbone.grid_for(image_hw), self.config.finer)
-
-    def train(self, mode: bool = True) -> "SrtBackbone":
-        """Stay in evaluation mode."""
-        return super().train(False)
 
     @property
     def passes(self) -> int:
@@ -147,49 +139,9 @@ class SrtBackbone(nn.Module):
         return {"srt": {name: value.value if isinstance(value, Enum) else value for name, value in settings.items()}}
 
     @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return self.backbone.device
-
-    @property
-    def name(self) -> str:
-        """What it is called: the backbone's name with `+srt`."""
-        return f"{self.backbone.name}+srt"
-
-    @property
-    def timm_name(self) -> str:
-        """Architecture and tag in timm of the ViT, with `+srt`."""
-        return f"{self.backbone.timm_name}+srt"
-
-    @property
     def grid(self) -> PatchGrid:
         """The patches of an image of the default size; with `finer` above 1, the cells."""
         return finer_grid(self.backbone.grid, self.config.finer)
-
-    @property
-    def layer(self) -> int:
-        """Index of the block whose output is averaged."""
-        return self.backbone.layer
-
-    @property
-    def norm(self) -> bool:
-        """Whether the final norm is applied before the average."""
-        return self.backbone.norm
-
-    @property
-    def num_channels(self) -> int:
-        """C."""
-        return self.backbone.num_channels
-
-    @property
-    def num_prefix_tokens(self) -> int:
-        """P, class and register tokens."""
-        return self.backbone.num_prefix_tokens
-
-    @property
-    def precision(self) -> Precision:
-        """Number format of the forward pass and of the features."""
-        return self.backbone.precision
 
 
 def _by_shift(shifts: Sequence[Shift], features: Features) -> Iterator[tuple[Shift, Features]]:

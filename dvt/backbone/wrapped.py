@@ -1,0 +1,96 @@
+"""WrappedBackbone: a ViT with something around it, which stands wherever a `Backbone` is taken."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from dvt.backbone.backbone import Backbone
+from dvt.grid import PatchGrid
+from dvt.runtime import Precision
+from dvt.shapes import ImageTensor, ResizedImage
+
+
+class WrappedBackbone(nn.Module):
+    """The interface of a `Backbone`, answered by the ViT inside; `forward` is what is around it.
+
+    Frozen, in evaluation mode for good.
+
+    Attributes:
+        weights_hash: identifies all weights, and the settings where there are any.
+    """
+
+    suffix: ClassVar[str]
+    """What follows the names of the ViT."""
+    weights_hash: str
+
+    def __init__(self, backbone: Backbone):
+        """Wrap a ViT."""
+        super().__init__()
+        self.backbone = backbone
+
+    def preprocess(self, image: ImageTensor) -> ResizedImage:
+        """Bring a (3, y, x) picture to the default image size, as `Backbone.preprocess`."""
+        return self.backbone.preprocess(image)
+
+    def grid_for(self, image_hw: tuple[int, int]) -> PatchGrid:
+        """The patches of an image of that height and width.
+
+        Raises:
+            GeometryError: the size does not fit patch and stride.
+        """
+        return self.backbone.grid_for(image_hw)
+
+    def train(self, mode: bool = True) -> "WrappedBackbone":
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its features depend on beside its weights, as plain JSON; empty where there is nothing."""
+        return {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.backbone.device
+
+    @property
+    def name(self) -> str:
+        """What it is called: the name of the ViT with what is around it."""
+        return f"{self.backbone.name}{self.suffix}"
+
+    @property
+    def timm_name(self) -> str:
+        """Architecture and tag in timm of the ViT, with what is around it."""
+        return f"{self.backbone.timm_name}{self.suffix}"
+
+    @property
+    def grid(self) -> PatchGrid:
+        """The patches of an image of the default size."""
+        return self.backbone.grid
+
+    @property
+    def layer(self) -> int:
+        """Index of the block whose output is taken."""
+        return self.backbone.layer
+
+    @property
+    def norm(self) -> bool:
+        """Whether the final norm is applied first."""
+        return self.backbone.norm
+
+    @property
+    def num_channels(self) -> int:
+        """C."""
+        return self.backbone.num_channels
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """P, class and register tokens."""
+        return self.backbone.num_prefix_tokens
+
+    @property
+    def precision(self) -> Precision:
+        """Number format of the forward pass and of the features."""
+        return self.backbone.precision
