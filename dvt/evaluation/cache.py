@@ -92,9 +92,10 @@ def without_cache(method: Method) -> Method:
 def _read(path: Path) -> dict[str, Tensor] | None:
     """What a file holds; None where there is none, or a damaged one, which will be replaced."""
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except (OSError, SafetensorError):
         return None
+    return tensors if set(tensors) == {"patches", "prefix"} else None
 
 
 def _on_cpu(tensors: dict[str, Tensor] | None) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mean_colours import MeanColours
+from safetensors.torch import save
 
 from dvt.atomic import DiskError
 from dvt.backbone.features import Features
@@ -61,7 +62,7 @@ def test_an_evaluation_that_was_stopped_goes_on(tmp_path):
     assert torch.equal(torch.cat([each.patches for each in whole]), MeanColours()(some, SIZE).patches)
 
 
-@pytest.mark.parametrize("damage", [b"", b"garbage", None])
+@pytest.mark.parametrize("damage", [b"", b"garbage", None, save({"other": torch.zeros(1)})])
 def test_a_damaged_file_is_replaced(tmp_path, damage):
     method, some = MeanColours(), pictures(2)
     cached = Cached(method, tmp_path)
