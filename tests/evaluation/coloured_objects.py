@@ -33,6 +33,16 @@ def save_mask(path, array):
     Image.fromarray(array).save(path)
 
 
+def save_mask_with_void(path, border=4):
+    """The rectangle as object 1 behind a palette, with a border of void around it, as in VOC."""
+    left, top, right, bottom = BOX
+    numbers = np.where(mask_array((left - border, top - border, right + border, bottom + border)), 255, 0)
+    numbers[mask_array() > 0] = 1
+    image = Image.fromarray(numbers.astype(np.uint8))
+    image.putpalette(bytes(range(256)) * 3)
+    image.save(path)
+
+
 def write_davis(root, sequences=("dog", "swan"), frames=5, resolution="480p"):
     """Every frame has the rectangle but frame 2 of swan."""
     for sequence in sequences:

@@ -105,7 +105,41 @@ def test_a_frame_without_picture_and_a_recording_that_is_too_short(tmp_path):
     with pytest.raises(EvaluationError, match="4 frames split into 10 blocks with a gap of 5 leave 0 for training"):
         find_sevenscenes(tmp_path, PLAIN)
     (tmp_path / "frame-000002.color.jpg").unlink()
-    with pytest.raises(EvaluationError, match=r"frame-000002.depth.png has no picture: frame-000002.color.jpg and"):
+    with pytest.raises(
+        EvaluationError, match=r"frame-000002.depth.png has no picture: frame-000002.color.jpg and .* 1 of 4"
+    ):
+        find_sevenscenes(tmp_path, PLAIN)
+
+
+def test_frames_without_depth_are_named(tmp_path):
+    write_frames(tmp_path, range(30))
+    for number in (7, 9):
+        (tmp_path / f"frame-{number:06}.depth.png").unlink()
+    with pytest.raises(
+        EvaluationError, match=r"frame-000007.color.jpg has no depth: frame-000007.depth.png is missing. .* 2 of 30 fr"
+    ):
+        find_sevenscenes(tmp_path, PLAIN)
+
+
+def test_a_sequence_that_is_not_unpacked_is_named(tmp_path):
+    for sequence in (1, 3):
+        write_frames(tmp_path / f"seq-0{sequence}", range(30))
+    (tmp_path / "seq-02").mkdir()
+    with pytest.raises(EvaluationError, match=r"1 of the 3 sequences in .* hold no frames \(first: seq-02\)"):
+        find_sevenscenes(tmp_path, PLAIN)
+
+
+def test_lists_that_share_a_sequence_or_stand_alone_are_refused(tmp_path):
+    for sequence in (1, 2):
+        write_frames(tmp_path / f"seq-0{sequence}", range(4))
+    (tmp_path / "TrainSplit.txt").write_text("sequence1\nsequence2\n")
+    with pytest.raises(EvaluationError, match=r"has TrainSplit.txt alone. Give both TrainSplit.txt and TestSplit.txt"):
+        find_sevenscenes(tmp_path, PLAIN)
+    (tmp_path / "TestSplit.txt").write_text("seq-02\n")
+    with pytest.raises(EvaluationError, match=r"^seq-02 stands in .*TrainSplit.txt and in .*TestSplit.txt"):
+        find_sevenscenes(tmp_path, PLAIN)
+    (tmp_path / "TrainSplit.txt").write_text("sequence1\nseq-01\n")
+    with pytest.raises(EvaluationError, match=r"TrainSplit.txt names seq-01 twice"):
         find_sevenscenes(tmp_path, PLAIN)
 
 
@@ -196,12 +230,14 @@ def test_the_boxes_of_nyuv2(tmp_path):
     cropped = DepthPictures([file], crop=NYU_BORDER_BOX)[0]
     assert cropped.picture.shape == (3, 427, 565) and cropped.target.shape == (427, 565)
     write_pair(tmp_path / "rgb.jpg", tmp_path / "depth.png", hw=(240, 320))
-    with pytest.raises(EvaluationError, match=r"a has 240 x 320 px, .* made for 480 x 640"):
+    with pytest.raises(EvaluationError, match=r"rgb.jpg and .*depth.png: 240 x 320 px, .* made for 480 x 640"):
         DepthPictures([file], keep=EIGEN_BOX)[0]
 
 
 @pytest.mark.other_types
 def test_spread_takes_pictures_from_the_whole_list():
     pictures = DepthPictures(files(10))
-    assert len(pictures.spread(None)) == 10 and len(pictures.spread(20)) == 10
-    assert numbers(pictures.spread(4)._files) == [0, 2, 5, 7]
+    assert len(pictures.spread(None, "num_test")) == 10 and len(pictures.spread(10, "num_test")) == 10
+    assert numbers(pictures.spread(4, "num_test")._files) == [0, 2, 5, 7]
+    with pytest.raises(EvaluationError, match="num_test=11, but there are 10 pictures"):
+        pictures.spread(11, "num_test")

@@ -188,13 +188,26 @@ def test_data_without_any_known_depth(tmp_path):
         linear_depth(tmp_path / "scene", quick=GLANCE).evaluate(Colours())
 
 
+@pytest.mark.parametrize(("option", "there"), [("num_train", 14), ("num_test", 6)])
+def test_more_pictures_than_there_are_are_refused(scene, option, there):
+    assert linear_depth(scene, **{option: there}).protocol["train_pictures"] == 14
+    for protocol in DepthProtocol:
+        with pytest.raises(
+            EvaluationError, match=f"{option}=500, but there are {there} pictures. Leave it out to take"
+        ):
+            linear_depth(scene, protocol=protocol, **{option: 500})
+
+
 @pytest.mark.other_types  # a check of Sequence[Sample] would read a picture, and meet the error first
 def test_sizes_that_do_not_fit(scene, tmp_path):
     with pytest.raises(GeometryError, match="does not divide"):
         linear_depth(scene, image_size=50).evaluate(Colours())
     write_scene(tmp_path / "scene")
     Image.new("RGB", (10, 10)).save(tmp_path / "scene/frame-000000.color.png")
-    with pytest.raises(EvaluationError, match=r"frame-000000: the picture is 10 x 10 px, its labels are 48 x 64"):
+    with pytest.raises(
+        EvaluationError,
+        match=r"scene/frame-000000\.color\.png and .*scene/frame-000000\.depth\.png: the picture is 10 x 10 px",
+    ):
         linear_depth(tmp_path / "scene", quick=GLANCE).evaluate(Colours())
 
 

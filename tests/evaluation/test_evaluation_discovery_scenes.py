@@ -2,16 +2,12 @@
 
 import shutil
 
-import numpy as np
 import pytest
-import torch
-from coloured_objects import BOX, HW, mask_array, save_mask, save_picture, write_davis, write_folders, write_voc
-from PIL import Image
+from coloured_objects import BOX, save_picture, write_davis, write_folders, write_voc
 
 from dvt.errors import ConfigError, EvaluationError
 from dvt.evaluation.discovery.boxes import Box
-from dvt.evaluation.discovery.config import DataFormat, ObjectDiscoveryConfig, SaliencyConfig
-from dvt.evaluation.discovery.masks import object_masks, read_mask
+from dvt.evaluation.discovery.config import Algorithm, DataFormat, ObjectDiscoveryConfig, SaliencyConfig, SeedRule
 from dvt.evaluation.discovery.scenes import find_scenes
 
 
@@ -139,40 +135,27 @@ def test_the_mean_is_subtracted_where_it_helps():
     assert SaliencyConfig(centre=True).centred and not ObjectDiscoveryConfig(centre=False).centred
 
 
-def test_a_grey_mask_has_one_object(tmp_path):
-    path = tmp_path / "m.png"
-    grey = np.full(HW, 100, np.uint8)
-    grey[:4, :6], grey[8:9, 8:9] = 128, 255
-    save_mask(path, grey)
-    numbers = read_mask(path, HW)
-    assert torch.equal(numbers, torch.from_numpy((grey >= 128).astype(np.int64)))
-    assert len(object_masks(numbers)) == 1
-    save_mask(path, mask_array() // 255)
-    assert torch.equal(read_mask(path, HW) > 0, torch.from_numpy(mask_array() > 0))
-    Image.fromarray(mask_array() > 0).save(path)  # 1 bit
-    assert torch.equal(read_mask(path, HW) > 0, torch.from_numpy(mask_array() > 0))
-    save_mask(path, np.zeros(HW, np.uint8))
-    assert not read_mask(path, HW).any()
+def test_sequences_of_davis_without_masks_are_named_unless_others_are_wanted(tmp_path):
+    write_davis(tmp_path, sequences=("bear", "cow", "dog", "swan"))
+    for name in ("cow", "bear"):
+        shutil.rmtree(tmp_path / "Annotations/480p" / name)
+    message = r"2 of the 4 sequences .* no folder in .*Annotations.480p: bear, cow\. .* sequences=\[dog,swan\]"
+    with pytest.raises(EvaluationError, match=message):
+        found(tmp_path)
+    assert keys(tmp_path, sequences=["dog"]) == ["dog/00000"]
 
 
-def test_a_mask_with_a_palette_has_an_object_for_every_number(tmp_path):
-    path = tmp_path / "m.png"
-    numbers = np.zeros(HW, np.uint8)
-    numbers[:4, :6], numbers[8:10, 8:9] = 1, 3
-    image = Image.fromarray(numbers, mode="P")
-    image.putpalette([value for number in range(256) for value in (number, 0, 255 - number)])
-    image.save(path)
-    masks = object_masks(read_mask(path, HW))
-    assert [int(mask.sum()) for mask in masks] == [24, 2]
-
-
-def test_masks_that_do_not_fit_are_refused(tmp_path):
-    path = tmp_path / "m.png"
-    save_mask(path, np.full(HW, 7, np.uint8))
-    with pytest.raises(EvaluationError, match="values up to 7; expected 0"):
-        read_mask(path, HW)
-    with pytest.raises(EvaluationError, match="is 64 x 96 px, its picture 10 x 20 px"):
-        read_mask(path, (10, 20))
-    path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(EvaluationError, match=r"m\.png cannot be read as a mask"):
-        read_mask(path, HW)
+@pytest.mark.parametrize(
+    ("options", "given"),
+    [
+        ({"seed": SeedRule.norm, "algorithm": Algorithm.tokencut}, "seed=norm has"),
+        ({"num_candidates": 7, "algorithm": Algorithm.tokencut}, "num_candidates=7 has"),
+        ({"tau": 0.3, "eps": 0.1, "algorithm": Algorithm.lost}, "tau=0.3, eps=0.1 has"),
+    ],
+)
+def test_options_of_the_other_algorithm_are_refused(options, given):
+    for config in (ObjectDiscoveryConfig, SaliencyConfig):
+        with pytest.raises(ConfigError, match=f"{given} no effect with algorithm={options['algorithm']}: leave it out"):
+            config(**options)
+        other = Algorithm.lost if options["algorithm"] is Algorithm.tokencut else Algorithm.tokencut
+        config(**(options | {"algorithm": other}))

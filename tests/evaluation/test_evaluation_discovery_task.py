@@ -6,11 +6,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from coloured_objects import BOX, HW, save_picture, write_davis, write_folders, write_voc
+from coloured_objects import BOX, HW, save_mask_with_void, save_picture, write_davis, write_folders, write_voc
 from mean_colours import MeanColours
 
 from dvt.errors import EvaluationError
 from dvt.evaluation.closer_look import CloserLook
+from dvt.evaluation.discovery.boxes import Box
 from dvt.evaluation.discovery.config import Algorithm, ObjectDiscoveryConfig, SeedRule
 from dvt.evaluation.discovery.object_discovery import ObjectDiscovery
 from dvt.evaluation.discovery.search import BATCH_SIZE, found_objects, looked_at_hw
@@ -146,6 +147,14 @@ def test_a_mask_of_another_size_is_refused(tmp_path):
     save_picture(tmp_path / "images" / "1.jpg", hw=(32, 32), box=None)
     with pytest.raises(EvaluationError, match="do they belong together"):
         discovery(tmp_path).evaluate(MeanColours())
+
+
+def test_the_void_around_an_object_is_no_object(tmp_path):
+    write_folders(tmp_path, count=1)
+    save_mask_with_void(tmp_path / "masks" / "0.png")
+    task = discovery(tmp_path)
+    assert [boxes for (_, boxes, _), _ in task._pictures([])] == [(Box(*BOX),)]
+    assert task.evaluate(MeanColours()).values["box IoU"] == (100.0,)
 
 
 def test_the_numbers_do_not_depend_on_the_run(tmp_path):

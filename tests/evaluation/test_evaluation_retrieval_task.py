@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -133,11 +134,37 @@ def test_missing_folders_are_named_with_the_layout(tmp_path):
         retrieval(tmp_path)
 
 
-def test_a_class_that_only_val_has_is_refused(tmp_path):
+def test_a_class_that_only_train_has_is_searched_and_said_so(tmp_path):
     write_split(tmp_path)
-    write_classes(tmp_path / "val", {"red": 1})
-    (tmp_path / "val/red").rename(tmp_path / "val/cyan")
-    with pytest.raises(EvaluationError, match=r"1 classes are in .*val but not in .*train: cyan\."):
+    shutil.rmtree(tmp_path / "val/red")
+    task = retrieval(tmp_path)
+    scores = task.evaluate(MeanColours())
+    assert scores.notes == ("1 class is in train/ but not in val/, so that it is searched but not asked for: red",)
+    assert (task.protocol["queries"], task.protocol["database"]) == (6, 18)
+    assert set(scores.details["top-1 by class"]["mean"]) == {"blue", "green"}
+
+
+def test_a_class_that_only_val_has_is_left_out_of_the_means_and_said_so(tmp_path):
+    write_split(tmp_path)
+    for name in ("cyan", "pink"):
+        shutil.copytree(tmp_path / "val/red", tmp_path / "val" / name)
+    task = retrieval(tmp_path)
+    scores = task.evaluate(MeanColours())
+    assert scores.notes == (
+        "2 classes are in val/ but not in train/, so that they are left out of all means, for there is nothing to be"
+        " found: cyan, pink",
+    )
+    assert task.protocol["queries"] == 9 and scores.values["top-1 mean"] == (100.0,)
+    assert set(scores.details["top-1 by class"]["mean"]) == set(COLOURS)
+    with pytest.raises(EvaluationError, match="num_test=10, but there are 9 pictures in 3 classes"):
+        retrieval(tmp_path, num_test=10)
+
+
+def test_no_class_in_common_is_refused(tmp_path):
+    write_split(tmp_path)
+    for name in COLOURS:
+        (tmp_path / "val" / name).rename(tmp_path / "val" / f"dark {name}")
+    with pytest.raises(EvaluationError, match=r"none of the 3 classes in .*val \(dark blue, .*\) is among the 3 in"):
         retrieval(tmp_path)
 
 

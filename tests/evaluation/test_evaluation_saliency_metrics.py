@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from coloured_objects import HW, mask_array, write_davis, write_folders
+from coloured_objects import BOX, HW, mask_array, save_mask_with_void, write_davis, write_folders
 from mean_colours import MeanColours
+from PIL import Image
 from sklearn.metrics import accuracy_score, fbeta_score, jaccard_score
 
 from dvt.evaluation.discovery.config import Algorithm, DataFormat, SaliencyConfig
@@ -52,6 +53,14 @@ def test_f_by_hand():
     assert float(f_scores(truth.float(), truth).min()) == 1
 
 
+def test_f_is_exact_to_the_last_digits_of_float64():
+    """In float32 1.3 * 2 / (0.3 * 3 + 4) is off by 2e-8."""
+    soft, truth = torch.tensor([[0.9, 0.8, 0.7, 0.6, 0.0]]), torch.tensor([[True, True, False, False, True]])
+    scores = f_scores(soft, truth)
+    assert scores.dtype == torch.float64
+    assert float(scores[100]) == pytest.approx(1.3 * 2 / (0.3 * 3 + 4), rel=1e-14)
+
+
 def test_a_value_equal_to_a_threshold_is_not_above_it():
     scores = f_scores(torch.tensor([[51 / 255, 0.0]], dtype=torch.float64), torch.tensor([[True, False]]))
     assert scores[50] == 1 and scores[51] == 0
@@ -81,6 +90,30 @@ def test_a_rectangle_is_found(tmp_path):
     assert scores.details["IoU by sequence"].keys() == {"dog", "swan"}
     assert [metric.name for metric in task.metrics] == list(scores.values)
     assert task.protocol["algorithm"] == "tokencut" and task.protocol["format"] == "davis"
+
+
+def test_void_pixels_are_left_out_of_every_count(tmp_path):
+    """What the mask cuts off at the corners is wrong; the border of void is neither right nor wrong."""
+    write_folders(tmp_path, count=2)
+    save_mask_with_void(tmp_path / "masks" / "1.png", border=4)
+    void = (32 + 8) * (24 + 8) - OBJECT
+    scores = Saliency(SaliencyConfig(centre=True), tmp_path).evaluate(MeanColours())
+    assert scores.values["IoU"][0] == pytest.approx(100 * (1 - CUT / OBJECT))
+    shares = [1 - CUT / pixels for pixels in (HW[0] * HW[1], HW[0] * HW[1] - void)]
+    assert scores.values["accuracy"][0] == pytest.approx(100 * sum(shares) / 2)
+    assert scores.notes == ("1 picture with pixels marked as void, which are left out of the count: 1",)
+
+
+def test_what_is_found_in_the_void_counts_for_nothing(tmp_path):
+    """Everything right of the rectangle's left half is void: half a rectangle is there to be found, and is."""
+    write_folders(tmp_path, count=1)
+    numbers = np.zeros(HW, np.uint8)
+    numbers[:, (BOX[0] + BOX[2]) // 2 :] = 255
+    numbers[BOX[1] : BOX[3], BOX[0] : (BOX[0] + BOX[2]) // 2] = 1
+    Image.fromarray(numbers).save(tmp_path / "masks" / "0.png")
+    scores = Saliency(SaliencyConfig(centre=True), tmp_path).evaluate(MeanColours())
+    assert scores.values["IoU"][0] == pytest.approx(100 * (1 - CUT / OBJECT))
+    assert scores.values["maxF"][0] > 99
 
 
 def test_the_threshold_of_max_f_is_shared_by_all_pictures(tmp_path, monkeypatch):

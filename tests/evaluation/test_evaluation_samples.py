@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dvt.errors import EvaluationError
 from dvt.evaluation.layout import Layout
 from dvt.evaluation.samples import LaidOut, Sample, upside_down
+from dvt.evaluation.segmentation.datasets.pairs import LabelCodes, LabelledFiles, LabelledPictures
 
 
 class Numbered(Sequence):
@@ -40,6 +43,19 @@ def places(sample, hw=(30, 40)):
 def test_labels_of_another_size_are_refused():
     with pytest.raises(EvaluationError, match=r"cat: the picture is 4 x 6 px, its labels are 6 x 4"):
         Sample("cat", torch.zeros(3, 4, 6), torch.zeros(6, 4))
+    with pytest.raises(EvaluationError, match=r"^a/cat.jpg and b/cat.png: the picture is 4 x 6 px"):
+        Sample("cat", torch.zeros(3, 4, 6), torch.zeros(6, 4), source="a/cat.jpg and b/cat.png")
+
+
+@pytest.mark.other_types  # a check of Sequence[Sample] would read a picture, and meet the error first
+def test_labels_of_another_size_are_named_by_their_files(tmp_path):
+    picture, labels = tmp_path / "train" / "1.png", tmp_path / "trainannot" / "1.png"
+    for path, hw in ((picture, (4, 6)), (labels, (6, 4))):
+        path.parent.mkdir()
+        Image.fromarray(np.zeros(hw, np.uint8)).save(path)
+    pictures = LabelledPictures([LabelledFiles("1", picture, labels)], LabelCodes(num_classes=2, void=2))
+    with pytest.raises(EvaluationError, match=r"train/1\.png and .*trainannot/1\.png: the picture is 4 x 6 px"):
+        pictures[0]
 
 
 def test_the_usual_layout_changes_nothing():

@@ -6,7 +6,6 @@ from PIL import Image
 
 from dvt.errors import EvaluationError
 from dvt.evaluation.video.davis import find_sequences
-from dvt.evaluation.video.masks import read_mask
 
 
 def write_sequence(root, name, count=4, hw=(6, 8)):
@@ -81,44 +80,3 @@ def test_what_is_missing_is_named(tmp_path):
     (tmp_path / "JPEGImages/480p/dog/00002.jpg").unlink()
     with pytest.raises(EvaluationError, match=r"holds 2 frames. Expected at least 3"):
         find_sequences(tmp_path, [], None)
-
-
-def save(path, values, palette=False):
-    image = Image.fromarray(np.asarray(values, np.uint8))
-    if palette:
-        image.putpalette(bytes(range(256)) * 3)
-    image.save(path)
-    return path
-
-
-def test_masks_of_every_kind(tmp_path):
-    """2016: white on black, also as colour or 1 bit. 2017: numbers of objects behind a palette, 255 void."""
-    where = [[0, 255], [255, 0]]
-    colour = np.asarray(where, np.uint8)[..., None].repeat(3, axis=-1)
-    Image.fromarray(np.asarray(where, np.uint8)).convert("1").save(tmp_path / "one_bit.png")
-    for path in (save(tmp_path / "grey.png", where), save(tmp_path / "rgb.png", colour), tmp_path / "one_bit.png"):
-        mask = read_mask(path)
-        assert mask.objects() == (255,) and mask.of(255).tolist() == [[False, True], [True, False]]
-    mask = read_mask(save(tmp_path / "palette.png", [[0, 1, 3], [3, 255, 0]], palette=True))
-    assert mask.objects() == (1, 3) and mask.hw == (2, 3)
-    assert mask.of(3).tolist() == [[False, False, True], [True, False, False]]
-
-
-def test_masks_that_are_none(tmp_path):
-    path = tmp_path / "mask.png"
-    with pytest.raises(EvaluationError, match=r"mask.png, the first mask of its sequence, is empty"):
-        read_mask(save(path, [[0, 0]])).objects()
-    with pytest.raises(EvaluationError, match=r"255 different values besides 0. Expected one number per object"):
-        read_mask(save(path, [range(256)])).objects()
-    with pytest.raises(EvaluationError, match=r"mask.png is a picture in colour"):
-        read_mask(save(path, [[[1, 2, 3]]]))
-    Image.fromarray(np.zeros((2, 2), np.uint16)).save(path)
-    with pytest.raises(EvaluationError, match=r"PNG of mode I;16. Expected a mask"):
-        read_mask(path)
-    path.write_bytes(b"no picture")
-    with pytest.raises(EvaluationError, match="not a PNG"):
-        read_mask(path)
-    save(path, np.random.default_rng(0).integers(0, 2, (99, 99)) * 255)
-    path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(EvaluationError, match="cannot be read"):
-        read_mask(path)

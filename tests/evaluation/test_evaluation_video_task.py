@@ -16,13 +16,13 @@ from PIL import Image
 import dvt
 from dvt.cli.help import attribute_docs
 from dvt.errors import ConfigError, EvaluationError
+from dvt.evaluation.masks import read_mask
 from dvt.evaluation.methods import OnePass
 from dvt.evaluation.task import Task
 from dvt.evaluation.video.config import VideoSegmentationConfig
-from dvt.evaluation.video.masks import read_mask
 from dvt.evaluation.video.propagation import LabelPropagation
 from dvt.evaluation.video.segmentation import VideoSegmentation
-from dvt.evaluation.video.track import looked_at_hw, patch_labels
+from dvt.evaluation.video.track import looked_at_hw, objects_to_follow, patch_labels
 from dvt.grid import PatchGrid
 
 HW = (64, 96)
@@ -190,7 +190,7 @@ def test_sides_are_rounded_down_to_the_patch(tmp_path):
 def test_masks_and_frames_of_other_sizes_are_named(tmp_path):
     write_video(tmp_path, "one", [(RED, (16, 16))])
     Image.new("L", (32, 32), 255).save(tmp_path / "Annotations/480p/one/00002.png")
-    with pytest.raises(EvaluationError, match=r"00002.png has 32 x 32 px, the frames of one have 64 x 96"):
+    with pytest.raises(EvaluationError, match=r"00002.png has 32 x 32 px, the frames of one have 64 x 96\. Both"):
         task(tmp_path).evaluate(MeanColours())
     Image.new("L", (32, 32), 255).save(tmp_path / "Annotations/480p/one/00000.png")
     with pytest.raises(EvaluationError, match=r"00000.png has 32 x 32 px"):
@@ -205,6 +205,14 @@ def test_an_empty_first_mask_is_refused_before_any_work(tmp_path):
     write_video(tmp_path, "one", [])
     with pytest.raises(EvaluationError, match=r"one/00000.png, the first mask of its sequence, is empty"):
         task(tmp_path)
+
+
+def test_a_first_mask_with_too_many_objects_is_refused(tmp_path):
+    Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(tmp_path / "mask.png")
+    with pytest.raises(
+        EvaluationError, match=r"254 different values besides 0 and 255. Expected one number per object"
+    ):
+        objects_to_follow(read_mask(tmp_path / "mask.png"))
 
 
 def test_objects_that_come_later_are_not_scored_and_said(tmp_path):

@@ -62,3 +62,41 @@ def test_a_truncated_video_is_named(tmp_path):
     (tmp_path / "a.mp4").write_bytes(data[: len(data) // 2])
     with pytest.raises(ImageError, match=r"a\.mp4"):
         list(Video.open(tmp_path / "a.mp4"))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif"])
+def test_pictures_of_several_sizes_are_refused(tmp_path, name):
+    pictures = [*greys(2), *greys(1, size=(44, 30))]
+    with pytest.raises(DvtError, match=r"picture 3 of the video is 30 x 44 px, the first 21 x 33 px"):
+        write_video(tmp_path / name, pictures, 10)
+    assert list(tmp_path.iterdir()) == []
+
+
+def raw_h264(path, sizes, fps=10, length=5):
+    """Streams of several sizes one after the other, as some cameras and players leave them."""
+    av = pytest.importorskip("av")
+    parts = []
+    for number, size in enumerate(sizes):
+        part = path.with_name(f"{number}.h264")
+        with av.open(str(part), "w", format="h264") as container:
+            stream = container.add_stream("libx264", rate=fps)
+            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+            for picture in greys(length, size):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24")))
+            container.mux(stream.encode())
+        parts.append(part.read_bytes())
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+def test_a_video_that_changes_its_size_is_refused_with_the_time(tmp_path):
+    path = raw_h264(tmp_path / "a.mkv", [(64, 48), (32, 32)])
+    video = Video.open(path)
+    start = f"{5 / video.fps:.2f}"
+    with pytest.raises(
+        ImageError, match=rf"a\.mkv: .* about {start} s on, it is 32 x 32 px, the first is 48 x 64 px .* max_frames=5\."
+    ):
+        list(video)
+    assert len(list(Video.open(path, max_frames=5))) == 5
+    with pytest.raises(ImageError, match=rf"about {6 / video.fps:.2f} s on.* max_frames=3\."):
+        list(Video.open(path, every=2))

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from dvt.evaluation.video.masks import Mask
+from dvt.evaluation.masks import Mask
 
 _TOLERANCE = 0.008
 """Boundaries match within this share of the diagonal of the picture, rounded up to whole pixels."""
