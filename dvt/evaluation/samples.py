@@ -30,8 +30,9 @@ class Sample:
         if self.target.shape != self.picture.shape[1:]:
             height, width = self.picture.shape[1:]
             raise EvaluationError(
-                f"{self.source or self.key}: the picture is {height} x {width} px, its labels are"
+                f"{self.key}: the picture is {height} x {width} px, its labels are"
                 f" {' x '.join(map(str, self.target.shape))}. Both have to be of one size: do they belong together?"
+                + (f" Read from {self.source}." if self.source else "")
             )
 
 

@@ -206,7 +206,7 @@ def test_sizes_that_do_not_fit(scene, tmp_path):
     Image.new("RGB", (10, 10)).save(tmp_path / "scene/frame-000000.color.png")
     with pytest.raises(
         EvaluationError,
-        match=r"scene/frame-000000\.color\.png and .*scene/frame-000000\.depth\.png: the picture is 10 x 10 px",
+        match=r"10 x 10 px, its labels are 48 x 64.* Read from .*frame-000000\.color\.png and .*-000000\.depth\.png",
     ):
         linear_depth(tmp_path / "scene", quick=GLANCE).evaluate(Colours())
 
