@@ -14,7 +14,6 @@ from types import FrameType
 from dvt.cli.console import DONE, INTERRUPTED, NO_READER, USAGE, complain
 
 VERBS = {
-    "demo": "all of it on six photographs, offline, in minutes",
     "decompose": "clean features of images, into a store (stage 1)",
     "train": "a denoiser from a store (stage 2)",
     "distill": "a ViT that is clean by itself, from a ViT with a denoiser (stage 3)",
