@@ -22,7 +22,6 @@ class Row:
 # of 8 px run at their native 224 px (28 x 28; 512 px would be 64 x 64 and sixteen times the attention), augreg_tiny at
 # its native 224 px, being the one for a laptop.
 # Where timm has one ViT trained at several sizes, the row takes the paper's choice, else the size nearest to 512.
-# vit_micro comes with the project (dvt/backbone/micro.py).
 # EVA02 small is not here: it normalises after pooling, so its tokens have no final norm (use timm= and norm=false).
 _ROWS = (
     Row("dino_small", "vit_small_patch16_224.dino", 512),
@@ -54,7 +53,6 @@ _ROWS = (
     Row("augreg_small", "vit_small_patch16_384.augreg_in21k_ft_in1k", 512),
     Row("augreg_base", "vit_base_patch16_384.augreg_in21k_ft_in1k", 512),
     Row("augreg_large", "vit_large_patch16_384.augreg_in21k_ft_in1k", 512),
-    Row("vit_micro", "vit_micro_patch16_224.dvt", None),
     Row("dinov3_small", "vit_small_patch16_dinov3.lvd1689m", 512),
     Row("dinov3_base", "vit_base_patch16_dinov3.lvd1689m", 512),
     Row("dinov3_large", "vit_large_patch16_dinov3.lvd1689m", 512),

@@ -41,7 +41,7 @@ def load_methods(options: MethodsApp) -> "tuple[Backbone, list[Method]]":
         WeightsError: weights that cannot be had or read, or belong to another backbone.
         GeometryError: a method that this stride does not allow.
     """
-    from dvt.evaluation.made import decomposed_method, srt_method
+    from dvt.evaluation.many_passes import decomposed_method, srt_method
     from dvt.evaluation.methods import OnePass
     from dvt.evaluation.named import bases_of, named_method
 
