@@ -5,7 +5,6 @@ from typing import Any
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 
-
 MICRO = "vit_micro_patch16_224.dvt"
 """Its name in timm, with the tag of its weights."""
 

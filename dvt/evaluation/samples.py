@@ -1,8 +1,9 @@
 """Labelled pictures, and ways to show them so that their layout gives nothing away."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from dvt.errors import EvaluationError
 from dvt.evaluation.layout import Layout
 from dvt.runtime import seed_for
 from dvt.shapes import ImageTensor
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +39,48 @@ class Sample:
             )
 
 
-class LaidOut(Sequence[Sample]):
+class Samples(Sequence[Sample], ABC):
+    """Samples that are read when they are asked for."""
+
+    @abstractmethod
+    def read(self, index: int) -> Sample:
+        """The sample of that number.
+
+        Raises:
+            ImageError: a picture cannot be read.
+            EvaluationError: what is known of its pixels cannot be read, has another size, or stands for nothing.
+        """
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        """One of them, or a list."""
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        return self.read(index)
+
+
+def evenly_spaced(items: Sequence[T], count: int | None, option: str) -> list[T]:
+    """So many of them, evenly spaced over the whole list from the first; all of them where the count is left out.
+
+    Args:
+        items: in their order.
+        count: how many.
+        option: what the count is called, for the error.
+
+    Raises:
+        EvaluationError: there are fewer.
+    """
+    if count is None:
+        return list(items)
+    if count > len(items):
+        raise EvaluationError(f"{option}={count}, but there are {len(items)} pictures. Leave it out to take all.")
+    return [items[number * len(items) // count] for number in range(count)]
+
+
+class LaidOut(Samples):
     """Samples in another layout. A crop depends on the seed and the key of the picture alone."""
 
     def __init__(self, samples: Sequence[Sample], layout: Layout, *, test: bool, seed: int = 0):
@@ -53,13 +97,8 @@ class LaidOut(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._samples)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
+    def read(self, index: int) -> Sample:
+        """The sample of that number, in this layout."""
         sample = self._samples[index]
         match self._layout:
             case Layout.usual:

@@ -235,9 +235,9 @@ def test_the_boxes_of_nyuv2(tmp_path):
 
 
 @pytest.mark.other_types
-def test_spread_takes_pictures_from_the_whole_list():
+def test_evenly_spaced_takes_pictures_from_the_whole_list():
     pictures = DepthPictures(files(10))
-    assert len(pictures.spread(None, "num_test")) == 10 and len(pictures.spread(10, "num_test")) == 10
-    assert numbers(pictures.spread(4, "num_test")._files) == [0, 2, 5, 7]
+    assert len(pictures.evenly_spaced(None, "num_test")) == 10 and len(pictures.evenly_spaced(10, "num_test")) == 10
+    assert numbers(pictures.evenly_spaced(4, "num_test")._files) == [0, 2, 5, 7]
     with pytest.raises(EvaluationError, match="num_test=11, but there are 10 pictures"):
-        pictures.spread(11, "num_test")
+        pictures.evenly_spaced(11, "num_test")

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from dvt.errors import EvaluationError
-from dvt.evaluation.samples import Sample
+from dvt.evaluation.samples import Sample, Samples, evenly_spaced
 from dvt.images.pillow_settings import pillow_settings
 from dvt.images.read import read_image
 
@@ -40,7 +39,7 @@ class DepthFile:
     """16-bit grey PNG, in millimetres."""
 
 
-class DepthPictures(Sequence[Sample]):
+class DepthPictures(Samples):
     """Pictures with their depth in metres, 0 where it is unknown."""
 
     def __init__(self, files: Sequence[DepthFile], *, keep: Box | None = None, crop: Box | None = None):
@@ -56,13 +55,8 @@ class DepthPictures(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self._files)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
+    def read(self, index: int) -> Sample:
+        """A picture and its depth."""
         file = self._files[index]
         source = f"{file.picture} and {file.depth}"
         sample = Sample(file.key, read_image(file.picture), read_depth(file.depth), source=source)
@@ -70,7 +64,7 @@ class DepthPictures(Sequence[Sample]):
             return sample
         return self._boxed(sample)
 
-    def spread(self, count: int | None, option: str) -> "DepthPictures":
+    def evenly_spaced(self, count: int | None, option: str) -> "DepthPictures":
         """So many of them, evenly spread; all of them where the count is left out.
 
         Args:
@@ -80,11 +74,7 @@ class DepthPictures(Sequence[Sample]):
         Raises:
             EvaluationError: there are fewer.
         """
-        if count is None:
-            return self
-        if count > len(self):
-            raise EvaluationError(f"{option}={count}, but there are {len(self)} pictures. Leave it out to take all.")
-        chosen = [self._files[number * len(self) // count] for number in range(count)]
+        chosen = evenly_spaced(self._files, count, option)
         return DepthPictures(chosen, keep=self._keep, crop=self._crop)
 
     def _boxed(self, sample: Sample) -> Sample:

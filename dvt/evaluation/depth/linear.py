@@ -115,7 +115,7 @@ class LinearDepth:
         num_train = config.num_train
         if num_train is None and self._quick:
             num_train = min(_QUICK_TRAIN, len(train))
-        return train.spread(num_train, "num_train"), test.spread(config.num_test, "num_test"), split
+        return train.evenly_spaced(num_train, "num_train"), test.evenly_spaced(config.num_test, "num_test"), split
 
     @property
     def _eigen_crop(self) -> bool:

@@ -9,6 +9,7 @@ from dvt.errors import ConfigError, EvaluationError
 from dvt.evaluation.discovery.boxes import Box
 from dvt.evaluation.discovery.config import DataFormat, ObjectDiscoveryConfig, ObjectsConfig
 from dvt.evaluation.discovery.voc_boxes import read_voc_list, read_voc_objects
+from dvt.evaluation.samples import evenly_spaced
 from dvt.images.formats import has_image_extension
 
 _SHOWN: Final = 3
@@ -48,10 +49,7 @@ def find_scenes(config: ObjectsConfig, data: Path) -> tuple[DataFormat, list[Sce
             scenes = _davis(config, data)
         case DataFormat.folders:
             scenes = _folders(config, data)
-    count = len(scenes) if config.num_test is None else config.num_test
-    if count > len(scenes):
-        raise EvaluationError(f"num_test={count}, but there are {len(scenes)} pictures. Leave it out to take all.")
-    return layout, [scenes[number * len(scenes) // count] for number in range(count)]
+    return layout, evenly_spaced(scenes, config.num_test, "num_test")
 
 
 def data_protocol(config: ObjectsConfig, layout: DataFormat, scenes: Sequence[Scene]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from dvt.errors import EvaluationError
-from dvt.evaluation.samples import Sample
+from dvt.evaluation.samples import Sample, Samples, evenly_spaced
 from dvt.images import read_image
 from dvt.images.formats import has_image_extension
 from dvt.images.pillow_settings import pillow_settings
@@ -46,8 +45,8 @@ class LabelledFiles:
     """A PNG with a number for every pixel."""
 
 
-class LabelledPictures(Sequence[Sample]):
-    """Samples that are read when they are asked for."""
+class LabelledPictures(Samples):
+    """Pictures with a class for every pixel."""
 
     def __init__(self, files: Sequence[LabelledFiles], codes: LabelCodes):
         """Samples of some files.
@@ -61,19 +60,8 @@ class LabelledPictures(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self.files)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        """Read.
-
-        Raises:
-            ImageError: a picture cannot be read.
-            EvaluationError: labels cannot be read, have another size, or numbers that stand for nothing.
-        """
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
+    def read(self, index: int) -> Sample:
+        """A picture and its labels."""
         each = self.files[index]
         labels = read_labels(each.labels, self._codes)
         return Sample(each.key, read_image(each.picture), labels, source=f"{each.picture} and {each.labels}")
@@ -84,11 +72,7 @@ class LabelledPictures(Sequence[Sample]):
         Raises:
             EvaluationError: there are fewer.
         """
-        if count is None:
-            return self
-        if count > len(self):
-            raise EvaluationError(f"{option}={count}, but there are {len(self)} pictures. Leave it out to take all.")
-        return LabelledPictures([self.files[number * len(self) // count] for number in range(count)], self._codes)
+        return LabelledPictures(evenly_spaced(self.files, count, option), self._codes)
 
 
 def read_labels(path: Path, codes: LabelCodes) -> Tensor:
