@@ -1,6 +1,5 @@
 """Windows show the same content in the same pixels of a patch, whatever the picture and the grid."""
 
-from pathlib import Path
 
 import pytest
 import torch
@@ -100,20 +99,42 @@ def test_a_huge_picture_is_made_smaller_first():
     assert 128 <= window.shape[1] <= 4 * 64
 
 
-def files(count):
-    return [ImageFile(f"{number}.png", Path(f"{number}.png")) for number in range(count)]
+@pytest.fixture
+def files(tmp_path):
+    """Files that are told apart by their bytes alone; nothing else of them is looked at."""
+
+    def make(count, copies=0):
+        for number in range(count + copies):
+            (tmp_path / f"{number}.png").write_text(str(number if number < count else 0))
+        return [ImageFile(f"{number}.png", tmp_path / f"{number}.png") for number in range(count + copies)]
+
+    return make
 
 
-def test_the_choice_of_images():
+def test_the_choice_of_images(files):
     chosen = choose_images(files(100), 20, seed=0)
     assert len({image.key for image in chosen}) == 20 and chosen == choose_images(files(100), 20, seed=0)
     assert chosen != choose_images(files(100), 20, seed=1)
     assert len(choose_images(files(30), 100, seed=0)) == 30
 
 
-def test_too_few_images():
-    with pytest.raises(ImageError, match=f"need at least {MIN_IMAGES} images.*found 3"):
+def test_copies_of_a_picture_count_once(files):
+    chosen = choose_images(files(30, copies=70), 100, seed=0)
+    assert sorted(image.path.read_text() for image in chosen) == sorted(map(str, range(30)))
+    with pytest.raises(ImageError, match=r"found 1 \(100 files, the others are copies\)"):
+        choose_images(files(1, copies=99), 20, seed=0)
+
+
+def test_too_few_images(files):
+    with pytest.raises(ImageError, match=f"need at least {MIN_IMAGES} images.*found 3\\. Give"):
         choose_images(files(3), 20, seed=0)
+
+
+def test_an_image_that_is_gone(files):
+    images = files(20)
+    images[7].path.unlink()
+    with pytest.raises(ImageError, match=r"7\.png cannot be read: No such file"):
+        choose_images(images, 20, seed=0)
 
 
 @pytest.mark.parametrize(("option", "value"), [("num_images", 3), ("seeds", 0)])

@@ -11,8 +11,9 @@ from torch.nn import functional
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from dvt.evaluation.layout import Layout
+from dvt.evaluation.layout_metrics import metric_in
 from dvt.evaluation.segmentation.confusion import Confusion
-from dvt.evaluation.segmentation.summary import MIOU, Counted, metric_in, scores_of
+from dvt.evaluation.segmentation.summary import MIOU, Counted, scores_of
 from dvt.evaluation.upsample import upsample_scores, winners
 from dvt.grid import PatchGrid
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from math import ceil, gcd
+from pathlib import Path
 
 import torch
 
@@ -78,17 +80,31 @@ def cut_windows(picture: ImageTensor, grid: PatchGrid, number: int, seed: int) -
 def choose_images(images: Sequence[ImageFile], count: int, seed: int) -> list[ImageFile]:
     """A random choice of pictures, in random order; all of them where there are not more than `count`.
 
+    Of files with the same bytes one is taken: what all pictures share would look like a pattern.
+
     Raises:
-        ImageError: there are too few.
+        ImageError: there are too few, or one cannot be read.
     """
-    if len(images) < MIN_IMAGES:
+    rng = torch.Generator().manual_seed(seed_for(seed, "choice of images"))
+    chosen: dict[bytes, ImageFile] = {}
+    for place in torch.randperm(len(images), generator=rng).tolist():
+        if len(chosen) == count:
+            break
+        chosen.setdefault(_content(images[place].path), images[place])
+    if len(chosen) < MIN_IMAGES:
+        copies = f" ({len(images)} files, the others are copies)" if len(images) > len(chosen) else ""
         raise ImageError(
             f"artifact scores need at least {MIN_IMAGES} images, better 100 (with fewer, chance looks like a pattern);"
-            f" found {len(images)}. Give a folder with more; any photographs will do, labels are not needed."
+            f" found {len(chosen)}{copies}. Give a folder with more; any photographs will do, labels are not needed."
         )
-    rng = torch.Generator().manual_seed(seed_for(seed, "choice of images"))
-    order = torch.randperm(len(images), generator=rng)[:count]
-    return [images[place] for place in order.tolist()]
+    return list(chosen.values())
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return sha256(path.read_bytes()).digest()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def _fitting(picture: ImageTensor, crop: tuple[int, int], unit: int) -> tuple[ResizedImage, int]:

@@ -9,13 +9,14 @@ from dvt.errors import EvaluationError
 from dvt.evaluation.depth.config import DepthDataset, DepthProtocol, LinearDepthConfig
 from dvt.evaluation.depth.files import EIGEN_BOX, NYU_BORDER_BOX, DepthPictures
 from dvt.evaluation.depth.head import DepthHead
-from dvt.evaluation.depth.metrics import metrics_in, name_in, words
+from dvt.evaluation.depth.metrics import metrics_in
 from dvt.evaluation.depth.nyuv2 import find_nyuv2
 from dvt.evaluation.depth.paper import paper_heads
 from dvt.evaluation.depth.quick import quick_heads
 from dvt.evaluation.depth.score import Errors, score_heads
 from dvt.evaluation.depth.sevenscenes import find_sevenscenes
 from dvt.evaluation.layout import Layout
+from dvt.evaluation.layout_metrics import in_words, name_in
 from dvt.evaluation.methods import Method
 from dvt.evaluation.samples import LaidOut
 from dvt.evaluation.sizes import fitting_hw
@@ -55,9 +56,10 @@ class LinearDepth:
         """How it is measured."""
         config = self._config
         split = {"sevenscenes": asdict(config.sevenscenes)} if config.dataset is DepthDataset.sevenscenes else {}
-        numbers = (
-            {"image_hw": list(self._looked_at_hw), **asdict(config.quick)} if self._quick else asdict(config.paper)
-        )
+        if self._quick:
+            numbers = {"image_hw": list(self._looked_at_hw), **asdict(config.quick)}
+        else:
+            numbers = {name: value for name, value in asdict(config.paper).items() if name != "workers"}
         return {
             "dataset": str(config.dataset),
             "split": self._split,
@@ -155,6 +157,6 @@ def _notes(which: str, layout: Layout, left_out: list[str]) -> list[str]:
     if not left_out:
         return []
     return [
-        f"{len(left_out)} {which} pictures without any known depth were left out, {words(layout)} (first:"
+        f"{len(left_out)} {which} pictures without any known depth were left out, {in_words(layout)} (first:"
         f" {left_out[0]})."
     ]

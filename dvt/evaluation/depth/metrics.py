@@ -1,13 +1,13 @@
 """Errors of a depth map (Eigen et al., 2014)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from dvt.evaluation.layout import Layout
+from dvt.evaluation.layout_metrics import metric_in
 from dvt.evaluation.task import Metric
 
 _METRICS: Final = (
@@ -17,30 +17,11 @@ _METRICS: Final = (
     Metric("RMSElog", "", False, "Root of the mean squared error of the natural logarithm of depth, likewise."),
     Metric("log10", "", False, "Mean of the absolute error of the decimal logarithm of depth, likewise."),
 )
-_LAID_OUT: Final = {
-    Layout.usual: "",
-    Layout.crops: " Trained and tested on random crops, half of them upside down: position says next to nothing.",
-    Layout.upside_down: " Trained on upright pictures, tested upside down: what was learnt about position misleads.",
-}
 
 
 def metrics_in(layouts: Sequence[Layout]) -> tuple[Metric, ...]:
     """All metrics in all layouts."""
-    return tuple(
-        replace(metric, name=name_in(metric.name, layout), meaning=metric.meaning + _LAID_OUT[layout])
-        for layout in layouts
-        for metric in _METRICS
-    )
-
-
-def name_in(metric: str, layout: Layout) -> str:
-    """What a metric is called in a layout: its plain name in the usual one."""
-    return metric if layout is Layout.usual else f"{metric} {words(layout)}"
-
-
-def words(layout: Layout) -> str:
-    """A layout as it stands in a sentence."""
-    return layout.value.replace("_", " ")
+    return tuple(metric_in(metric, layout) for layout in layouts for metric in _METRICS)
 
 
 def depth_errors(predicted: Tensor, target: Tensor) -> dict[str, float]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dvt.backbone.load import image_hw
 from dvt.evaluation.layout import Layout
+from dvt.evaluation.layout_metrics import metric_in
 from dvt.evaluation.methods import Method
 from dvt.evaluation.patches import features_and_targets, majority_labels
 from dvt.evaluation.samples import Sample
@@ -16,7 +17,7 @@ from dvt.evaluation.segmentation.config import SegmentationConfig
 from dvt.evaluation.segmentation.confusion import Confusion
 from dvt.evaluation.segmentation.datasets.find import SegmentationData
 from dvt.evaluation.segmentation.layouts import in_layouts
-from dvt.evaluation.segmentation.summary import MIOU_PATCHES, MIOU_PIXELS, Counted, metric_in, scores_of
+from dvt.evaluation.segmentation.summary import MIOU_PATCHES, MIOU_PIXELS, Counted, scores_of
 from dvt.evaluation.task import Metric, Scores, Tell
 from dvt.evaluation.upsample import upsample_scores, winners
 from dvt.grid import PatchGrid

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any, Final
 
 from dvt.evaluation.layout import Layout
+from dvt.evaluation.layout_metrics import in_words
 from dvt.evaluation.segmentation.confusion import Confusion
 from dvt.evaluation.task import Metric, Scores
 
@@ -39,10 +40,6 @@ MIOU_PIXELS: Final = replace(
     meaning=f"{_CLASSES} TP / (TP + FP + FN), counted in pixels of the labels' own size, class scores of patches"
     " upsampled bilinearly (PASCAL VOC's formula).",
 )
-_LAID_OUT: Final = {
-    Layout.crops: " Trained and tested on random crops, half of them upside down: position says next to nothing.",
-    Layout.upside_down: " Trained on upright pictures, tested upside down: what was learnt about position misleads.",
-}
 _MOST_NAMES = 12
 """Classes that a note names; further ones it counts."""
 
@@ -61,14 +58,6 @@ class Counted:
     """Classes that occur in the training labels."""
 
 
-def metric_in(metric: Metric, layout: Layout) -> Metric:
-    """A metric measured in a layout: its name has the layout as its end, unless that is the usual one."""
-    if layout is Layout.usual:
-        return metric
-    meaning = metric.meaning + _LAID_OUT[layout]
-    return replace(metric, name=f"{metric.name} {_words(layout)}", meaning=meaning)
-
-
 def scores_of(values: dict[str, Sequence[float]], counted: Sequence[Counted], class_names: Sequence[str]) -> Scores:
     """The scores of a task.
 
@@ -80,14 +69,14 @@ def scores_of(values: dict[str, Sequence[float]], counted: Sequence[Counted], cl
     return Scores(
         values={name: tuple(100 * value for value in each) for name, each in values.items()},
         notes=tuple(note for each in counted for note in _notes(each, class_names)),
-        details={f"{_words(each.layout)}, {each.unit}": _details(each, class_names) for each in counted},
+        details={f"{in_words(each.layout)}, {each.unit}": _details(each, class_names) for each in counted},
     )
 
 
 def _notes(counted: Counted, class_names: Sequence[str]) -> list[str]:
     """Classes that were not tested, or tested without training."""
     occurs = counted.confusions[0].occurs.tolist()
-    where = f"{_words(counted.layout)}, {counted.unit}"
+    where = f"{in_words(counted.layout)}, {counted.unit}"
     if not any(occurs):
         return [f"{where}: no test label at all, so there is no value."]
     absent = [name for name, there in zip(class_names, occurs, strict=True) if not there]
@@ -119,7 +108,3 @@ def _details(counted: Counted, class_names: Sequence[str]) -> dict[str, Any]:
         "aAcc": fmean(run.accuracy for run in runs),
     }
     return {**{name: 100 * value for name, value in means.items() if math.isfinite(value)}, "IoU": iou}
-
-
-def _words(layout: Layout) -> str:
-    return layout.value.replace("_", " ")

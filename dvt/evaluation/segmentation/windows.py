@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dvt.evaluation.cache import without_cache
+from dvt.evaluation.layout_metrics import metric_in
 from dvt.evaluation.methods import Method
 from dvt.evaluation.samples import Sample
 from dvt.evaluation.segmentation.config import LinearSegmentationConfig, WindowsConfig
@@ -17,7 +18,7 @@ from dvt.evaluation.segmentation.crops import scaled_hw
 from dvt.evaluation.segmentation.datasets.find import SegmentationData
 from dvt.evaluation.segmentation.head import BatchNormHead, train_head
 from dvt.evaluation.segmentation.layouts import in_layouts
-from dvt.evaluation.segmentation.summary import AACC, MACC, MIOU, Counted, metric_in, scores_of
+from dvt.evaluation.segmentation.summary import AACC, MACC, MIOU, Counted, scores_of
 from dvt.evaluation.segmentation.windowed import Windowed
 from dvt.evaluation.task import Scores, Tell
 from dvt.evaluation.upsample import winners
