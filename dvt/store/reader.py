@@ -13,7 +13,7 @@ from dvt.store.journal import read_failures
 from dvt.store.keys import nearest_keys
 from dvt.store.scan import scan
 from dvt.store.schema import StoreMeta, setting_text
-from dvt.store.shard import Shard, check_size, read_array
+from dvt.store.shard import Shard, check_size, read_stored
 
 _NAMED = 5
 
@@ -79,7 +79,8 @@ class Record:
         held = self._meta.arrays
         if name not in held:
             raise StoreError(f"the store holds {', '.join(held)} of {self.key!r}, not {name}: make one that does.")
-        return read_array(self._file, self._place.begins[held.index(name)], self._meta.shape, self._meta.torch_dtype)
+        stored = read_stored(self._file, self._place.begins[held.index(name)], self._meta)
+        return self._meta.format.decode(stored, self._meta.shape)
 
     def __repr__(self) -> str:
         return f"Record({self.key!r}, {', '.join(self._meta.arrays)}: {self._meta.dtype} {self._meta.shape})"

@@ -10,15 +10,13 @@ import torch
 
 from dvt.errors import GeometryError, StoreError
 from dvt.grid import PatchGrid
+from dvt.store.formats import FORMATS, Format
 
 SCHEMA_VERSION = 1
 """Version of the files of a store that this code writes; it reads this one and all before it."""
 
 ARRAYS: Final = ("raw", "clean", "artifact")
 """Feature maps that a record may hold, in the order in which they are kept."""
-
-DTYPES: Final = {"float16": torch.float16, "float32": torch.float32}
-"""Number formats that a store may hold."""
 
 _KIND = "dvt feature store"
 _TYPES: Final = {
@@ -50,13 +48,13 @@ class StoreMeta:
     code_version: str
     """Version of dvt that made the store. A record of the fact: a store may be continued by another version."""
     dtype: str = "float16"
-    """Number format of the arrays: float16 or float32."""
+    """Number format of the arrays: float16, float32 or int8."""
     arrays: tuple[str, ...] = ("raw", "clean")
     """Names of the feature maps in each record: some of raw, clean, artifact."""
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise StoreError(f"a store cannot hold dtype {self.dtype!r}: give one of {', '.join(DTYPES)}.")
+        if self.dtype not in FORMATS:
+            raise StoreError(f"a store cannot hold dtype {self.dtype!r}: give one of {', '.join(FORMATS)}.")
         if not self.arrays or len(set(self.arrays)) < len(self.arrays) or not set(self.arrays) <= set(ARRAYS):
             raise StoreError(
                 f"a store cannot hold arrays {list(self.arrays)}: give some of {', '.join(ARRAYS)}, each once."
@@ -75,8 +73,18 @@ class StoreMeta:
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        """Number format of every array."""
-        return DTYPES[self.dtype]
+        """Number format of every array that is read."""
+        return self.format.read_dtype
+
+    @property
+    def format(self) -> Format:
+        """How the arrays lie on the disk."""
+        return FORMATS[self.dtype]
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Shape in which every array lies on the disk."""
+        return self.format.stored_shape(self.shape)
 
     @property
     def solver_sha256(self) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from safetensors.torch import save
+from torch import Tensor
 
 from dvt.atomic import write_atomic
 from dvt.errors import StoreError
-from dvt.shapes import FeatureMap
 from dvt.store.folder import SHARD_SUFFIX, SIDECAR_SUFFIX, unreadable
 from dvt.store.keys import key_fault
 from dvt.store.schema import SCHEMA_VERSION, StoreMeta, check_schema, sha256_of
@@ -57,7 +57,7 @@ class Shard:
     records: tuple[RecordEntry, ...]
 
 
-def record_digest(arrays: Mapping[str, FeatureMap]) -> str:
+def record_digest(arrays: Mapping[str, Tensor]) -> str:
     """Hex SHA-256 of the names, formats, shapes and bytes of a record's arrays (CPU, contiguous), in their order."""
     digest = hashlib.sha256()
     for name, array in arrays.items():
@@ -66,13 +66,13 @@ def record_digest(arrays: Mapping[str, FeatureMap]) -> str:
     return digest.hexdigest()
 
 
-def write_shard(folder: Path, stem: str, records: Mapping[str, Mapping[str, FeatureMap]], meta: StoreMeta) -> None:
+def write_shard(folder: Path, stem: str, records: Mapping[str, Mapping[str, Tensor]], meta: StoreMeta) -> None:
     """Write records and commit them: first the shard, then its sidecar.
 
     Args:
         folder: the folder of shards.
         stem: name of the files without extension.
-        records: arrays by key, each checked and in the store's number format; CPU, contiguous.
+        records: arrays by key, each checked and as it is to lie on the disk; CPU, contiguous.
         meta: of the store.
 
     Raises:
@@ -159,19 +159,18 @@ def check_bytes(folder: Path, shard: Shard) -> None:
         raise DamagedShardError(f"{shard.file}: other bytes than were written (SHA-256 differs)")
 
 
-def read_array(path: Path, begin: int, shape: tuple[int, ...], dtype: torch.dtype) -> FeatureMap:
-    """Read one array straight into a new tensor; nothing is hashed.
+def read_stored(path: Path, begin: int, meta: StoreMeta) -> Tensor:
+    """Read what lies on the disk of one array straight into a new tensor; nothing is hashed.
 
     Args:
         path: the shard.
         begin: first byte of the array in it.
-        shape: of the array.
-        dtype: of the array.
+        meta: of the store.
 
     Raises:
         StoreError: the shard is gone, cut short or unreadable.
     """
-    array = torch.empty(shape, dtype=dtype)
+    array = torch.empty(meta.stored_shape, dtype=meta.format.stored_dtype)
     rest = array.numpy().data.cast("B")
     try:
         with path.open("rb", buffering=0) as file:
@@ -209,7 +208,7 @@ def _misfit(path: Path, shard: Shard, origin: object, meta: StoreMeta) -> str | 
         return f"it is the sidecar of {shard.file}; files were renamed"
     if origin != meta.origin:
         return f"the shard was made with other settings ({origin}; the store has {meta.origin})"
-    num_bytes = prod(meta.shape) * meta.torch_dtype.itemsize
+    num_bytes = prod(meta.stored_shape) * meta.format.stored_dtype.itemsize
     for record in shard.records:
         if fault := key_fault(record.key):
             return f"the key {record.key!r} {fault}"

@@ -12,7 +12,7 @@ from dvt.store.folder import DAMAGED, RUNS, SHARD_SUFFIX, SHARDS, SIDECAR_SUFFIX
 from dvt.store.journal import garbled_failures, read_failures, run_paths
 from dvt.store.scan import scan
 from dvt.store.schema import StoreMeta
-from dvt.store.shard import DamagedShardError, RecordEntry, Shard, check_bytes, check_size, read_array, record_digest
+from dvt.store.shard import DamagedShardError, RecordEntry, Shard, check_bytes, check_size, read_stored, record_digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,9 +151,7 @@ def _check_shard(folder: Path, shard: Shard, meta: StoreMeta) -> None:
 
 
 def _digest_now(file: Path, record: RecordEntry, meta: StoreMeta) -> str:
-    return record_digest(
-        {name: read_array(file, record.arrays[name].begin, meta.shape, meta.torch_dtype) for name in meta.arrays}
-    )
+    return record_digest({name: read_stored(file, record.arrays[name].begin, meta) for name in meta.arrays})
 
 
 def _uncommitted(path: Path) -> list[Path]:

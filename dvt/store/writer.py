@@ -14,7 +14,6 @@ from torch import Tensor
 
 from dvt.atomic import DiskError, disk_errors
 from dvt.errors import StoreError
-from dvt.shapes import FeatureMap
 from dvt.store.folder import DAMAGED, SHARD_SUFFIX, SHARDS, check_worker, create_or_match
 from dvt.store.journal import FailureLog
 from dvt.store.keys import check_key
@@ -51,7 +50,7 @@ class StoreWriter:
         self._commit_seconds = commit_seconds
         self._clock = clock
         self._failures = FailureLog(path, worker)
-        self._pending: dict[str, dict[str, FeatureMap]] = {}
+        self._pending: dict[str, dict[str, Tensor]] = {}
         self._pending_bytes = 0
         self._put: set[str] = set()
         self._counter = _next_counter(path / SHARDS, worker)
@@ -189,8 +188,8 @@ class StoreWriter:
         if self._pending_bytes >= self._shard_bytes or waited_s >= self._commit_seconds:
             self.commit()
 
-    def _storable(self, key: str, name: str, array: Tensor) -> FeatureMap:
-        """A checked copy of an array in the store's number format, on the CPU."""
+    def _storable(self, key: str, name: str, array: Tensor) -> Tensor:
+        """A checked copy of an array as it is to lie on the disk, on the CPU."""
         if tuple(array.shape) != self.meta.shape or not array.is_floating_point():
             raise StoreError(
                 f"{name} of {key!r} is {array.dtype} {tuple(array.shape)};"
@@ -203,11 +202,12 @@ class StoreWriter:
                 f"{name} of {key!r} has {num_bad} of {array.numel()} values that are NaN or infinite:"
                 " it is not stored. Look at the image and at the backbone's precision."
             )
-        stored = torch.empty(self.meta.shape, dtype=self.meta.torch_dtype).copy_(array)
-        if not stored.isfinite().all():
+        stored = self.meta.format.encode(array)
+        if not self.meta.format.decode(stored, self.meta.shape).isfinite().all():
             raise StoreError(
                 f"{name} of {key!r} has values up to {float(array.abs().max()):.4g}, beyond the"
-                f" {torch.finfo(stored.dtype).max:.6g} of {self.meta.dtype}: a store with dtype float32 avoids it."
+                f" {torch.finfo(self.meta.torch_dtype).max:.6g} of {self.meta.dtype}: a store with dtype float32 avoids"
+                " it."
             )
         return stored
 

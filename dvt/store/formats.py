@@ -1,0 +1,102 @@
+"""Number formats: a feature map -> what lies on the disk, and back."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Final, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from dvt.shapes import FeatureMap
+
+_LEVELS: Final = 255
+"""Steps between the smallest and the largest value of a channel in 8 bits."""
+_RANGE_BYTES: Final = 8
+"""Of a channel's smallest value and step, in float32."""
+
+
+@runtime_checkable
+class Format(Protocol):
+    """How a store keeps numbers."""
+
+    @property
+    def stored_dtype(self) -> torch.dtype:
+        """Of the tensor that lies on the disk."""
+
+    @property
+    def read_dtype(self) -> torch.dtype:
+        """Of the maps that are read."""
+
+    def stored_shape(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
+        """Of the tensor that lies on the disk, for a map of that shape."""
+
+    def encode(self, array: Tensor) -> Tensor:
+        """What to put on the disk for an (H, W, C) map: a copy, contiguous, on the CPU."""
+
+    def decode(self, stored: Tensor, shape: tuple[int, int, int]) -> FeatureMap:
+        """The (H, W, C) map that lies on the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """The numbers themselves."""
+
+    stored_dtype: torch.dtype
+    """Their type."""
+
+    @property
+    def read_dtype(self) -> torch.dtype:
+        """The same."""
+        return self.stored_dtype
+
+    def stored_shape(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
+        """The same."""
+        return shape
+
+    def encode(self, array: Tensor) -> Tensor:
+        """A copy in that type."""
+        return torch.empty(tuple(array.shape), dtype=self.stored_dtype).copy_(array)
+
+    def decode(self, stored: Tensor, shape: tuple[int, int, int]) -> FeatureMap:
+        """As it is."""
+        return stored
+
+
+@dataclass(frozen=True, slots=True)
+class EightBits:
+    """A byte a number: 256 even steps between the smallest and the largest value of each channel of a map.
+
+    Bytes: C float32 smallest values, C float32 steps, then H W C bytes. The error is at most half a step.
+    """
+
+    stored_dtype: torch.dtype = torch.uint8
+    """Bytes."""
+    read_dtype: torch.dtype = torch.float16
+    """Of the maps that are read."""
+
+    def stored_shape(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
+        """One row of bytes."""
+        return (_RANGE_BYTES * shape[2] + prod(shape),)
+
+    def encode(self, array: Tensor) -> Tensor:
+        """Ranges and bytes."""
+        values = array.detach().to("cpu", torch.float32)
+        smallest, largest = values.amin(dim=(0, 1)), values.amax(dim=(0, 1))
+        step = (largest - smallest) / _LEVELS
+        levels = ((values - smallest) / step.clamp_min(torch.finfo(step.dtype).tiny)).round().to(torch.uint8)
+        return torch.cat((smallest.view(torch.uint8), step.view(torch.uint8), levels.flatten()))
+
+    def decode(self, stored: Tensor, shape: tuple[int, int, int]) -> FeatureMap:
+        """The map that they stand for."""
+        begin = _RANGE_BYTES * shape[2]
+        smallest, step = stored[:begin].view(torch.float32).view(2, shape[2])
+        values: Tensor = stored[begin:].view(shape) * step + smallest
+        return values.to(self.read_dtype)
+
+
+FORMATS: Final[dict[str, Format]] = {
+    "float16": Plain(torch.float16),
+    "float32": Plain(torch.float32),
+    "int8": EightBits(),
+}
+"""Number formats that a store may have, by name."""
