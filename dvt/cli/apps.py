@@ -10,6 +10,7 @@ from dvt.denoiser.config import TrainConfig
 from dvt.distillation.config import DistillConfig
 from dvt.ensemble.config import EnsembleConfig
 from dvt.export.config import ExportFormat
+from dvt.streaming.config import StreamConfig
 
 MISSING = "???"
 """How OmegaConf marks an option that must be given."""
@@ -22,6 +23,8 @@ class StoreDtype(str, Enum):
     """16 bits: half the disk, three significant digits."""
     float32 = "float32"
     """32 bits: as computed."""
+    int8 = "int8"
+    """8 bits between the smallest and the largest value of each channel of a map: half the disk of float16."""
 
 
 class StoreMethodName(str, Enum):
@@ -63,7 +66,7 @@ class DecomposeApp(DecomposeConfig):
     arrays: list[str] = field(default_factory=lambda: ["raw", "clean"])
     """Maps to store: some of raw, clean, artifact."""
     dtype: StoreDtype = StoreDtype.float16
-    """Number format of the store: float16 or float32."""
+    """Number format of the store: float16, float32 or int8 (half of float16)."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     max_pixels: int = 100_000_000
@@ -96,12 +99,15 @@ class StoreBackboneConfig:
 class TrainApp(TrainConfig):
     """Options of `dvt train`."""
 
-    store: Any = MISSING
-    """Feature store that dvt decompose filled; several as [a,b]."""
+    store: Any = None
+    """Feature store that dvt decompose filled; several as [a,b]. Left out: images are decomposed on the way."""
     out: str = MISSING
     """Folder of the run, and of the finished denoiser; the same command continues one that was begun."""
     images: Any = None
-    """Learn from these images only; needed where pairs.raw is not stored. An image, folder, glob or .txt list."""
+    """Learn from these images only: a folder, glob or .txt list. Needed without a store, and where pairs.raw is not
+    stored."""
+    stream: StreamConfig = field(default_factory=StreamConfig)
+    """How images are decomposed on the way, without a store."""
     backbone: StoreBackboneConfig = field(default_factory=StoreBackboneConfig)
     """The ViT, where it is not left to the store."""
     max_pixels: int = 100_000_000

@@ -20,8 +20,10 @@ USAGE = """\
 dvt train: learn raw -> clean from a feature store: a denoiser that cleans new images in one pass (stage 2).
 
 usage: dvt train store=FOLDER out=FOLDER [key=value ...]
+       dvt train images=FOLDER out=FOLDER [key=value ...]       stage 1 on the way, in memory; nothing is stored
 
   dvt train store=runs/photos out=runs/denoiser                            one block, as in the paper
+  dvt train images=photos/ out=runs/denoiser backbone=dinov2_base          from photographs to a denoiser
   dvt train store=[runs/a,runs/b] out=runs/denoiser num_steps=20000        longer, from two stores
   dvt train store=runs/photos out=runs/d logger=wandb logger.offline=true  curves and pictures in wandb's files
   dvt train store=runs/photos out=runs/d trainer=ddp batch_size=128        all GPUs of this machine
@@ -55,6 +57,14 @@ def train(options: Options, choices: dict[str, str]) -> int:
     from dvt.store import FeatureStore
     from dvt.training.processes import is_main_process
 
+    if options.store is None:
+        if options.images is None:
+            raise ConfigError(
+                "dvt train needs store=... (what dvt decompose wrote), or images=... to decompose on the way."
+            )
+        from dvt.cli.train_from_images import train_from_images
+
+        return train_from_images(options)
     stores = [options.store] if isinstance(options.store, str) else list(options.store)
     if not stores:
         raise ConfigError("store=[] names no store: give what dvt decompose wrote.")
@@ -75,11 +85,12 @@ def train(options: Options, choices: dict[str, str]) -> int:
             on_progress=line.update,
         )
     if speaks:
-        say(_end_text(trained, options))
+        say(end_text(trained, options))
     return INTERRUPTED if trained.interrupted else DONE
 
 
-def _end_text(trained: "Trained", options: Options) -> str:
+def end_text(trained: "Trained", options: Options) -> str:
+    """What a training says at its end."""
     from dvt.publishing.model_folder import read_model_info
 
     if trained.interrupted:

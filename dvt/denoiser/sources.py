@@ -63,6 +63,11 @@ class Sources:
             digest.update(f"{self.stores.index(pair.store)} {pair.key}\n".encode())
         return digest.hexdigest()
 
+    @property
+    def stage1(self) -> list[dict[str, Any]]:
+        """How the clean features were made, store by store."""
+        return [{"quality": store.meta.quality, "solver": store.meta.solver} for store in self.stores]
+
     def split(self, val_share: float) -> tuple[list[Pair], list[Pair]]:
         """Training and validation pairs. Each image falls to one side by its key alone; both have at least one.
 

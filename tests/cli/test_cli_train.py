@@ -113,7 +113,7 @@ def test_the_last_block_may_be_called_so(dvt, store):
 def test_a_store_that_is_not_there(dvt):
     result = dvt("train", "store=nowhere", "out=run", *FEW)
     assert result.code == 2 and "nowhere" in result.err
-    assert "needs out=... store=..." in dvt("train").err
+    assert "needs out=..." in dvt("train").err
 
 
 def test_the_record_says_what_was_run(dvt, store, tmp_path):
@@ -129,7 +129,7 @@ def test_help_lists_recipes_trainers_and_loggers(dvt):
         "recipe= ",
         "trainer= auto, cpu, ddp, gpu, smoke",
         "logger= csv, none, tensorboard, wandb",
-        "store=(required)",
+        "out=(required)",
     ):
         assert text in out
 
@@ -140,3 +140,29 @@ def test_a_run_that_was_moved_continues_from_other_paths(dvt, store, tmp_path):
     (tmp_path / store).rename(tmp_path / "elsewhere")
     again = dvt("train", "store=elsewhere", "out=moved", *FEW, "num_workers=0")
     assert again.code == 0 and "continuing at step 4" in again.err
+
+
+STREAM = (
+    "images=photos", "backbone.timm=vit_tiny_patch16_224", "backbone.weights=random", "backbone.image_size=64",
+    "stream.quality=tiny", "stream.num_views=3",
+)  # fmt: skip
+
+
+def test_from_photographs_to_a_denoiser(dvt, photo, tmp_path):
+    for number in range(5):
+        photo(f"photos/{number}.png", seed=number)
+    result = dvt("train", *STREAM, "out=run", *FEW)
+    assert result.code == 0
+    assert "5 images -> run   vit_tiny_patch16_224" in result.err and "stage 1 on the way (tiny)" in result.err
+    assert "5 pictures decomposed, 0 failed" in result.err and "raw -> denoised" in result.err
+    assert read_model_folder(tmp_path / "run", kind="denoiser")[1].training["num_images"] == 4
+    again = dvt("train", *STREAM, "out=run", *FEW, "num_steps=6", "allow_changes=true")
+    assert again.code == 0 and "continuing at step 4: its pictures are decomposed again" in again.err
+    (tmp_path / "photos" / "2.png").write_bytes(b"no picture")
+    broken = dvt("train", *STREAM, "out=other", *FEW)
+    assert broken.code == 3 and "failed: 2.png: " in broken.err and "4 pictures decomposed, 1 failed" in broken.err
+
+
+def test_without_a_store_and_without_photographs(dvt):
+    result = dvt("train", "out=run")
+    assert result.code == 2 and "needs store=... (what dvt decompose wrote), or images=..." in result.err

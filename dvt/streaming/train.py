@@ -1,0 +1,186 @@
+"""From photographs to a denoiser: stage 1 feeds stage 2 in memory, resumably; nothing is stored."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dvt.backbone.backbone import Backbone
+from dvt.decomposition.methods import StoreMethod, store_method
+from dvt.decomposition.quality import load_quality
+from dvt.decomposition.run_list import ListOptions, make_meta
+from dvt.denoiser.config import Raw, TrainConfig
+from dvt.denoiser.denoised import denoiser_input
+from dvt.denoiser.learn import learn
+from dvt.errors import ConfigError, TrainingError
+from dvt.images import ImageFile, read_image
+from dvt.store import StoreMeta
+from dvt.streaming.config import StreamConfig
+from dvt.streaming.pairs import KeptPairs, Made, PairMaker, StreamedPairs
+from dvt.streaming.window import Window
+from dvt.training.callbacks import TrainingProgress
+from dvt.training.resume import Start, claim_folder
+from dvt.training.run import Trained
+from dvt.training.split import split_by_key
+
+_FIRST_BATCHES = 2
+"""So many batches of pictures are in memory before the first step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What is said of pairs that are made on the way."""
+
+    meta: StoreMeta
+    """What the features are, as a store would say it."""
+    keys: tuple[str, ...]
+    """Of all pictures, for training and validation."""
+    reading: dict[str, Any]
+    """Options of the stream that change the result."""
+
+    @property
+    def num_images(self) -> int:
+        """How many pictures there are."""
+        return len(self.keys)
+
+    @property
+    def data_hash(self) -> str:
+        """Hash of which pictures these are, how their features are made, and when each is in memory."""
+        parts = [repr(sorted(self.meta.origin.items())), repr(sorted(self.reading.items())), *self.keys]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @property
+    def stage1(self) -> list[dict[str, Any]]:
+        """How the clean features are made."""
+        return [{"quality": self.meta.quality, "solver": self.meta.solver}]
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """How a run from photographs ended."""
+
+    trained: Trained
+    """The run."""
+    failures: dict[str, str]
+    """Key and reason of the pictures that could not be decomposed; others took their place."""
+    num_made: int
+    """How many were decomposed."""
+
+
+def train_from_images(
+    images: Sequence[ImageFile],
+    out: str | Path,
+    backbone: Backbone,
+    config: TrainConfig | None = None,
+    stream: StreamConfig | None = None,
+    *,
+    max_pixels: int = 100_000_000,
+    on_start: Callable[[Stream, Start], None] = lambda stream, start: None,
+    on_made: Callable[[int], None] = lambda num_made: None,
+    on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
+) -> Streamed:
+    """Train a denoiser on photographs: each is decomposed when it is needed, and forgotten when others need the place.
+
+    Which pictures are in memory at a step depends on the seed and the step alone. A run that was stopped makes those of
+    its step again and ends with the same weights.
+
+    Args:
+        images: the photographs, two at least.
+        out: folder of the run, as in `train_denoiser`.
+        backbone: the frozen ViT, on the device where stage 1 is to run.
+        config: all options of stage 2; None: the defaults.
+        stream: how stage 1 feeds it.
+        max_pixels: larger pictures are refused.
+        on_start: told what is learnt from, and where the run begins.
+        on_made: told how many pictures were decomposed so far, after each.
+        on_progress: told after every step.
+
+    Raises:
+        TrainingError: fewer than two pictures, none that can be decomposed, a loss that is not finite, or a run that
+            cannot be resumed.
+        ConfigError: options that do not go together.
+    """
+    out, config, stream = Path(out), config or TrainConfig(), stream or StreamConfig()
+    _check(images, config, backbone)
+    claim_folder(out, "denoiser")
+    method = make_method(backbone, stream, config.seed)
+    files = sorted(images, key=lambda image: image.key)
+    num_val = min(len(files) - 1, stream.val_images, max(1, round(config.pairs.val_share * len(files))))
+    train_files, val_files = ([files[n] for n in part] for part in split_by_key([file.key for file in files], num_val))
+    said = Stream(
+        make_meta(backbone, method, ListOptions(quality=stream.quality, seed=config.seed)),
+        tuple(file.key for file in files),
+        {"buffer": min(stream.buffer, len(train_files)), "reuse": stream.reuse, "num_val": num_val},
+    )
+    maker = PairMaker(making(method, backbone, config.denoiser.layers, max_pixels), on_made)
+    window = Window(
+        len(train_files),
+        buffer=stream.buffer,
+        first=_FIRST_BATCHES * config.batch_size,
+        reuse=stream.reuse,
+        seed=config.seed,
+    )
+    trained = learn(
+        said,
+        lambda: (StreamedPairs(train_files, window, maker), KeptPairs(val_files, maker)),
+        out,
+        config,
+        backbone=None,
+        on_start=lambda start: on_start(said, start),
+        on_progress=on_progress,
+    )
+    return Streamed(trained, maker.failures, maker.num_made)
+
+
+def make_method(backbone: Backbone, stream: StreamConfig, seed: int) -> StoreMethod:
+    """Stage 1 as the options of a stream have it."""
+    overrides = {} if stream.num_views is None else {"num_views": stream.num_views}
+    config = load_quality(stream.quality, overrides)
+    return store_method(backbone, config, seed, stream.quality, ListOptions().arrays)
+
+
+def _check(images: Sequence[ImageFile], config: TrainConfig, backbone: Backbone) -> None:
+    if len(images) < 2:
+        raise TrainingError(
+            f"{len(images)} picture was given: one is needed to learn from and another to validate on. Give more."
+        )
+    if config.pairs.raw is Raw.recomputed:
+        raise ConfigError("pairs.raw=recomputed needs a store: run dvt decompose first. Without a store leave it out.")
+    if any(layer >= backbone.layer for layer in config.denoiser.layers):
+        raise ConfigError(f"denoiser.layers={config.denoiser.layers}: give blocks before block {backbone.layer}.")
+    if config.num_workers:
+        raise ConfigError(f"num_workers={config.num_workers}: pictures are decomposed in this process; leave it out.")
+    where = config.trainer
+    if where.num_nodes != 1 or where.strategy != "auto" or where.devices not in (1, "1"):
+        raise ConfigError(
+            "several processes would each decompose every picture: run dvt decompose with shard=i/n, then dvt train"
+            " store=... with trainer=ddp."
+        )
+
+
+def making(
+    method: StoreMethod, backbone: Backbone, layers: Sequence[int], max_pixels: int
+) -> Callable[[ImageFile], Made]:
+    """What makes the pair of a picture.
+
+    Args:
+        method: stage 1.
+        backbone: the ViT.
+        layers: earlier blocks that are read as well.
+        max_pixels: larger pictures are refused.
+    """
+
+    def make(file: ImageFile) -> Made:
+        image = read_image(file.path, max_pixels=max_pixels)
+        maps = method(image, file.key).maps
+        raw = maps["raw"]
+        if layers:
+            with torch.no_grad():
+                view = backbone.preprocess(image.to(backbone.device))[None]
+                raw = denoiser_input(backbone, view, layers)[0][0].float().cpu()
+        return Made(raw.half(), maps["clean"].half())
+
+    return make
