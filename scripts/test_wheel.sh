@@ -10,7 +10,8 @@ trap 'rm -rf "$place"' EXIT
 
 "$python" -m build --wheel --no-isolation --outdir "$place/dist" . >"$place/build.log" || { cat "$place/build.log"; exit 1; }
 "$python" -m venv "$place/venv"
-"$place/venv/bin/python" -m pip install --quiet "$place"/dist/*.whl
+wheel=$(ls "$place"/dist/*.whl)
+"$place/venv/bin/python" -m pip install --quiet "${wheel}[demo]"
 
 mkdir "$place/elsewhere"
 cd "$place/elsewhere"
@@ -27,3 +28,5 @@ vit=(backbone.timm=vit_tiny_patch16_224 backbone.weights=random backbone.image_s
 "$dvt" show image=round.png out=round.dvt.png "${vit[@]}"
 "$dvt" store verify store
 test -s round.dvt.png
+"$dvt" demo num_views=2 num_steps=2 num_frames=0 device=cpu
+test -s demo/index.html

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 from dvt.errors import BackboneError
 
@@ -22,6 +23,7 @@ class Row:
 # of 8 px run at their native 224 px (28 x 28; 512 px would be 64 x 64 and sixteen times the attention), augreg_tiny at
 # its native 224 px, being the one for a laptop.
 # Where timm has one ViT trained at several sizes, the row takes the paper's choice, else the size nearest to 512.
+# vit_micro comes with the project (dvt/backbone/micro.py).
 # EVA02 small is not here: it normalises after pooling, so its tokens have no final norm (use timm= and norm=false).
 _ROWS = (
     Row("dino_small", "vit_small_patch16_224.dino", 512),
@@ -53,6 +55,7 @@ _ROWS = (
     Row("augreg_small", "vit_small_patch16_384.augreg_in21k_ft_in1k", 512),
     Row("augreg_base", "vit_base_patch16_384.augreg_in21k_ft_in1k", 512),
     Row("augreg_large", "vit_large_patch16_384.augreg_in21k_ft_in1k", 512),
+    Row("vit_micro", "vit_micro_patch16_224.dvt", None),
     Row("dinov3_small", "vit_small_patch16_dinov3.lvd1689m", 512),
     Row("dinov3_base", "vit_base_patch16_dinov3.lvd1689m", 512),
     Row("dinov3_large", "vit_large_patch16_dinov3.lvd1689m", 512),
@@ -81,6 +84,8 @@ def lookup(name: str) -> Row:
     """
     if name in CATALOGUE:
         return CATALOGUE[name]
+    if any(name == row.timm for row in _ROWS):
+        return Row(name=name, timm=name, image_size=None)
     from timm import list_models  # seconds: only for names that are not ours
 
     known = {*list_models(), *list_models(pretrained=True)}
@@ -104,10 +109,8 @@ def full_timm_name(name: str) -> str:
     Raises:
         BackboneError: there is none of that name.
     """
-    from timm import get_pretrained_cfg
-
     timm_name = lookup(name).timm
-    config = get_pretrained_cfg(timm_name)
+    config = _pretrained_config(timm_name)
     if config is None:
         return timm_name
     return ".".join(part for part in (config.architecture, config.tag) if part)
@@ -115,7 +118,13 @@ def full_timm_name(name: str) -> str:
 
 def licence_of(timm_name: str) -> str | None:
     """The licence of a ViT's pretrained weights, as far as timm knows it."""
+    config = _pretrained_config(timm_name)
+    return None if config is None else config.license
+
+
+def _pretrained_config(timm_name: str) -> Any:
     from timm import get_pretrained_cfg
 
-    config = get_pretrained_cfg(timm_name)
-    return None if config is None else config.license
+    import dvt.backbone.micro  # noqa: F401  (puts vit_micro into timm's registry)
+
+    return get_pretrained_cfg(timm_name)

@@ -1,9 +1,10 @@
-"""The Hugging Face hub: the weights file of a model of timm, from the cache or downloaded."""
+"""The weights file of a model of timm: with the project, from the cache of the Hugging Face hub, or downloaded."""
 
 from pathlib import Path
 
 import timm
 
+from dvt.backbone.micro import MICRO, embedded_weights
 from dvt.errors import WeightsError
 from dvt.publishing.hf_hub import fetch_file, reason_of
 
@@ -17,6 +18,8 @@ def fetch_weights(timm_name: str) -> Path:
     Raises:
         WeightsError: timm names no repository for it, or the hub cannot be reached; with what to give instead.
     """
+    if timm_name == MICRO:
+        return embedded_weights()
     config = timm.get_pretrained_cfg(timm_name)
     if config is None or not config.hf_hub_id:
         address = f" (they may lie at {config.url})" if config is not None and config.url else ""

@@ -1,9 +1,12 @@
-"""vit_micro: a small ViT for `scripts/train_embedded_backbone.py` to train, in timm's registry like any other."""
+"""vit_micro: the small ViT whose weights come with the project, in timm's registry like any other."""
 
+from pathlib import Path
 from typing import Any
 
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+
+from dvt.shipped import shipped
 
 MICRO = "vit_micro_patch16_224.dvt"
 """Its name in timm, with the tag of its weights."""
@@ -37,3 +40,8 @@ def vit_micro_patch16_224(pretrained: bool = False, **options: Any) -> VisionTra
         **(architecture | options),
     )
     return vit
+
+
+def embedded_weights() -> Path:
+    """Where its weights lie."""
+    return shipped("checkpoints") / "vit_micro" / "weights.safetensors"

@@ -14,6 +14,7 @@ from types import FrameType
 from dvt.cli.console import DONE, INTERRUPTED, NO_READER, USAGE, complain
 
 VERBS = {
+    "demo": "the whole story on six photographs, offline, in minutes",
     "decompose": "clean features of images, into a store (stage 1)",
     "train": "a denoiser from a store (stage 2)",
     "distill": "a ViT that is clean by itself, from a ViT with a denoiser (stage 3)",

@@ -15,12 +15,12 @@ from dvt.grid import PatchGrid
 
 PREFIX_TOKENS = {
     "dino": 1, "deit3": 1, "eva02": 1, "clip": 1, "dinov2": 1, "dinov2_reg": 5, "mae": 1, "augreg": 1, "dinov3": 5,
-    "siglip2": 0,
+    "siglip2": 0, "vit_micro": 1,
 }  # fmt: skip
 CLIP = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 HALVES = ([0.5] * 3, [0.5] * 3)
-STATISTICS = {"eva02": CLIP, "clip": CLIP, "augreg": HALVES, "siglip2": HALVES}
+STATISTICS = {"eva02": CLIP, "clip": CLIP, "augreg": HALVES, "siglip2": HALVES, "vit_micro": HALVES}
 
 
 def family(name):

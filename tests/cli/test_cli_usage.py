@@ -13,7 +13,7 @@ GIVEN = ("decompose", "images=x", "store=s")
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["decomp"], ["no verb 'decomp'", "did you mean dvt decompose?"]),
+        (["decomp"], ["no verb 'decomp'", "did you mean dvt decompose or dvt demo?"]),
         (["frobnicate"], [f"there are {', '.join(VERBS)}"]),
         (["decompose"], ["needs images=... store=...", "--help"]),
         (["decompose", "images=x"], ["needs store=..."]),

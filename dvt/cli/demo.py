@@ -1,0 +1,59 @@
+"""`dvt demo`: the whole story, offline, in minutes."""
+
+import time
+
+from dvt.cli.console import DONE, say
+from dvt.cli.help import verb_page
+from dvt.demo.config import DemoConfig as Options
+
+USAGE_TEXT = """\
+dvt demo: six photographs, a small ViT that comes with dvt, and all that dvt does with them: stage 1, a denoiser trained
+on the spot, one that was trained before, SRT, scores, pictures, a page. Needs no network and no GPU.
+
+usage: dvt demo [out=demo] [key=value ...]
+
+  dvt demo                                     a few minutes on two CPU cores; look at demo/index.html
+  dvt demo out=longer num_views=128 num_steps=1000
+
+Stopped? The same command again goes on where it stopped."""
+
+_LINE_EVERY_S = 5.0
+
+
+def help_page() -> str:
+    """What `dvt demo --help` prints."""
+    return verb_page(USAGE_TEXT, Options, groups=())
+
+
+def run(arguments: list[str]) -> int:
+    """Run the verb and return its exit code."""
+    from dvt.cli.compose import run_verb
+
+    return run_verb("demo", Options, arguments, demo)
+
+
+def demo(options: Options, choices: dict[str, str]) -> int:
+    """Tell the story, and say where to look."""
+    from dvt.demo.page import NEXT, write_story
+    from dvt.demo.story import Telling, tell_story
+
+    start, last = time.monotonic(), _Last()
+    story = tell_story(options, Telling(step=lambda text: say(f"\n{text}"), progress=last.tell))
+    page = write_story(story)
+    say(f"\nall of it took {time.monotonic() - start:.0f} s. Look at {page}\n\nOn your own photographs:\n\n{NEXT}\n")
+    print(page)
+    return DONE
+
+
+class _Last:
+    """A line every few seconds, and one at the end of each part."""
+
+    def __init__(self) -> None:
+        self._last_s = time.monotonic()
+
+    def tell(self, what: str, done: int, total: int) -> None:
+        """Say how far it is, if it is time."""
+        now = time.monotonic()
+        if done == total or now - self._last_s >= _LINE_EVERY_S:
+            self._last_s = now
+            say(f"  {done}/{total} {what}")

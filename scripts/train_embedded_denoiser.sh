@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# The denoiser that comes with vit_micro: stage 1 over a few hundred pictures, then stage 2, which reads two earlier blocks
+# as well (recipe=layers). Stopped? The same command goes on.
+#
+#   scripts/train_embedded_denoiser.sh IMAGES WORK      IMAGES: a folder, glob or .txt list; WORK: a folder for the store
+#
+# The result goes to WORK/denoiser, and as float16 to checkpoints/vit_micro/denoiser.
+set -euo pipefail
+images=$1 work=$2
+target=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/checkpoints/vit_micro/denoiser
+
+dvt decompose "images=$images" "store=$work/store" backbone=vit_micro views.num_views=64
+dvt train "store=$work/store" "out=$work/denoiser" recipe=layers "denoiser.layers=[2,4]" "images=$images"
+python - "$work/denoiser" "$target" <<'PYTHON'
+import sys
+from pathlib import Path
+
+from dvt.publishing.model_folder import read_model_folder
+from dvt.publishing.publish import save_model
+
+state, info = read_model_folder(Path(sys.argv[1]), kind="denoiser")
+save_model(Path(sys.argv[2]), {key: tensor.half() for key, tensor in state.items()}, info)
+PYTHON
+echo "written: $target"
