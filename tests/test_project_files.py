@@ -101,7 +101,7 @@ def test_pre_commit_runs_what_the_test_script_runs_before_the_tests():
 
 
 def test_every_page_is_in_the_navigation_and_is_there(site, generated):
-    there = {page.relative_to(DOCS).as_posix() for page in PAGES}
+    there = {page.relative_to(DOCS).as_posix() for page in (*PAGES, *DOCS.rglob("*.ipynb"))}
     listed = list(nav_pages(site["nav"]))
     assert len(listed) == len(set(listed)) and not there & set(generated)
     assert set(listed) <= there | set(generated)

@@ -1,6 +1,5 @@
 """Windows show the same content in the same pixels of a patch, whatever the picture and the grid."""
 
-
 import pytest
 import torch
 from torch.nn import functional

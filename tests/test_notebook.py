@@ -1,0 +1,37 @@
+"""docs/notebook.ipynb runs, with few views; what it says of its pictures is so; its outputs are kept."""
+
+import ast
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+PATH = Path(__file__).parents[1] / "docs" / "notebook.ipynb"
+
+
+@pytest.fixture(scope="module")
+def notebook():
+    return nbformat.read(PATH, as_version=4)
+
+
+def test_its_outputs_are_those_of_a_whole_run(notebook):
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    kinds = [output.output_type for cell in cells for output in cell.outputs]
+    assert kinds and set(kinds) <= {"execute_result", "display_data"}, "a warning or an error is in there"
+
+
+def test_it_runs(notebook, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    small = nbformat.from_dict(notebook)
+    assert "NUM_VIEWS = 128" in small.cells[1].source
+    small.cells[1].source = small.cells[1].source.replace("NUM_VIEWS = 128", "NUM_VIEWS = 16")
+    NotebookClient(small, timeout=120, kernel_name="python3").execute()
+    found = [
+        ast.literal_eval(output.data["text/plain"])
+        for cell in small.cells
+        if "likeness(result" in cell.source
+        for output in cell.outputs
+    ]
+    assert len(found) == 1 and found[0]["artifact"] > 0.5 and found[0]["clean"] < 0.3
