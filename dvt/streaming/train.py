@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,7 @@ def train_from_images(
 ) -> Streamed:
     """Train a denoiser on photographs: each is decomposed when it is needed, and forgotten when others need the place.
 
-    Which pictures are in memory at a step depends on the seed and the step alone. A run that was stopped makes those of
-    its step again and ends with the same weights.
+    A run that was stopped makes the pictures of its step again and ends with the same weights.
 
     Args:
         images: the photographs, two at least.
@@ -99,40 +99,42 @@ def train_from_images(
         on_progress: told after every step.
 
     Raises:
-        TrainingError: fewer than two pictures, none that can be decomposed, a loss that is not finite, or a run that
-            cannot be resumed.
+        TrainingError: too few pictures, none that can be decomposed, or as in `train_denoiser`.
         ConfigError: options that do not go together.
     """
-    out, config, stream = Path(out), config or TrainConfig(), stream or StreamConfig()
+    config, stream = config or TrainConfig(), stream or StreamConfig()
     _check(images, config, backbone)
-    claim_folder(out, "denoiser")
+    claim_folder(Path(out), "denoiser")
     method = make_method(backbone, stream, config.seed)
+    maker = PairMaker(making(method, backbone, config.denoiser.layers, max_pixels), on_made)
+    said, train_files, val_files = _describe(images, backbone, method, config, stream)
+
+    def make_pairs() -> tuple[StreamedPairs, KeptPairs]:
+        return StreamedPairs(train_files, _window(len(train_files), config, stream), maker), KeptPairs(val_files, maker)
+
+    begin = partial(on_start, said)
+    trained = learn(said, make_pairs, Path(out), config, backbone=None, on_start=begin, on_progress=on_progress)
+    return Streamed(trained, maker.failures, maker.num_made)
+
+
+def _describe(
+    images: Sequence[ImageFile], backbone: Backbone, method: StoreMethod, config: TrainConfig, stream: StreamConfig
+) -> tuple[Stream, list[ImageFile], list[ImageFile]]:
+    """What is said of the pairs, the pictures to learn from, and those to validate on."""
     files = sorted(images, key=lambda image: image.key)
     num_val = min(len(files) - 1, stream.val_images, max(1, round(config.pairs.val_share * len(files))))
-    train_files, val_files = ([files[n] for n in part] for part in split_by_key([file.key for file in files], num_val))
+    train, val = ([files[n] for n in part] for part in split_by_key([file.key for file in files], num_val))
     said = Stream(
         make_meta(backbone, method, ListOptions(quality=stream.quality, seed=config.seed)),
         tuple(file.key for file in files),
-        {"buffer": min(stream.buffer, len(train_files)), "reuse": stream.reuse, "num_val": num_val},
+        {"buffer": min(stream.buffer, len(train)), "reuse": stream.reuse, "num_val": num_val},
     )
-    maker = PairMaker(making(method, backbone, config.denoiser.layers, max_pixels), on_made)
-    window = Window(
-        len(train_files),
-        buffer=stream.buffer,
-        first=_FIRST_BATCHES * config.batch_size,
-        reuse=stream.reuse,
-        seed=config.seed,
-    )
-    trained = learn(
-        said,
-        lambda: (StreamedPairs(train_files, window, maker), KeptPairs(val_files, maker)),
-        out,
-        config,
-        backbone=None,
-        on_start=lambda start: on_start(said, start),
-        on_progress=on_progress,
-    )
-    return Streamed(trained, maker.failures, maker.num_made)
+    return said, train, val
+
+
+def _window(num_images: int, config: TrainConfig, stream: StreamConfig) -> Window:
+    first = _FIRST_BATCHES * config.batch_size
+    return Window(num_images, buffer=stream.buffer, first=first, reuse=stream.reuse, seed=config.seed)
 
 
 def make_method(backbone: Backbone, stream: StreamConfig, seed: int) -> StoreMethod:
