@@ -12,13 +12,13 @@ OUT gets checkpoints (the same command continues), then a model folder: fp16 wei
 """
 
 import argparse
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from muon import MuonAndAdam
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
@@ -49,9 +49,6 @@ from dvt.views.render import make_source, render_views
 
 IMAGE_HW = (224, 224)
 NUM_VAL = 64
-MOMENTUM = 0.95
-MUON_RATE = 20 / 3
-"""Learning rate of Muon over that of Adam."""
 CROPS = ViewsConfig(num_views=1, area_min=0.15, area_max=1.0, flip_probability=0.5)
 
 
@@ -161,61 +158,6 @@ def unexplained(given: Tensor, wanted: Tensor) -> Tensor:
     return functional.mse_loss(given, wanted) / wanted.flatten(0, -2).var(0).mean()
 
 
-class MuonAndAdam(torch.optim.Optimizer):
-    """Muon (Jordan et al., 2024) for the matrices of blocks and the patch embedding, Adam for everything else.
-
-    After 300 steps it had explained twice as much of the teacher's output as AdamW alone (8 and 4 %).
-    `torch.optim.Muon` computes in bfloat16: a step took six times as long on a CPU without units for that.
-    """
-
-    def __init__(self, network: nn.Module, lr: float):
-        matrices: list[nn.Parameter] = []
-        others: list[nn.Parameter] = []
-        for name, parameter in network.named_parameters():
-            is_matrix = name.startswith(("blocks", "patch_embed")) and parameter.ndim >= 2
-            (matrices if is_matrix else others).append(parameter)
-        groups = [{"params": matrices, "muon": True}, {"params": others, "muon": False}]
-        super().__init__(groups, {"lr": lr, "betas": (0.9, 0.99), "weight_decay": 0.0})
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        """One step; Lightning's closure makes the gradients."""
-        with torch.enable_grad():
-            loss = closure() if closure is not None else None
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                state = self.state[parameter]
-                if not state:
-                    state |= {"step": torch.zeros(()), "mean": torch.zeros_like(parameter)}
-                    if not group["muon"]:
-                        state["square"] = torch.zeros_like(parameter)
-                state["step"] += 1
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                move = self._muon if group["muon"] else self._adam
-                parameter.sub_(group["lr"] * move(parameter.grad, state, group["betas"]))
-        return loss
-
-    def _adam(self, gradient: Tensor, state: dict[str, Tensor], betas: tuple[float, float]) -> Tensor:
-        state["mean"].lerp_(gradient, 1 - betas[0])
-        state["square"].lerp_(gradient.square(), 1 - betas[1])
-        share, share_of_squares = (1 - math.pow(beta, int(state["step"])) for beta in betas)
-        return state["mean"] / share / ((state["square"] / share_of_squares).sqrt() + 1e-8)
-
-    def _muon(self, gradient: Tensor, state: dict[str, Tensor], betas: tuple[float, float]) -> Tensor:
-        """The momentum with all its singular values near 1, by five steps of a polynomial iteration."""
-        state["mean"].lerp_(gradient, 1 - MOMENTUM)
-        momentum = gradient.lerp(state["mean"], MOMENTUM).flatten(1)
-        wide = momentum if momentum.shape[0] <= momentum.shape[1] else momentum.T
-        wide = wide / wide.norm().clamp(min=1e-7)
-        a, b, c = 3.4445, -4.7750, 2.0315
-        for _ in range(5):
-            gram = wide @ wide.T
-            wide = a * wide + (b * gram + c * gram @ gram) @ wide
-        found = wide if momentum.shape[0] <= momentum.shape[1] else wide.T
-        rate = MUON_RATE * math.sqrt(max(1.0, momentum.shape[0] / momentum.shape[1]))
-        return rate * found.view_as(gradient)
-
-
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -250,6 +192,7 @@ def main() -> None:
     )
     images = sorted((image for each in options.images for image in find_images(each)), key=lambda image: image.key)
     teacher = dvt.load_backbone("augreg_tiny", weights=options.teacher, image_size=224, device="cpu")
+    torch.manual_seed(seed_for(config.seed, "first weights"))
     student = build_vit(MICRO)
     settings = comparable_settings(config, TrainingConfig) | {
         "stage": "imitate",
@@ -271,7 +214,7 @@ def main() -> None:
         print(f"stopped at step {fitted.step}; the same command continues")
         return
     state = {key: tensor.half() for key, tensor in student.state_dict().items()}
-    save_model(options.out, state, describe(teacher, len(train), fitted.metrics, settings))
+    save_model(options.out, state, describe(teacher, len(train), fitted.measured, settings))
     print(f"written: {options.out}")
 
 
@@ -292,7 +235,7 @@ def describe(teacher: Backbone, num_images: int, metrics: dict[str, float], sett
             "teacher_sha256": teacher.weights_hash,
             "num_images": num_images,
         },
-        metrics={name.removeprefix("val/"): value for name, value in metrics.items()},
+        metrics=metrics,
         base_license="apache-2.0",
         code_version=__version__,
     )

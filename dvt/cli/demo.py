@@ -2,7 +2,7 @@
 
 import time
 
-from dvt.cli.console import DONE, say
+from dvt.cli.console import DONE, Seldom, say
 from dvt.cli.help import verb_page
 from dvt.demo.config import DemoConfig as Options
 
@@ -16,8 +16,6 @@ usage: dvt demo [out=demo] [key=value ...]
   dvt demo out=longer num_views=128 num_steps=1000
 
 Stopped? The same command again goes on where it stopped."""
-
-_LINE_EVERY_S = 5.0
 
 
 def help_page() -> str:
@@ -37,23 +35,21 @@ def demo(options: Options, choices: dict[str, str]) -> int:
     from dvt.demo.page import NEXT, write_story
     from dvt.demo.story import Telling, tell_story
 
-    start, last = time.monotonic(), _Last()
-    story = tell_story(options, Telling(step=lambda text: say(f"\n{text}"), progress=last.tell))
+    start = time.monotonic()
+    story = tell_story(options, Telling(step=lambda text: say(f"\n{text}"), progress=_Told()))
     page = write_story(story)
     say(f"\nall of it took {time.monotonic() - start:.0f} s. Look at {page}\n\nOn your own photographs:\n\n{NEXT}\n")
     print(page)
     return DONE
 
 
-class _Last:
+class _Told:
     """A line every few seconds, and one at the end of each part."""
 
     def __init__(self) -> None:
-        self._last_s = time.monotonic()
+        self._line = Seldom(5.0)
 
-    def tell(self, what: str, done: int, total: int) -> None:
+    def __call__(self, what: str, done: int, total: int) -> None:
         """Say how far it is, if it is time."""
-        now = time.monotonic()
-        if done == total or now - self._last_s >= _LINE_EVERY_S:
-            self._last_s = now
+        if self._line.due() or done == total:
             say(f"  {done}/{total} {what}")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from dvt.cli.apps import DistillApp as Options
 from dvt.cli.apps import TeacherName
-from dvt.cli.console import DONE, INTERRUPTED, say
+from dvt.cli.console import DONE, INTERRUPTED, say, say_start
 from dvt.cli.help import verb_page
 from dvt.errors import ConfigError
 
@@ -55,13 +55,12 @@ def distill(options: Options, choices: dict[str, str]) -> int:
     speaks = is_main_process()
 
     def announce(start: "Start") -> None:
-        for note in start.notes:
-            tell(note)
-        begun = f", continuing at step {start.step}" if start.step else ""
-        tell(
-            f"{len(images)} images -> {options.out}   {teacher.timm_name}, {teacher.grid}, {options.num_steps} steps of"
-            f" {options.batch_size}{begun}"
-        )
+        if speaks:
+            say_start(
+                start,
+                f"{len(images)} images -> {options.out}   {teacher.timm_name}, {teacher.grid}, {options.num_steps}"
+                f" steps of {options.batch_size}",
+            )
 
     def tell(text: str) -> None:
         if speaks:

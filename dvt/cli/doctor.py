@@ -1,14 +1,13 @@
 """`dvt doctor`: does a ViT have artifacts, of which kind, where, and what to do."""
 
 import shlex
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvt.backbone.config import BackboneConfig
-from dvt.cli.console import DONE, USAGE, complain, say
+from dvt.cli.console import DONE, USAGE, Seldom, complain, say
 from dvt.cli.doctor_app import DoctorApp as Options
 from dvt.cli.help import verb_page
 from dvt.errors import ConfigError
@@ -27,8 +26,6 @@ usage: dvt doctor images=FOLDER [out=doctor.png] [key=value ...]
   dvt doctor images=photos/ backbone=augreg_tiny                     a small ViT: a minute on two CPU cores
   dvt doctor images=photos/ backbone.timm=vit_small_patch16_224.dino num_images=40 layers=[8,9,10,11]
   dvt doctor images=photos/ backbone=dino_small json=true > dino.json"""
-
-_LINE_EVERY_S = 10.0
 
 
 def help_page() -> str:
@@ -127,11 +124,9 @@ class Told:
     """A line on stderr every few seconds."""
 
     def __init__(self) -> None:
-        self._last_s = time.monotonic()
+        self._line = Seldom()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Say how far it is, if it is time."""
-        now = time.monotonic()
-        if now - self._last_s >= _LINE_EVERY_S:
-            self._last_s = now
-            print(f"{what} {done}/{total}", file=sys.stderr, flush=True)
+        if self._line.due():
+            say(f"{what} {done}/{total}")

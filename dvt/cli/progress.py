@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from dvt.cli.console import Seldom
+
 if TYPE_CHECKING:
     from dvt.decomposition.run_list import Progress as RunProgress
     from dvt.evaluation.result import TaskResult
     from dvt.training.callbacks import TrainingProgress
-
-_LINE_EVERY_S = 10.0
 
 
 class _Line:
@@ -30,7 +30,8 @@ class _Line:
         )
         self._bar = Progress(*columns, console=console, disable=not (shown and console.is_terminal))
         self._task = self._bar.add_task(description, total=None, pace="")
-        self._start_s = self._last_line_s = time.monotonic()
+        self._line = Seldom()
+        self._start_s = time.monotonic()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -39,13 +40,12 @@ class _Line:
 
     def _restart(self) -> None:
         """What was before does not count."""
-        self._start_s = self._last_line_s = time.monotonic()
+        self._line.restart()
+        self._start_s = time.monotonic()
 
     def _show(self, completed: int, total: int, pace: str) -> None:
         self._bar.update(self._task, total=total, completed=completed, pace=pace)
-        now = time.monotonic()
-        if self._bar.disable and now - self._last_line_s >= _LINE_EVERY_S:
-            self._last_line_s = now
+        if self._bar.disable and self._line.due():
             print(f"{completed}/{total} {pace}", file=sys.stderr, flush=True)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from dvt.cli.apps import StoreBackboneConfig
 from dvt.cli.apps import TrainApp as Options
-from dvt.cli.console import DONE, INTERRUPTED, say
+from dvt.cli.console import DONE, INTERRUPTED, say, say_start
 from dvt.cli.help import verb_page
 from dvt.errors import ConfigError
 
@@ -145,13 +145,11 @@ def result_text(metrics: dict[str, float], out: str, backbone: str) -> str:
 
 def _announcer(options: Options) -> "Callable[[Sources, Start], None]":
     def announce(sources: "Sources", start: "Start") -> None:
-        for note in start.notes:
-            say(note)
         left_out = f", {sources.num_missing} without features left out" if sources.num_missing else ""
-        begun = f", continuing at step {start.step}" if start.step else ""
-        say(
+        say_start(
+            start,
             f"{len(sources.pairs)} images{left_out} -> {options.out}   {sources.meta.backbone}, {sources.meta.grid},"
-            f" raw {options.pairs.raw.value}, {options.num_steps} steps of {options.batch_size}{begun}"
+            f" raw {options.pairs.raw.value}, {options.num_steps} steps of {options.batch_size}",
         )
 
     return announce

@@ -54,7 +54,7 @@ Pairs = Dataset[dict[str, Any]]
 
 def learn(
     source: PairSource,
-    make_pairs: Callable[[], tuple[Pairs, Pairs]],
+    make_pairs: Callable[[Start], tuple[Pairs, Pairs]],
     out: Path,
     config: TrainConfig,
     *,
@@ -66,7 +66,8 @@ def learn(
 
     Args:
         source: what is to be said of the pairs.
-        make_pairs: those to learn from, and those to validate on; asked for once it is known that the run can begin.
+        make_pairs: those to learn from, and those to validate on; asked for once it is known where
+            the run begins.
         out: folder of the run.
         config: all options.
         backbone: the frozen ViT, where pairs hold pictures.
@@ -80,7 +81,7 @@ def learn(
     settings = _settings(config, source)
     start = find_start(config.resume, out / CHECKPOINTS, settings, allow_changes=config.allow_changes)
     on_start(start)
-    train, val = make_pairs()
+    train, val = make_pairs(start)
     num_train, num_val = (len(each) for each in (train, val))  # type: ignore[arg-type]
     module = DenoiserModule(_untrained(source, config), config, settings, backbone)
     shown = (ShowSamples(val, num_val, out / "pictures", config.show_every),) if config.show_every else ()
@@ -115,7 +116,7 @@ def describe(source: PairSource, config: TrainConfig, fitted: Fitted, num_train:
             "seed": config.seed,
             "base_learning_rate": config.optimizer.base_learning_rate,
         },
-        metrics={name.removeprefix("val/"): value for name, value in fitted.metrics.items()},
+        metrics=fitted.measured,
         base_license=licence_of(meta.backbone),
         code_version=__version__,
     )

@@ -10,7 +10,7 @@ from dvt.denoiser.config import Missing
 from dvt.errors import TrainingError
 from dvt.images import ImageFile
 from dvt.store import FeatureStore, Record, StoreMeta
-from dvt.training.split import split_by_key
+from dvt.training.split import split_by_share
 
 _NAMED = 5
 
@@ -79,8 +79,7 @@ class Sources:
                 f"{self.stores[0].path} holds one image: one is needed to learn from and another to validate on."
                 " Decompose more images."
             )
-        num_val = min(len(self.pairs) - 1, max(1, round(val_share * len(self.pairs))))
-        train, val = split_by_key([pair.key for pair in self.pairs], num_val)
+        train, val = split_by_share([pair.key for pair in self.pairs], val_share)
         return [self.pairs[number] for number in train], [self.pairs[number] for number in val]
 
 

@@ -56,7 +56,7 @@ def train_denoiser(
     train, val = (_data_set(part, sources, config, backbone, max_pixels) for part in pairs)
     return learn(
         sources,
-        lambda: (train, val),
+        lambda start: (train, val),
         out,
         config,
         backbone=backbone,

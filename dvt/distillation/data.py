@@ -13,7 +13,7 @@ from dvt.images import ImageFile, read_image
 from dvt.images.resize import resize
 from dvt.runtime import seed_for
 from dvt.training.batches import Draw
-from dvt.training.split import split_by_key
+from dvt.training.split import split_by_share
 
 
 class Pictures(Dataset[dict[str, Any]]):
@@ -67,8 +67,7 @@ def split_images(images: Sequence[ImageFile], config: PicturesConfig) -> tuple[l
         raise TrainingError(
             f"{len(images)} image was given: one is needed to learn from and another to validate on. Give more images."
         )
-    wanted = min(config.val_max, max(1, round(config.val_share * len(images))))
-    train, val = split_by_key([image.key for image in images], min(len(images) - 1, wanted))
+    train, val = split_by_share([image.key for image in images], config.val_share, config.val_max)
     return [images[number] for number in train], [images[number] for number in val]
 
 

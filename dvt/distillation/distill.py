@@ -132,7 +132,7 @@ def _describe(teacher: Teacher, fitted: Fitted, settings: dict[str, Any], num_tr
             "base_learning_rate": settings["optimizer"]["base_learning_rate"],
             "student": settings["student"],
         },
-        metrics={name.removeprefix("val/"): value for name, value in fitted.metrics.items()},
+        metrics=fitted.measured,
         base_license=licence_of(backbone.timm_name),
         code_version=__version__,
     )

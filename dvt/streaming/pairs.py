@@ -1,56 +1,77 @@
 """Streamed pairs: data sets that make the features of their pictures when they are needed, and keep them in memory."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+import torch
 from torch.utils.data import Dataset
 
+from dvt.backbone.backbone import Backbone
+from dvt.decomposition.methods import StoreMethod
+from dvt.denoiser.denoised import denoiser_input
 from dvt.errors import DvtError, TrainingError
-from dvt.images import ImageFile
+from dvt.images import ImageFile, read_image
 from dvt.streaming.window import Window
 from dvt.training.batches import Draw
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Made:
-    """The features of a picture, as float16 on the CPU."""
-
-    raw: Tensor
-    """(H, W, (1 + L) C), those of L earlier blocks behind."""
-    clean: Tensor
-    """(H, W, C)."""
-
-
 class PairMaker:
-    """Makes the features of pictures; what cannot be made is written down once and skipped."""
+    """Makes the pairs of pictures; what cannot be made is written down once and skipped."""
 
-    def __init__(self, make: Callable[[ImageFile], Made], on_made: Callable[[int], None]):
+    def __init__(
+        self,
+        method: StoreMethod,
+        backbone: Backbone,
+        layers: Sequence[int],
+        *,
+        max_pixels: int,
+        on_made: Callable[[int], None] = lambda num_made: None,
+    ):
         """Prepare it.
 
         Args:
-            make: the features of a picture, on the device of `to`.
+            method: stage 1.
+            backbone: the ViT.
+            layers: earlier blocks that are read as well.
+            max_pixels: larger pictures are refused.
             on_made: told how many pictures were made so far, after each.
         """
-        self._make, self._on_made = make, on_made
+        self._method, self._backbone, self._layers, self._max_pixels = method, backbone, layers, max_pixels
+        self._on_made = on_made
         self.failures: dict[str, str] = {}
         """Key and reason of the pictures that could not be made."""
         self.num_made = 0
         """How many were made, again and again those that left the memory in between."""
 
-    def __call__(self, file: ImageFile) -> Made | None:
-        """The features of a picture; None where it cannot be done."""
+    def __call__(self, file: ImageFile) -> dict[str, Any] | None:
+        """`key`, `raw` (H, W, (1 + L) C) and `clean` (H, W, C), float16 on the CPU; None where it cannot be done."""
         if file.key in self.failures:
             return None
         try:
-            made = self._make(file)
+            pair = self._make(file)
         except DvtError as error:
             self.failures[file.key] = str(error)
             return None
         self.num_made += 1
         self._on_made(self.num_made)
-        return made
+        return pair
+
+    def _make(self, file: ImageFile) -> dict[str, Any]:
+        image = read_image(file.path, max_pixels=self._max_pixels)
+        maps = self._method(image, file.key).maps
+        raw = maps["raw"]
+        if self._layers:
+            with torch.no_grad():
+                view = self._backbone.preprocess(image.to(self._backbone.device))[None]
+                raw = denoiser_input(self._backbone, view, self._layers)[0][0].cpu()
+        return {"key": file.key, "raw": raw.half(), "clean": maps["clean"].half()}
+
+    def none_of(self, files: Sequence[ImageFile], purpose: str) -> TrainingError:
+        """The error where not one of some pictures could be made."""
+        return TrainingError(
+            f"none of {len(files)} pictures to {purpose} could be decomposed; the first: {self.failures[files[0].key]}"
+            "\nMend them or leave them out of images=."
+        )
 
 
 class StreamedPairs(Dataset[dict[str, Any]]):
@@ -65,11 +86,22 @@ class StreamedPairs(Dataset[dict[str, Any]]):
             maker: makes their features.
         """
         self._files, self._window, self._maker = files, window, maker
-        self._memory: dict[int, Made | None] = {}
+        self._memory: dict[int, dict[str, Any] | None] = {}
         self._images: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self._files)
+
+    def fill(self, number: int) -> None:
+        """Make the pictures that are in memory at a draw, where they are not there."""
+        images = self._window.images(number)
+        if images == self._images:
+            return
+        self._memory = {image: self._memory[image] for image in images if image in self._memory}
+        for image in images:
+            if image not in self._memory:
+                self._memory[image] = self._maker(self._files[image])
+        self._images = images
 
     def __getitem__(self, item: Draw) -> dict[str, Any]:
         """The pair of a draw; where its picture failed, that of the next one in memory.
@@ -77,20 +109,13 @@ class StreamedPairs(Dataset[dict[str, Any]]):
         Raises:
             TrainingError: none of the pictures in memory could be made.
         """
-        images = self._window.images(item.number)
-        if images != self._images:
-            self._images = images
-            self._memory = {image: self._memory[image] for image in images if image in self._memory}
-            for image in images:
-                if image not in self._memory:
-                    self._memory[image] = self._maker(self._files[image])
+        self.fill(item.number)
         place = self._window.drawn(item.number)
-        for image in (*images[place:], *images[:place]):
-            made = self._memory[image]
-            if made is not None:
-                return {"key": self._files[image].key, "raw": made.raw, "clean": made.clean}
-        reason = next(iter(self._maker.failures.values()))
-        raise TrainingError(f"none of {len(images)} pictures could be decomposed; the first: {reason}")
+        for image in (*self._images[place:], *self._images[:place]):
+            pair = self._memory[image]
+            if pair is not None:
+                return pair
+        raise self._maker.none_of([self._files[image] for image in self._images], "learn from")
 
 
 class KeptPairs(Dataset[dict[str, Any]]):
@@ -106,13 +131,9 @@ class KeptPairs(Dataset[dict[str, Any]]):
         Raises:
             TrainingError: none of the pictures could be made.
         """
-        made = [(file.key, maker(file)) for file in files]
-        self._pairs = [{"key": key, "raw": each.raw, "clean": each.clean} for key, each in made if each is not None]
+        self._pairs = [pair for file in files if (pair := maker(file)) is not None]
         if not self._pairs:
-            reason = next(iter(maker.failures.values()))
-            raise TrainingError(
-                f"none of the {len(files)} pictures for validation could be decomposed; the first: {reason}"
-            )
+            raise maker.none_of(files, "validate on")
 
     def __len__(self) -> int:
         return len(self._pairs)

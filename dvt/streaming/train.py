@@ -7,25 +7,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dvt.backbone.backbone import Backbone
 from dvt.decomposition.methods import StoreMethod, store_method
 from dvt.decomposition.quality import load_quality
 from dvt.decomposition.run_list import ListOptions, make_meta
 from dvt.denoiser.config import Raw, TrainConfig
-from dvt.denoiser.denoised import denoiser_input
 from dvt.denoiser.learn import learn
 from dvt.errors import ConfigError, TrainingError
-from dvt.images import ImageFile, read_image
+from dvt.images import ImageFile
 from dvt.store import StoreMeta
 from dvt.streaming.config import StreamConfig
-from dvt.streaming.pairs import KeptPairs, Made, PairMaker, StreamedPairs
+from dvt.streaming.pairs import KeptPairs, PairMaker, StreamedPairs
 from dvt.streaming.window import Window
 from dvt.training.callbacks import TrainingProgress
 from dvt.training.resume import Start, claim_folder
 from dvt.training.run import Trained
-from dvt.training.split import split_by_key
+from dvt.training.split import split_by_share
 
 _FIRST_BATCHES = 2
 """So many batches of pictures are in memory before the first step."""
@@ -106,11 +103,14 @@ def train_from_images(
     _check(images, config, backbone)
     claim_folder(Path(out), "denoiser")
     method = make_method(backbone, stream, config.seed)
-    maker = PairMaker(making(method, backbone, config.denoiser.layers, max_pixels), on_made)
+    maker = PairMaker(method, backbone, config.denoiser.layers, max_pixels=max_pixels, on_made=on_made)
     said, train_files, val_files = _describe(images, backbone, method, config, stream)
 
-    def make_pairs() -> tuple[StreamedPairs, KeptPairs]:
-        return StreamedPairs(train_files, _window(len(train_files), config, stream), maker), KeptPairs(val_files, maker)
+    def make_pairs(start: Start) -> tuple[StreamedPairs, KeptPairs]:
+        train = StreamedPairs(train_files, _window(len(train_files), config, stream), maker)
+        if start.step < config.num_steps:
+            train.fill(start.step * config.batch_size)  # minutes, in which nothing is lost: Ctrl-C ends it at once here
+        return train, KeptPairs(val_files, maker)
 
     begin = partial(on_start, said)
     trained = learn(said, make_pairs, Path(out), config, backbone=None, on_start=begin, on_progress=on_progress)
@@ -122,12 +122,12 @@ def _describe(
 ) -> tuple[Stream, list[ImageFile], list[ImageFile]]:
     """What is said of the pairs, the pictures to learn from, and those to validate on."""
     files = sorted(images, key=lambda image: image.key)
-    num_val = min(len(files) - 1, stream.val_images, max(1, round(config.pairs.val_share * len(files))))
-    train, val = ([files[n] for n in part] for part in split_by_key([file.key for file in files], num_val))
+    parts = split_by_share([file.key for file in files], config.pairs.val_share, stream.val_images)
+    train, val = ([files[number] for number in part] for part in parts)
     said = Stream(
         make_meta(backbone, method, ListOptions(quality=stream.quality, seed=config.seed)),
         tuple(file.key for file in files),
-        {"buffer": min(stream.buffer, len(train)), "reuse": stream.reuse, "num_val": num_val},
+        {"buffer": min(stream.buffer, len(train)), "reuse": stream.reuse, "num_val": len(val)},
     )
     return said, train, val
 
@@ -161,28 +161,3 @@ def _check(images: Sequence[ImageFile], config: TrainConfig, backbone: Backbone)
             "several processes would each decompose every picture: run dvt decompose with shard=i/n, then dvt train"
             " store=... with trainer=ddp."
         )
-
-
-def making(
-    method: StoreMethod, backbone: Backbone, layers: Sequence[int], max_pixels: int
-) -> Callable[[ImageFile], Made]:
-    """What makes the pair of a picture.
-
-    Args:
-        method: stage 1.
-        backbone: the ViT.
-        layers: earlier blocks that are read as well.
-        max_pixels: larger pictures are refused.
-    """
-
-    def make(file: ImageFile) -> Made:
-        image = read_image(file.path, max_pixels=max_pixels)
-        maps = method(image, file.key).maps
-        raw = maps["raw"]
-        if layers:
-            with torch.no_grad():
-                view = backbone.preprocess(image.to(backbone.device))[None]
-                raw = denoiser_input(backbone, view, layers)[0][0].float().cpu()
-        return Made(raw.half(), maps["clean"].half())
-
-    return make

@@ -43,6 +43,11 @@ class Fitted:
     is_main: bool
     """Whether this process is the one that writes files."""
 
+    @property
+    def measured(self) -> dict[str, float]:
+        """The metrics by the names that a published model gives them."""
+        return {name.removeprefix("val/"): value for name, value in self.metrics.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class Trained:

@@ -17,7 +17,7 @@ from dvt.publishing.model_folder import read_model_folder
 from dvt.store import FeatureStore
 from dvt.streaming.config import StreamConfig
 from dvt.streaming.pairs import PairMaker, StreamedPairs
-from dvt.streaming.train import make_method, making, train_from_images
+from dvt.streaming.train import make_method, train_from_images
 from dvt.streaming.window import Window
 from dvt.training.batches import Draw
 from dvt.training.config import TrainerConfig
@@ -36,7 +36,7 @@ def same(one, other):
 def streamed(pictures, backbone, layers=(), buffer=4):
     files = find_images(pictures)
     method = make_method(backbone, StreamConfig(**STREAM), seed=0)
-    maker = PairMaker(making(method, backbone, layers, 10**6), lambda num_made: None)
+    maker = PairMaker(method, backbone, layers, max_pixels=10**6)
     window = Window(len(files), buffer=buffer, first=4, reuse=2, seed=0)
     return StreamedPairs(files, window, maker), maker
 
@@ -111,7 +111,7 @@ def test_no_picture_that_can_be_decomposed(backbone, tmp_path, options):
     for name in ("a.png", "b.png", "c.png"):
         (tmp_path / name).write_bytes(b"no picture")
     with pytest.raises(
-        TrainingError, match=r"none of the 1 pictures for validation could be decomposed; the first: .*\.png"
+        TrainingError, match=r"none of 1 pictures to validate on could be decomposed; the first: .*\.png"
     ):
         train_from_images(find_images(tmp_path), tmp_path / "out", backbone, options(), StreamConfig(**STREAM))
 
