@@ -9,9 +9,10 @@ from dvt.decomposition.artifact import ArtifactMap
 from dvt.decomposition.config import Encoding, GradientConfig
 from dvt.decomposition.equation import Decomposition
 from dvt.decomposition.field import SemanticField
+from dvt.decomposition.fit_optimizer import FitOptimizer
 from dvt.decomposition.objective import objective
 from dvt.decomposition.residual import ResidualPredictor
-from dvt.decomposition.schedule import learning_rate_at, phase_at
+from dvt.decomposition.schedule import phase_at
 from dvt.decomposition.solution import Solution
 from dvt.decomposition.tokens import ViewTokens
 
@@ -35,59 +36,22 @@ def solve_gradient(tokens: ViewTokens, config: GradientConfig, encoding: Encodin
             ArtifactMap(tokens.grid, num_channels, config.artifact_std),
             ResidualPredictor(num_channels),
         ).to(device)
-    optimizer = make_optimizer(model, config)
+    optimizer = FitOptimizer(model, config)
     raw, image_xy = tokens.raw.reshape(-1, num_channels), tokens.image_xy.reshape(-1, 2)
     distance = raw.new_zeros(())
     for step, pick in enumerate(draw_tokens(len(raw), config, seed, device)):
-        rate = learning_rate_at(
-            step,
-            config.num_steps,
-            highest=config.learning_rate,
-            final=config.final_learning_rate,
-            warmup=config.warmup,
-        )
-        for group in optimizer.param_groups:
-            group["lr"] = rate
         batch = raw[pick]
-        terms = model(batch, image_xy[pick], pick % tokens.grid.num_patches)
         loss = objective(
-            terms,
+            model(batch, image_xy[pick], pick % tokens.grid.num_patches),
             batch,
             phase_at(step, config.num_steps),
             residual_weight=config.residual_weight,
             sparsity_weight=config.sparsity_weight,
         )
-        clear_gradients(model)
-        (loss.total * config.loss_scale).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        optimizer.step(loss.total * config.loss_scale)
         distance = loss.distance.detach()
+    optimizer.finish()
     return _solution(model.requires_grad_(False), config, {"final_distance": float(distance)})
-
-
-def make_optimizer(model: Decomposition, config: GradientConfig) -> torch.optim.Adam:
-    """Adam with betas (0.9, 0.99) and eps 1e-15 over all three terms (released code)."""
-    table = list(model.field.encoding.parameters())
-    others = [p for name, p in model.named_parameters() if not name.startswith("field.encoding.")]
-    groups = [
-        {"params": table, "weight_decay": config.weight_decay if config.decay_hash_grid else 0.0},
-        {"params": others, "weight_decay": config.weight_decay},
-    ]
-    return torch.optim.Adam(groups, lr=config.learning_rate, betas=(0.9, 0.99), eps=1e-15, fused=True)
-
-
-def clear_gradients(model: Decomposition) -> None:
-    """Zero the hash grid's one gradient buffer in place, drop all other gradients.
-
-    The buffer is far larger than what a step writes, so it is kept. The others become None, not zero: Adam must leave
-    a frozen G alone.
-    """
-    for name, parameter in model.named_parameters():
-        if not name.startswith("field.encoding."):
-            parameter.grad = None
-        elif parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        else:
-            parameter.grad.zero_()
 
 
 def draw_tokens(num_tokens: int, config: GradientConfig, seed: int, device: torch.device) -> Iterator[Tensor]:

@@ -5,6 +5,7 @@ share entries by hashing. All levels live in one table: one gather forward, and 
 rows that were read, because writing a dense one costs more than all the arithmetic of a step.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -74,6 +75,8 @@ class HashGrid(nn.Module):
         for name in ("scale", "resolution", "entries", "offset"):
             values = torch.tensor([getattr(level, name) for level in self.levels])
             self.register_buffer(f"level_{name}", values, persistent=False)
+        self.reader: Callable[[Tensor, Tensor], Tensor] | None = None
+        """Reads (N, K) rows with their weights in place of the table, while an optimizer of its own keeps it."""
         self.register_buffer("is_dense", torch.tensor([lv.is_dense for lv in self.levels]), persistent=False)
 
     level_scale: Tensor
@@ -86,13 +89,12 @@ class HashGrid(nn.Module):
         """(..., 2) positions in [0, 1] to (..., n_levels * n_features_per_level) features, coarse levels first."""
         xy = image_xy.reshape(-1, 2)
         rows, weights = self.corners(xy)
-        features = functional.embedding_bag(
-            rows.flatten(0, 1),
-            self.table,
-            per_sample_weights=weights.flatten(0, 1).to(self.table.dtype),
-            mode="sum",
-            sparse=True,
-        )
+        rows, weights = rows.flatten(0, 1), weights.flatten(0, 1)
+        if self.reader:
+            features = self.reader(rows, weights)
+        else:
+            weights = weights.to(self.table.dtype)
+            features = functional.embedding_bag(rows, self.table, per_sample_weights=weights, mode="sum", sparse=True)
         return features.reshape(*image_xy.shape[:-1], self.num_features)
 
     def corners(self, xy: Float[Tensor, "N 2"]) -> tuple[Int64[Tensor, "N L 4"], Float[Tensor, "N L 4"]]:
