@@ -86,6 +86,8 @@ class HashGridConfig:
 class GradientConfig:
     """The paper's solver (s. 4.1, App. A.1)."""
 
+    warm_start: bool = False
+    """Begin at the closed form (closed_form.*), which the network corrects; a tenth of the steps or fewer will do."""
     num_steps: int = 20_000
     """Updates; G is fitted in the first half, h in the second, F throughout."""
     batch_tokens: int = 2048

@@ -1,7 +1,9 @@
 """The equation: raw ~ clean + artifact + residual."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from dvt.decomposition.artifact import ArtifactMap
@@ -32,6 +34,17 @@ class Decomposition(nn.Module):
         self.field = field
         self.artifact = artifact
         self.residual = residual
+
+    @torch.no_grad()
+    def begin_at(self, clean_at: Callable[[Tensor], Tensor], artifact: Tensor) -> None:
+        """Begin at a solution.
+
+        Args:
+            clean_at: F, which the network corrects.
+            artifact: (H, W, C) G.
+        """
+        self.field.begin_at(clean_at)
+        self.artifact.vectors.copy_(artifact.flatten(0, 1))
 
     def forward(self, raw: Tokens, image_xy: ImageXY, patch_index: PatchIndex) -> Terms:
         """The terms of N tokens.

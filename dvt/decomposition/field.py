@@ -1,5 +1,7 @@
 """F, the clean term as a network: what is at this place of the image (paper, s. 4.1)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -31,10 +33,22 @@ class SemanticField(nn.Module):
         width = config.n_levels * config.n_features_per_level
         hidden = max(num_channels // 2, 1)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, num_channels))
+        self.base: Callable[[Tensor], Tensor] | None = None
+        """A field that stays as it is; the network is what is added to it."""
 
     def forward(self, image_xy: ImageXY) -> Tensor:
         """(..., 2) places, x then y in [0, 1], to (..., C) clean features."""
-        return self.mlp(self.encoding(image_xy))  # type: ignore[no-any-return]
+        features: Tensor = self.mlp(self.encoding(image_xy))
+        return features if self.base is None else self.base(image_xy) + features
+
+    @torch.no_grad()
+    def begin_at(self, base: Callable[[Tensor], Tensor]) -> None:
+        """Be this field, until the network has learnt something."""
+        self.base = base
+        last = self.mlp[-1]
+        assert isinstance(last, nn.Linear)
+        last.weight.zero_()
+        last.bias.zero_()
 
 
 def make_encoding(config: HashGridConfig, encoding: Encoding, device: torch.device, seed: int) -> nn.Module:

@@ -17,7 +17,9 @@ from dvt.decomposition.solution import Solution
 from dvt.decomposition.tokens import ViewTokens
 
 
-def solve_gradient(tokens: ViewTokens, config: GradientConfig, encoding: Encoding, seed: int) -> Solution:
+def solve_gradient(
+    tokens: ViewTokens, config: GradientConfig, encoding: Encoding, seed: int, start: Solution | None = None
+) -> Solution:
     """Fit F, G and h to the views of one image.
 
     Args:
@@ -26,6 +28,8 @@ def solve_gradient(tokens: ViewTokens, config: GradientConfig, encoding: Encodin
         encoding: which hash grid.
         seed: of initialisation and of the draw of tokens; the same seed gives the same fit on a CPU; a GPU adds
             gradients in no fixed order.
+        start: where the fit begins, such as the closed form: F is that of it and a network on top, which says
+            nothing at first. None: the network alone, and a random G, as in the paper.
     """
     device = tokens.raw.device
     num_channels = tokens.raw.shape[-1]
@@ -36,6 +40,8 @@ def solve_gradient(tokens: ViewTokens, config: GradientConfig, encoding: Encodin
             ArtifactMap(tokens.grid, num_channels, config.artifact_std),
             ResidualPredictor(num_channels),
         ).to(device)
+    if start is not None:
+        model.begin_at(start.clean_at, start.artifact)
     optimizer = FitOptimizer(model, config)
     raw, image_xy = tokens.raw.reshape(-1, num_channels), tokens.image_xy.reshape(-1, 2)
     distance = raw.new_zeros(())

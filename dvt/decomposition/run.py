@@ -126,7 +126,8 @@ def solve(tokens: ViewTokens, config: DecomposeConfig, seed: int) -> Solution:
             case Solver.closed_form:
                 return solve_closed_form(tokens, config.closed_form)
             case Solver.gradient:
-                return solve_gradient(tokens, config.gradient, config.encoding, seed)
+                start = solve_closed_form(tokens, config.closed_form) if config.gradient.warm_start else None
+                return solve_gradient(tokens, config.gradient, config.encoding, seed, start)
     except torch.OutOfMemoryError as error:
         raise DecompositionError(
             f"the solver does not fit into the memory of {tokens.raw.device} beside the features of"
