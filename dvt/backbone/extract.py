@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Callable
+from math import ceil
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -12,19 +14,23 @@ from dvt.shapes import FeatureMaps
 
 _log = logging.getLogger(__name__)
 
+_fitting: WeakKeyDictionary[FeatureExtractor, int] = WeakKeyDictionary()
+"""Pictures at a time that fitted, of backbones that had run out of memory: the next image need not find out again."""
+
 
 def extract(
     backbone: FeatureExtractor, render: Callable[[slice], Tensor], count: int, batch_size: int = 32
 ) -> FeatureMaps:
     """The patch features of images or views.
 
-    Where the memory of a GPU does not suffice, the batch is halved, which is said once.
+    Batches are of nearly one size. Where the memory of a GPU does not suffice, they are halved, which is said once and
+    kept.
 
     Args:
         backbone: the ViT.
         render: gives the pictures of a part of the list: (B, 3, y, x) RGB in [0, 1], all parts of one size.
         count: how many pictures there are, at least 1.
-        batch_size: pictures per forward pass, at least 1.
+        batch_size: pictures per forward pass at most, at least 1.
 
     Returns:
         (count, H, W, C) float32 on the backbone's device.
@@ -34,8 +40,10 @@ def extract(
         GeometryError: the image size does not fit patch and stride.
     """
     assert count >= 1 and batch_size >= 1, (count, batch_size)
+    batch_size = min(batch_size, _fitting.get(backbone, batch_size))
+    batch_size = ceil(count / ceil(count / batch_size))  # 129 views by 32: no pass for the last one alone
     out: Tensor | None = None
-    start, halved = 0, False
+    start = 0
     while start < count:
         part = slice(start, min(start + batch_size, count))
         try:
@@ -50,10 +58,9 @@ def extract(
                     f" {count} views, do not fit into the memory of {backbone.device}. Use fewer views, a smaller"
                     " image_size, a larger stride, precision=bf16, or a smaller ViT."
                 ) from error
-            batch_size = (part.stop - start) // 2
-            if not halved:
+            if backbone not in _fitting:
                 _log.warning("out of memory on %s: batches of %d are halved.", backbone.device, part.stop - start)
-            halved = True
+            batch_size = _fitting[backbone] = (part.stop - start) // 2
         else:
             start = part.stop
     assert out is not None

@@ -16,8 +16,9 @@ from torch.nn import functional
 from dvt.decomposition.config import HashGridConfig
 from dvt.shapes import ImageXY
 
-_PRIME = 2_654_435_761
-"""Multiplier of y in Instant-NGP's spatial hash (their eq. 4; x has 1)."""
+_PRIME = 2_654_435_761 - 2**32
+"""Multiplier of y in Instant-NGP's spatial hash (their eq. 4; x has 1), in 32 bits with sign, which wrap as theirs do.
+A third of the time of 64 bits on a CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ class HashGrid(nn.Module):
         table = torch.empty(rows, config.n_features_per_level).uniform_(-1e-4, 1e-4, generator=rng)
         self.table = nn.Parameter(table)
         for name in ("scale", "resolution", "entries", "offset"):
-            values = torch.tensor([getattr(level, name) for level in self.levels])
+            number = torch.float32 if name == "scale" else torch.int32
+            values = torch.tensor([getattr(level, name) for level in self.levels], dtype=number)
             self.register_buffer(f"level_{name}", values, persistent=False)
         self.reader: Callable[[Tensor, Tensor], Tensor] | None = None
         """Reads (N, K) rows with their weights in place of the table, while an optimizer of its own keeps it."""
@@ -103,9 +105,9 @@ class HashGrid(nn.Module):
         low = position.floor()
         x, y = (position - low).unbind(-1)
         weights = torch.stack(((1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y), dim=-1)
-        steps = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]], device=xy.device)
-        vertex_x, vertex_y = (low.long()[:, :, None, :] + steps).unbind(-1)  # (N, L, 4)
+        steps = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]], device=xy.device, dtype=torch.int32)
+        vertex_x, vertex_y = (low.int()[:, :, None, :] + steps).unbind(-1)  # (N, L, 4)
         dense = vertex_x + vertex_y * self.level_resolution[:, None]
-        hashed = vertex_x ^ (vertex_y * _PRIME & 0xFFFFFFFF)
-        index = torch.where(self.is_dense[:, None], dense, hashed)
-        return index % self.level_entries[:, None] + self.level_offset[:, None], weights
+        hashed = vertex_x ^ (vertex_y * _PRIME)
+        index = torch.where(self.is_dense[:, None], dense, hashed) % self.level_entries[:, None]
+        return (index + self.level_offset[:, None]).long(), weights

@@ -18,6 +18,16 @@ def test_equals_one_forward_pass(batch_size, small_backbone, images):
     torch.testing.assert_close(got, backbone(pictures).patches, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("count", "batch_size", "sizes"), [(129, 32, [26, 26, 26, 26, 25]), (9, 8, [5, 4]), (3, 8, [3])]
+)
+def test_batches_are_of_nearly_one_size(count, batch_size, sizes, small_backbone, images):
+    backbone, pictures = small_backbone(), images(1, 48, 80)
+    batches = with_room_for(count, backbone)
+    extract(backbone, lambda part: pictures.expand(part.stop - part.start, -1, -1, -1), count, batch_size)
+    assert batches == sizes
+
+
 def test_half_precision_is_kept_in_float32(small_backbone, images):
     backbone, pictures = small_backbone(precision="bf16"), images(2, 48, 80)
     got = extract(backbone, pictures.__getitem__, 2)
@@ -38,16 +48,19 @@ def with_room_for(num_images, backbone):
     return batches
 
 
-def test_batches_are_halved_until_they_fit(small_backbone, images, caplog):
+def test_batches_are_halved_until_they_fit_and_stay_so(small_backbone, images, caplog):
     backbone, pictures = small_backbone(), images(9, 48, 80)
     expected = backbone(pictures).patches
     batches = with_room_for(2, backbone)
     with caplog.at_level(logging.WARNING, logger="dvt"):
-        got = extract(backbone, pictures.__getitem__, 9, batch_size=8)
-    assert batches == [8, 4, 2, 2, 2, 2, 1]
+        got = extract(backbone, pictures.__getitem__, 9, batch_size=9)
+        assert batches == [9, 4, 2, 2, 2, 2, 1]
+        batches.clear()
+        extract(backbone, pictures.__getitem__, 9, batch_size=9)
+        assert batches == [2, 2, 2, 2, 1]
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
     (record,) = caplog.records
-    assert record.getMessage() == "out of memory on cpu: batches of 8 are halved."
+    assert record.getMessage() == "out of memory on cpu: batches of 9 are halved."
 
 
 def test_one_image_that_does_not_fit(small_backbone, images):
