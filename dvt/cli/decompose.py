@@ -10,7 +10,7 @@ from dvt.cli.help import verb_page
 
 if TYPE_CHECKING:
     from dvt.backbone.backbone import Backbone
-    from dvt.decomposition.run_list import Progress
+    from dvt.decomposition.progress import Progress
 
 USAGE = """\
 dvt decompose: separate the features of images into clean features and artifact (stage 1), into a store.
