@@ -44,7 +44,6 @@ class Fleet:
         crew: Crew,
         files: Sequence[ImageFile],
         store: Path,
-        *,
         name: str,
         size: int,
         progress: Progress,

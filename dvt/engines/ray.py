@@ -65,19 +65,9 @@ def decompose_on_ray(
         gpus = _gpus(job, engine, has)
         if job.device == "auto" and gpus == 0 and has.get("GPU"):
             job = replace(job, device="cpu")  # the GPUs there are belong to others
-        size = _size(engine, gpus, has, is_own, len(files), on_note)
+        name, size = f"ray-{uuid4().hex[:8]}", _size(engine, gpus, has, is_own, len(files), on_note)
         crew = RayCrew(ray, {"num_cpus": engine.cpus, "num_gpus": gpus}, job, token, files[0].path.parent)
-        name = f"ray-{uuid4().hex[:8]}"
-        fleet = Fleet(
-            crew,
-            files,
-            Path(job.store),
-            name=name,
-            size=size,
-            progress=progress,
-            on_progress=on_progress,
-            on_note=on_note,
-        )
+        fleet = Fleet(crew, files, token.path.parent, name, size, progress, on_progress, on_note)
         _run(fleet, progress, job, engine, name)
     return progress
 
@@ -143,8 +133,8 @@ def _connect(ray: Any, address: str | None) -> None:
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise EngineError(
-            f"engine.address={address}: Ray cannot be reached ({reason}). Start one with `ray start --head`, or leave"
-            " the address out for a Ray of its own on this machine."
+            f"engine.address={address}: Ray cannot be reached ({reason}). Start one with `ray start --head`, set"
+            " RAY_AUTH_MODE=token where it wants a token, or leave the address out for a Ray of its own, here."
         ) from error
 
 

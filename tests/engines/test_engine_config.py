@@ -8,9 +8,9 @@ from engine_jobs import make_job
 from dvt.decomposition.run_list import ListOptions, Shard
 from dvt.engines.config import EngineConfig, EngineName
 from dvt.engines.job import check
-from dvt.engines.ray import _gpus, _room, _size, decompose_on_ray
+from dvt.engines.ray import _connect, _gpus, _room, _size, decompose_on_ray
 from dvt.engines.slurm import decompose_on_slurm
-from dvt.errors import ConfigError
+from dvt.errors import ConfigError, EngineError
 
 RAY, SLURM = EngineName.ray, EngineName.slurm
 
@@ -113,6 +113,16 @@ def test_a_machine_without_room_is_said():
     ):
         _size(engine, 1.0, {"CPU": 8.0}, True, 5, print)
     assert _size(engine, 1.0, {"CPU": 8.0}, False, 5, print) == 1, "a cluster may grow"
+
+
+def test_a_ray_that_cannot_be_reached_is_said():
+    class Nowhere:
+        @staticmethod
+        def init(**options):
+            raise ConnectionError("no Ray here.\nA second line.")
+
+    with pytest.raises(EngineError, match=r"engine.address=auto: .*\(no Ray here\.\).*ray start --head"):
+        _connect(Nowhere, "auto")
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,37 @@ def test_where_everybody_dies_the_run_ends(run):
     assert run.crew.workers == {}
 
 
+def test_many_deaths_with_work_done_in_between_are_borne(run, whole, tmp_path):
+    def unlucky(crew, worker, chunk):
+        return chunk is not None and not chunk.files and crew.hired < 16
+
+    assert run(1, unlucky).done == NUM_IMAGES and run.crew.hired == 16
+    assert arrays(tmp_path / "s") == whole
+
+
+class NoRoomForMore(InProcessCrew):
+    """The first worker is slow, and dies when the second has nothing left; another never gets a place."""
+
+    def hire(self, worker):
+        super().hire(worker)
+        if self.hired > 2:
+            self.calls[worker].clear()
+
+    def hear(self, timeout_s=None):
+        slow = self.calls.get("ray-test-0", [])
+        if slow and slow[0][1] is not None and self.calls["ray-test-1"]:
+            held, self.calls["ray-test-0"] = slow, []
+            heard = super().hear(timeout_s)
+            self.calls["ray-test-0"] = held + self.calls["ray-test-0"]
+            return heard
+        return super().hear(timeout_s)
+
+
+def test_idle_workers_take_over_where_no_other_comes(run, whole, tmp_path):
+    progress = run(2, lambda crew, worker, chunk: worker == "ray-test-0" and chunk is not None, 0, None, NoRoomForMore)
+    assert progress.done == NUM_IMAGES and arrays(tmp_path / "s") == whole and run.crew.hired == 3
+
+
 def test_a_worker_that_dies_before_or_during_the_survey_is_replaced(run, whole, tmp_path):
     calls = iter([True, False, False, True])
     assert run(2, lambda crew, worker, chunk: next(calls, False)).done == NUM_IMAGES

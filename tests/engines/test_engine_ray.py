@@ -53,6 +53,7 @@ def test_a_worker_that_is_killed_costs_nothing(files, whole, tmp_path):
     assert content["done"] == NUM_IMAGES and content["engine"]["name"] == "ray" and content["backbone"]["timm"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about a machine without a GPU")
 @pytest.mark.usefixtures("ray_here")
 def test_a_worker_without_a_gpu_says_so_and_there_are_no_more_workers_than_images(files, tmp_path):
@@ -70,6 +71,42 @@ def test_an_image_that_kills_its_worker_is_a_failure_and_the_others_are_done(fil
     assert (progress.done, progress.failed) == (NUM_IMAGES - 1, {"3.png": GIVEN_UP})
     assert FeatureStore.open(tmp_path / "s").failures == {"3.png": GIVEN_UP}
     assert {**arrays(tmp_path / "s"), "3.png": whole["3.png"]} == whole and verify(tmp_path / "s").ok
+
+
+NODES = """
+import sys
+from conftest import NUM_IMAGES
+from engine_jobs import make_job
+import ray
+from ray.cluster_utils import Cluster
+from dvt.engines.config import EngineConfig, EngineName
+from dvt.engines.ray import decompose_on_ray
+from dvt.images import find_images
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+ray.init(address=cluster.address, log_to_driver=False)
+
+def lose_one(progress, key):
+    if progress.done >= 2 and nodes:
+        cluster.remove_node(nodes.pop(), allow_graceful=False)
+        nodes.clear()
+
+engine = EngineConfig(name=EngineName.ray, workers=2)
+progress = decompose_on_ray(find_images(sys.argv[1]), make_job(sys.argv[2]), engine, lose_one)
+assert (progress.done, progress.failed, nodes) == (NUM_IMAGES, {}, []), progress
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
+@pytest.mark.slow
+def test_a_node_that_is_lost_costs_nothing(files, whole, tmp_path, elsewhere):
+    """In a process of its own, for it has another Ray."""
+    command = [sys.executable, "-c", NODES, str(files[0].path.parent), str(tmp_path / "s")]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert arrays(tmp_path / "s") == whole and verify(tmp_path / "s").ok
 
 
 @pytest.mark.slow
