@@ -37,6 +37,10 @@ class StoreError(DvtError):
     """A feature store that is missing, damaged, full, or made with other settings."""
 
 
+class EngineError(DvtError):
+    """Workers of Ray or jobs of SLURM that cannot be had, or that do not see what they need."""
+
+
 class TrainingError(DvtError):
     """A training that cannot begin, go on, or be resumed."""
 

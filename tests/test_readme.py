@@ -122,7 +122,7 @@ def test_the_options_are_there(place, monkeypatch, capsys):
         "distill": ["images=photos", "denoiser=d", "out=o"],
     }
     lines = re.findall(r"^    (\w+)=(\S+)\s+(.*)$", section("With your pictures, on your machines"), re.MULTILINE)
-    assert len(lines) == 7
+    assert len(lines) == 8
     for name, values, remark in lines:
         verbs = [verb for verb in needed if re.search(rf"of (train and )?{verb}\b", remark)] or ["decompose", "train"]
         verbs = ["decompose"] if name in ("images", "quality") else ["train"] if name == "logger" else verbs

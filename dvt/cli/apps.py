@@ -8,6 +8,7 @@ from dvt.backbone.config import BackboneConfig
 from dvt.decomposition.config import DecomposeConfig
 from dvt.denoiser.config import TrainConfig
 from dvt.distillation.config import DistillConfig
+from dvt.engines.config import EngineConfig
 from dvt.ensemble.config import EnsembleConfig
 from dvt.export.config import ExportFormat
 from dvt.streaming.config import StreamConfig
@@ -69,6 +70,8 @@ class DecomposeApp(DecomposeConfig):
     """Number format of the store: float16, float32 or int8 (half of float16)."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    """Who decomposes: this process, workers of Ray, or jobs of SLURM."""
     max_pixels: int = 100_000_000
     """Larger pictures are refused as decompression bombs."""
 

@@ -12,7 +12,7 @@ PATH_OPTIONS = (
 )  # fmt: skip
 """Options that take paths, some of them names: what stands behind them is taken literally, `~` is the home folder."""
 
-GROUPS = ("backbone", "quality", "recipe", "trainer", "logger")
+GROUPS = ("backbone", "quality", "engine", "recipe", "trainer", "logger")
 """Options that choose a file of `configs/`."""
 
 _FLAGS = {"-m": "", "--multirun": "", "-c": "job", "--cfg": "job", "--config-dir": "FOLDER", "-cd": "FOLDER"}

@@ -7,10 +7,14 @@ from dvt.cli.apps import DecomposeApp as Options
 from dvt.cli.apps import StoreMethodName
 from dvt.cli.console import DONE, INTERRUPTED, SOME_FAILED, say
 from dvt.cli.help import verb_page
+from dvt.engines.config import EngineName
 
 if TYPE_CHECKING:
-    from dvt.backbone.backbone import Backbone
-    from dvt.decomposition.run_list import Progress
+    from dvt.decomposition.config import DecomposeConfig
+    from dvt.decomposition.progress import Progress
+    from dvt.decomposition.run_list import ListOptions
+    from dvt.ensemble.config import EnsembleConfig
+    from dvt.images import ImageFile
 
 USAGE = """\
 dvt decompose: separate the features of images into clean features and artifact (stage 1), into a store.
@@ -21,6 +25,8 @@ usage: dvt decompose images=PATH store=FOLDER [key=value ...]
   dvt decompose images=cat.jpg store=runs/cat backbone=dino_small device=cpu      one image, on a laptop
   dvt decompose images='photos/**/*.jpg' store=runs/p quality=paper               the paper's neural field
   dvt decompose images=list.txt store=runs/p shard=0/4                            one of four processes
+  dvt decompose images=photos/ store=runs/p engine=ray engine.address=auto        by workers of a cluster
+  dvt decompose images=photos/ store=runs/p engine=slurm engine.workers=16        by 16 jobs of SLURM
   dvt decompose images=photos/ store=runs/srt method=srt                          SRT features as the clean ones
   dvt decompose images=a.png store=runs/a backbone.timm=vit_tiny_patch16_224 backbone.weights=vit.safetensors
 
@@ -29,7 +35,7 @@ Stopped or crashed? The same command again continues; what is verified to be don
 
 def help_page() -> str:
     """What `dvt decompose --help` prints."""
-    return verb_page(USAGE, Options)
+    return verb_page(USAGE, Options, groups=("backbone", "quality", "engine"))
 
 
 def run(arguments: list[str]) -> int:
@@ -41,11 +47,8 @@ def run(arguments: list[str]) -> int:
 
 def decompose(options: Options, choices: dict[str, str]) -> int:
     """Do what the options say; 0, 3 when some images failed, 130 when interrupted."""
-    from dvt.backbone.load import load_from_config
-    from dvt.cli.progress import ProgressLine
-    from dvt.decomposition.run_list import ListOptions, Shard, decompose_list
+    from dvt.decomposition.run_list import ListOptions, Shard
     from dvt.images import find_images
-    from dvt.runtime import pick_device
 
     list_options = ListOptions(
         quality=choices["quality"],
@@ -55,16 +58,51 @@ def decompose(options: Options, choices: dict[str, str]) -> int:
         dtype=options.dtype.value,
         max_pixels=options.max_pixels,
     )
-    files = find_images(options.images)
+    run_engine = _here if options.engine.name is EngineName.local else _elsewhere
+    return report(run_engine(find_images(options.images), options, list_options), options)
+
+
+def _here(files: list["ImageFile"], options: Options, list_options: "ListOptions") -> "Progress":
+    """In this process."""
+    from dvt.backbone.load import load_from_config
+    from dvt.cli.progress import ProgressLine
+    from dvt.decomposition.run_list import decompose_list
+    from dvt.runtime import pick_device
+
     backbone = load_from_config(options.backbone, pick_device(options.device))
-    say(describe(backbone, options, len(files)))
-    config = options.srt if options.method is StoreMethodName.srt else options
+    vit = f"{backbone.timm_name}, {backbone.grid}, {backbone.precision}, {backbone.device}"
+    say(describe(vit, options, len(files)))
     with ProgressLine() as line:
-        progress = decompose_list(files, backbone, options.store, config, list_options, line.update)
-    return report(progress, options.store)
+        return decompose_list(files, backbone, options.store, _config(options), list_options, line.update)
 
 
-def describe(backbone: "Backbone", options: Options, num_files: int) -> str:
+def _elsewhere(files: list["ImageFile"], options: Options, list_options: "ListOptions") -> "Progress":
+    """By workers of Ray, or jobs of SLURM."""
+    from dvt.cli.progress import ProgressLine
+    from dvt.engines.job import Job
+    from dvt.engines.ray import decompose_on_ray
+    from dvt.engines.slurm import decompose_on_slurm
+
+    engine, backbone = options.engine, options.backbone
+    job = Job(
+        backbone=backbone,
+        device=options.device,
+        store=options.store,
+        config=_config(options),
+        options=list_options,
+    )
+    by_engine = decompose_on_ray if engine.name is EngineName.ray else decompose_on_slurm
+    vit = f"{backbone.timm or backbone.name}, {backbone.precision}, engine={engine.name.value}"
+    say(describe(vit, options, len(files)))
+    with ProgressLine() as line:
+        return by_engine(files, job, engine, line.update, say)
+
+
+def _config(options: Options) -> "DecomposeConfig | EnsembleConfig":
+    return options.srt if options.method is StoreMethodName.srt else options
+
+
+def describe(vit: str, options: Options, num_files: int) -> str:
     """One line on what is about to happen."""
     srt, views = options.srt, options.views
     how = (
@@ -72,18 +110,17 @@ def describe(backbone: "Backbone", options: Options, num_files: int) -> str:
         if options.method is StoreMethodName.srt
         else f"{options.solver.value}, {views.num_views} views"
     )
-    return (
-        f"{_count(num_files)} -> {options.store}   {backbone.timm_name}, {backbone.grid}, {backbone.precision},"
-        f" {backbone.device}, {how}"
-    )
+    return f"{_count(num_files)} -> {options.store}   {vit}, {how}"
 
 
-def report(progress: "Progress", store: str) -> int:
+def report(progress: "Progress", options: Options) -> int:
     """Say how it went and what to do next; returns the exit code."""
     for reason in progress.damaged:
         say(f"damaged: {reason}")
     for key, reason in progress.failed.items():
         say(f"failed: {key}: {reason}")
+    for reason in progress.crash.splitlines():
+        say(f"crashed: {reason}")
     spent = progress.seconds
     say(
         f"{progress.done} done, {progress.skipped} there already, {len(progress.failed)} failed"
@@ -91,10 +128,13 @@ def report(progress: "Progress", store: str) -> int:
         f" solve {spent['solve']:.1f} s"
     )
     if progress.interrupted:
-        say("interrupted; what was done is in the store. The same command again continues.")
+        if options.engine.name is not EngineName.slurm:  # its jobs go on, and what to do has been said
+            say("interrupted; what was done is in the store. The same command again continues.")
         return INTERRUPTED
-    say(f"next: dvt store status {shlex.quote(store)}")
-    return SOME_FAILED if progress.failed else DONE
+    if progress.crash:
+        say("what was done is in the store. The same command again does what is left.")
+    say(f"next: dvt store status {shlex.quote(options.store)}")
+    return SOME_FAILED if progress.failed or progress.crash else DONE
 
 
 def _count(images: int) -> str:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from dvt.cli.console import Seldom
 
 if TYPE_CHECKING:
-    from dvt.decomposition.run_list import Progress as RunProgress
+    from dvt.decomposition.progress import Progress as RunProgress
     from dvt.evaluation.result import TaskResult
     from dvt.training.callbacks import TrainingProgress
 
@@ -63,8 +63,7 @@ class ProgressLine(_Line):
         """Show the state of a run over images; called before the first and after every image."""
         if not key:  # the run begins: scanning the store does not count
             self._restart()
-        finished = progress.done + len(progress.failed)
-        left = progress.total - progress.skipped - finished
+        finished, left = progress.done + len(progress.failed), progress.left
         pace = _pace(finished, left, time.monotonic() - self._start_s)
         self._show(progress.total - left, progress.total, pace)
 

@@ -2,17 +2,17 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dvt.backbone.backbone import Backbone
 from dvt.decomposition.config import DecomposeConfig
 from dvt.decomposition.methods import StoreMethod, store_method
+from dvt.decomposition.progress import Progress
+from dvt.decomposition.record import about, run_record
 from dvt.ensemble.config import EnsembleConfig
 from dvt.errors import ConfigError, DvtError
 from dvt.images import ImageFile, read_image
-from dvt.runtime import environment
 from dvt.store import DiskError, StoreMeta, StoreWriter, write_run_record
 from dvt.version import __version__
 
@@ -43,27 +43,9 @@ class Shard:
         """How this part signs its files in the store."""
         return f"{self.index}of{self.count}"
 
-
-@dataclass(slots=True)
-class Progress:
-    """Where a run stands; handed to `on_progress` after every image."""
-
-    total: int
-    """Images of this part of the list."""
-    skipped: int = 0
-    """Already in the store, verified."""
-    done: int = 0
-    """Decomposed in this run."""
-    failed: dict[str, str] = field(default_factory=dict)
-    """Key and reason of the images that could not be done."""
-    damaged: list[str] = field(default_factory=list)
-    """Shards of the store that had been damaged and are made again, with the reason."""
-    interrupted: bool = False
-    """Whether the run was stopped before its end."""
-    crash: str = ""
-    """The error that ended the run, if one did."""
-    seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "extract": 0.0, "solve": 0.0})
-    """Time spent so far, by what it was spent on."""
+    def of(self, files: Sequence[ImageFile]) -> Sequence[ImageFile]:
+        """The images of this part."""
+        return files[self.index :: self.count]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +94,27 @@ def decompose_list(
         StoreError: the store was made with other settings, or the disk is full (what is committed is safe).
         ConfigError: options of SRT that do not fit the ViT or the store.
     """
-    options, started = options or ListOptions(), time.time()
-    part = files[options.shard.index :: options.shard.count]
-    progress = Progress(total=len(part))
+    options = options or ListOptions()
     method = store_method(backbone, config, options.seed, options.quality, options.arrays)
+    return decompose_part(options.shard.of(files), backbone, method, store, config, options, on_progress)
+
+
+def decompose_part(
+    part: Sequence[ImageFile],
+    backbone: Backbone,
+    method: StoreMethod,
+    store: str | Path,
+    config: DecomposeConfig | EnsembleConfig,
+    options: ListOptions,
+    on_progress: Callable[[Progress, str], None] = lambda progress, key: None,
+) -> Progress:
+    """As `decompose_list`, with the method made and the images of this part picked.
+
+    Raises:
+        StoreError: as `decompose_list`.
+    """
+    started = time.time()
+    progress = Progress(total=len(part))
     meta = make_meta(backbone, method, options)
     with StoreWriter.open(store, meta, worker=options.shard.worker) as writer:
         done = writer.done_keys()
@@ -124,36 +123,51 @@ def decompose_list(
         progress.skipped = len(part) - len(todo)
         on_progress(progress, "")
         try:
-            _decompose_into(writer, todo, method, options, progress, on_progress)
+            decompose_into(writer, todo, method, options.max_pixels, progress, on_progress)
         except KeyboardInterrupt:
             progress.interrupted = True
+        except SystemExit:  # a batch system takes its machine back
+            progress.interrupted = True
+            raise
         except Exception as error:
             progress.crash = f"{type(error).__name__}: {error}"
             raise
         finally:
-            record = run_record(progress, backbone, config, options, started)
-            write_run_record(store, record, worker=options.shard.worker)
+            worker = options.shard.worker
+            record = run_record(progress, about(backbone), config, seed=options.seed, worker=worker, started=started)
+            write_run_record(store, record, worker=worker)
     return progress
 
 
-def _decompose_into(
+def decompose_into(
     writer: StoreWriter,
     todo: Sequence[ImageFile],
     method: StoreMethod,
-    options: ListOptions,
+    max_pixels: int,
     progress: Progress,
-    on_progress: Callable[[Progress, str], None],
+    on_progress: Callable[[Progress, str], None] = lambda progress, key: None,
 ) -> None:
-    """Decompose images into the store one by one, or write down why not."""
+    """Decompose images into an open store one by one, or write down why not.
+
+    Args:
+        writer: of the store.
+        todo: images with their keys, none of which is in the store.
+        method: makes the maps of an image.
+        max_pixels: larger pictures are refused.
+        progress: brought up to date after every image.
+        on_progress: called after every image, with its key.
+
+    Raises:
+        DiskError: the disk is full or refuses (what is committed is safe).
+    """
     for file in todo:
         start_s = time.perf_counter()
         try:
-            image = read_image(file.path, max_pixels=options.max_pixels)
+            image = read_image(file.path, max_pixels=max_pixels)
             progress.seconds["read"] += time.perf_counter() - start_s
             made = method(image, file.key)
             writer.put(file.key, {name: made.maps[name] for name in writer.meta.arrays})
-            for part, spent_s in made.seconds.items():
-                progress.seconds[part] += spent_s
+            progress.add_seconds(made.seconds)
             progress.done += 1
         except DiskError:
             raise
@@ -178,31 +192,3 @@ def make_meta(backbone: Backbone, method: StoreMethod, options: ListOptions) -> 
         dtype=options.dtype,
         arrays=options.arrays,
     )
-
-
-def run_record(
-    progress: Progress,
-    backbone: Backbone,
-    config: DecomposeConfig | EnsembleConfig,
-    options: ListOptions,
-    started: float,
-) -> dict[str, Any]:
-    """What this run did, with what, in which time."""
-    return {
-        "command": "decompose",
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "seconds": round(time.time() - started, 3),
-        "seconds_by_part": {name: round(value, 3) for name, value in progress.seconds.items()},
-        "images": progress.total,
-        "skipped": progress.skipped,
-        "done": progress.done,
-        "failed": progress.failed,
-        "interrupted": progress.interrupted,
-        "crash": progress.crash,
-        "damaged": progress.damaged,
-        "backbone": {"name": backbone.name, "timm": backbone.timm_name, "weights_hash": backbone.weights_hash},
-        "config": asdict(config),
-        "seed": options.seed,
-        "shard": options.shard.worker,
-        "environment": environment(backbone.device),
-    }

@@ -13,7 +13,7 @@ from dvt.version import __version__
 
 _NEEDED = ("torchvision", "timm", "lightning", "hydra-core", "omegaconf", "numpy", "scikit-learn", "matplotlib")
 _NEEDED_TOO = ("pillow", "safetensors", "huggingface-hub", "jaxtyping", "wandb")
-_OPTIONAL = ("tensorboard", "onnx", "onnxruntime", "onnxscript", "tinycudann")
+_OPTIONAL = ("tensorboard", "onnx", "onnxruntime", "onnxscript", "tinycudann", "ray", "submitit")
 _VARIABLES = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTORCH_CUDA_ALLOC_CONF", "HF_HUB_OFFLINE", "HF_ENDPOINT")
 """Variables that change how things run and tell nothing private."""
 

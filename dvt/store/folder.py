@@ -59,11 +59,7 @@ def create_or_match(path: Path, meta: StoreMeta) -> None:
         StoreError: the store has other settings (each is named with both values), the folder holds something else,
             or it cannot be written.
     """
-    if path.exists() and not path.is_dir():
-        raise StoreError(f"store={path} is a file: give the name of a folder.")
-    with disk_errors(path):
-        path.mkdir(parents=True, exist_ok=True)
-        _refuse_foreign(path)
+    claim(path)
     if not (path / META).exists():
         create_exclusive(path / META, meta.to_json().encode())
     differences = read_meta(path).differences(meta)
@@ -76,6 +72,19 @@ def create_or_match(path: Path, meta: StoreMeta) -> None:
     with disk_errors(path):
         for name in (SHARDS, FAILURES, RUNS):
             (path / name).mkdir(exist_ok=True)
+
+
+def claim(path: Path) -> None:
+    """Make a folder for a store, or check that the one there is a store or empty.
+
+    Raises:
+        StoreError: it is a file, holds something else, or cannot be made.
+    """
+    if path.exists() and not path.is_dir():
+        raise StoreError(f"store={path} is a file: give the name of a folder.")
+    with disk_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        _refuse_foreign(path)
 
 
 def _refuse_foreign(path: Path) -> None:

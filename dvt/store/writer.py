@@ -88,6 +88,11 @@ class StoreWriter:
         create_or_match(path, meta)
         return cls(path, meta, worker, shard_bytes, commit_seconds, clock)
 
+    @property
+    def pending_keys(self) -> frozenset[str]:
+        """What was put and is not committed yet: a crash would lose it."""
+        return frozenset(self._pending)
+
     def done_keys(self) -> set[str]:
         """The keys that any worker has committed and whose shards still have the bytes that were written.
 

@@ -11,7 +11,7 @@ import pytest
 from dvt.store import verify
 
 COMMAND = [sys.executable, "-c", "from dvt.cli.main import main; main()"]
-HEAVY = ("torch", "numpy", "timm", "hydra", "PIL", "rich")
+HEAVY = ("torch", "numpy", "timm", "hydra", "PIL", "rich", "ray", "submitit")
 
 
 def start(*arguments, **options):

@@ -2,7 +2,7 @@
 
 from dvt.cli import progress as module
 from dvt.cli.progress import ProgressLine
-from dvt.decomposition.run_list import Progress
+from dvt.decomposition.progress import Progress
 
 
 def test_elsewhere_a_line_every_ten_seconds_and_the_scan_of_the_store_does_not_count(capsys, monkeypatch):

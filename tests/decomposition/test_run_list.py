@@ -1,5 +1,6 @@
 """Stage 1 for a list: resumes, shards, survives bad images, Ctrl-C and kill -9, and the result is always the same."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 from dvt.backbone.load import load_backbone
+from dvt.decomposition.progress import Progress
 from dvt.decomposition.quality import load_quality
 from dvt.decomposition.run_list import ListOptions, Shard, decompose_list
 from dvt.errors import ConfigError, StoreError
@@ -129,8 +131,6 @@ def test_the_artifact_is_stored_on_demand(vit, folder, tmp_path):
 
 
 def test_a_crash_is_on_record_and_what_was_done_is_kept(vit, folder, tmp_path):
-    import json
-
     def crash(progress, key):
         if progress.done == 2:
             raise RuntimeError("the sky fell")
@@ -142,9 +142,35 @@ def test_a_crash_is_on_record_and_what_was_done_is_kept(vit, folder, tmp_path):
     assert json.loads(record.read_text())["crash"] == "RuntimeError: the sky fell"
 
 
-def test_a_run_record_stands_beside_the_features(vit, folder, tmp_path):
-    import json
+def test_a_batch_system_that_takes_its_machine_back_is_an_interruption(vit, folder, tmp_path):
+    def take_back(progress, key):
+        if progress.done == 2:
+            raise SystemExit(1)
 
+    with pytest.raises(SystemExit):
+        decompose_list(find_images(folder), vit, tmp_path / "s", CONFIG, on_progress=take_back)
+    assert len(FeatureStore.open(tmp_path / "s")) == 2
+    (record,) = (tmp_path / "s" / "runs").glob("*.json")
+    assert json.loads(record.read_text())["interrupted"] is True
+
+
+def test_parts_add_up_to_the_whole(vit, folder, tmp_path):
+    files = find_images(folder)
+    whole = Progress(total=NUM_IMAGES)
+    decompose_list(files[:1], vit, tmp_path / "s", CONFIG)
+    for index in (0, 1):
+        part = decompose_list(files, vit, tmp_path / "s", CONFIG, ListOptions(shard=Shard(index, 2)))
+        spent_before = whole.seconds["extract"]
+        whole.add_part(part)
+        assert whole.seconds["extract"] == spent_before + part.seconds["extract"]
+    assert (whole.done, whole.skipped, whole.left, whole.crash) == (NUM_IMAGES - 1, 1, 0, "")
+    whole.add_part(Progress(1, failed={"a": "bad"}, damaged=["x"], interrupted=True, crash="one"))
+    whole.add_part(Progress(1, failed={"b": "worse"}, damaged=["x", "y"], crash="two"))
+    assert whole.failed == {"a": "bad", "b": "worse"} and whole.damaged == ["x", "y"]
+    assert whole.interrupted and whole.crash == "one\ntwo"
+
+
+def test_a_run_record_stands_beside_the_features(vit, folder, tmp_path):
     decompose_list(find_images(folder)[:1], vit, tmp_path / "s", CONFIG)
     (record,) = (tmp_path / "s" / "runs").glob("*.json")
     content = json.loads(record.read_text())

@@ -70,6 +70,16 @@ def test_commits_when_enough_time_has_passed(tmp_path, meta, arrays_of):
     assert len(shards(tmp_path)) == 2
 
 
+def test_what_is_pending_is_known_until_it_is_committed(tmp_path, meta, arrays_of):
+    with StoreWriter.open(tmp_path / "s", meta) as writer:
+        assert writer.pending_keys == frozenset()
+        writer.put("a.jpg", arrays_of("a.jpg", meta))
+        writer.put("b.jpg", arrays_of("b.jpg", meta))
+        assert writer.pending_keys == {"a.jpg", "b.jpg"}
+        writer.commit()
+        assert writer.pending_keys == frozenset()
+
+
 def test_nothing_pending_makes_no_shard(tmp_path, meta):
     with StoreWriter.open(tmp_path, meta) as writer:
         writer.commit()
