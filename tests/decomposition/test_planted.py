@@ -1,5 +1,7 @@
 """What was planted comes back: the property that stage 1 stands on."""
 
+from functools import cache
+
 import pytest
 import torch
 from planted import PlantedBackbone, centred_cosine, coordinate_image, correlation
@@ -16,6 +18,7 @@ def test_closed_form_recovers_what_was_planted(seed):
     assert centred_cosine(result.clean, backbone.clean_at(backbone.grid.centres_xy)) >= 0.97
 
 
+@cache
 def fitted(num_steps, **gradient):
     """The gradient solver on planted features, the same views each time, and what was planted."""
     backbone = PlantedBackbone(outliers=0.005, strangeness=4.0)
@@ -24,18 +27,20 @@ def fitted(num_steps, **gradient):
     return decompose(coordinate_image(), backbone, held_out_views=16, **options), backbone
 
 
-def test_gradient_solver_recovers_what_was_planted():
-    cold, backbone = fitted(800)
-    assert correlation(cold.artifact, backbone.artifact) >= 0.99
-    assert centred_cosine(cold.clean, backbone.clean_at(backbone.grid.centres_xy)) >= 0.95
+@pytest.mark.parametrize(("num_steps", "options"), [(800, {}), (80, {"warm_start": True})])
+def test_gradient_solver_recovers_what_was_planted(num_steps, options):
+    result, backbone = fitted(num_steps, **options)
+    assert correlation(result.artifact, backbone.artifact) >= 0.99
+    assert centred_cosine(result.clean, backbone.clean_at(backbone.grid.centres_xy)) >= 0.95
 
 
 def test_a_warm_start_needs_few_steps():
-    """Noise and outliers are about a tenth of the variance: nothing can explain them."""
-    cold, _ = fitted(80)
-    warm, backbone = fitted(80, warm_start=True)
-    assert correlation(warm.artifact, backbone.artifact) >= 0.99
-    assert warm.diagnostics["held_out_error"] < 0.12 < 0.5 * cold.diagnostics["held_out_error"]
+    """Noise and outliers are what nothing explains; a long fit leaves little more."""
+    error = {
+        name: result.diagnostics["held_out_error"]
+        for name, (result, _) in {"long": fitted(800), "cold": fitted(80), "warm": fitted(80, warm_start=True)}.items()
+    }
+    assert error["warm"] < 1.2 * error["long"] < 0.5 * error["cold"]
 
 
 def test_a_warm_start_begins_at_the_closed_form():
