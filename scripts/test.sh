@@ -48,7 +48,7 @@ step "import layers: import-linter"
 "$bin/lint-imports"
 
 step "tests: pytest"
-"$bin/python" -m pytest -m "not gpu and not slow" -n 2
+"$bin/python" -m pytest -m "not gpu and not slow" -n 2 --dist loadscope
 
 if ! $fast; then
     step "the wheel in an empty environment"

@@ -28,5 +28,11 @@ vit=(backbone.timm=vit_tiny_patch16_224 backbone.weights=random backbone.image_s
 "$dvt" show image=round.png out=round.dvt.png "${vit[@]}"
 "$dvt" store verify store
 test -s round.dvt.png
-"$dvt" demo num_views=2 num_steps=2 num_frames=0 device=cpu
+"$dvt" demo num_views=4 num_steps=3 num_frames=0 device=cpu
 test -s demo/index.html
+"$python" -c '
+import json
+rows = json.load(open("demo/scores/artifact_scores.json"))["rows"]
+share = {name: row["values"]["position share"][0] for name, row in rows.items()}
+assert max(share["decomposed"], share["denoised"]) < 0.5 * share["raw"], share  # what its pictures show
+'

@@ -23,7 +23,7 @@ TOY = {
     "decompose": ["quality=tiny"],
     "train": ["trainer=smoke"],
     "distill": ["trainer=smoke"],
-    "evaluate": ["quality=tiny"],
+    "evaluate": ["quality=tiny", "srt.max_shift=1"],
     "export": [],
     "convert": [],
 }

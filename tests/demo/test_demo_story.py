@@ -41,6 +41,7 @@ class Page(HTMLParser):
             self.cells[-1] += data.strip()
 
 
+@pytest.mark.slow  # the wheel's test runs a demo as well
 def test_the_page_holds_everything_itself(demo):
     text = (demo / "index.html").read_text(encoding="utf-8")
     page = Page(text)
@@ -51,6 +52,7 @@ def test_the_page_holds_everything_itself(demo):
         assert said in text
 
 
+@pytest.mark.slow  # the wheel's test runs a demo as well
 def test_pictures_and_video(demo):
     for name in ("terms", "chelsea", "flower"):
         with Image.open(demo / f"{name}.png") as image:
@@ -59,6 +61,7 @@ def test_pictures_and_video(demo):
         assert video.n_frames == 2
 
 
+@pytest.mark.slow  # the wheel's test runs a demo as well
 def test_the_scores_agree_with_the_pictures(demo):
     """The ViT that comes with dvt has the problem; stage 1, even of few views, and its denoiser have less of it."""
     rows = json.loads((demo / "scores" / "artifact_scores.json").read_text())["rows"]
@@ -67,6 +70,7 @@ def test_the_scores_agree_with_the_pictures(demo):
     assert share["decomposed"] < 0.5 * share["raw"] and share["denoised"] < 0.5 * share["raw"]
 
 
+@pytest.mark.slow  # the wheel's test runs a demo as well
 def test_the_same_command_goes_on(demo, capsys):
     def made():
         folders = demo / "store" / "shards", demo / "denoiser" / "checkpoints"

@@ -50,11 +50,10 @@ def wait_for_checkpoint(out, process, step):
 
 def test_killed_while_it_writes_checkpoints_it_continues_to_the_same_weights(store, tmp_path, uninterrupted):
     out = tmp_path / "run"
-    for step in (3, 11):  # a checkpoint is being written most of the time
-        process = begin(store, out)
-        wait_for_checkpoint(out, process, step)
-        process.kill()
-        process.communicate()
+    process = begin(store, out)
+    wait_for_checkpoint(out, process, step=5)  # the next is being written most of the time
+    process.kill()
+    process.communicate()
     assert finish(store, out) == 0
     state, _ = read_model_folder(out)
     assert all(torch.equal(state[key], uninterrupted[key]) for key in uninterrupted)

@@ -59,6 +59,7 @@ def test_offline_it_needs_no_account_and_keeps_its_files_in_the_run(place):
     assert list(folder.glob("files/media/images/val/samples*.png"))
 
 
+@pytest.mark.slow
 def test_a_sweep_makes_a_run_of_each(place):
     ran = train(place, "logger.offline=true", "-m", "seed=1,2", "out=run${seed}")
     assert ran.returncode == 0, ran.stderr
