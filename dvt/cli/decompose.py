@@ -1,6 +1,7 @@
 """`dvt decompose`: clean features of images, into a store."""
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvt.cli.apps import DecomposeApp as Options
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from dvt.decomposition.run_list import ListOptions
     from dvt.ensemble.config import EnsembleConfig
     from dvt.images import ImageFile
+
+SAID_BYTES = 1_000_000_000
+"""Bytes in a store from which it is said that they are being checked."""
 
 USAGE = """\
 dvt decompose: separate the features of images into clean features and artifact (stage 1), into a store.
@@ -72,6 +76,7 @@ def _here(files: list["ImageFile"], options: Options, list_options: "ListOptions
     backbone = load_from_config(options.backbone, pick_device(options.device))
     vit = f"{backbone.timm_name}, {backbone.grid}, {backbone.precision}, {backbone.device}"
     say(describe(vit, options, len(files)))
+    _say_checking(options.store)
     with ProgressLine() as line:
         return decompose_list(files, backbone, options.store, _config(options), list_options, line.update)
 
@@ -94,8 +99,18 @@ def _elsewhere(files: list["ImageFile"], options: Options, list_options: "ListOp
     by_engine = decompose_on_ray if engine.name is EngineName.ray else decompose_on_slurm
     vit = f"{backbone.timm or backbone.name}, {backbone.precision}, engine={engine.name.value}"
     say(describe(vit, options, len(files)))
+    _say_checking(options.store)
     with ProgressLine() as line:
         return by_engine(files, job, engine, line.update, say)
+
+
+def _say_checking(store: str) -> None:
+    """Hashing much takes a while, in which nothing else happens."""
+    from dvt.store import shard_bytes
+
+    num_bytes = shard_bytes(Path(store))
+    if num_bytes >= SAID_BYTES:
+        say(f"checking what is there already: {num_bytes / 1e9:.1f} GB")
 
 
 def _config(options: Options) -> "DecomposeConfig | EnsembleConfig":

@@ -117,7 +117,7 @@ def decompose_part(
     progress = Progress(total=len(part))
     meta = make_meta(backbone, method, options)
     with StoreWriter.open(store, meta, worker=options.shard.worker) as writer:
-        done = writer.done_keys()
+        done = writer.done_keys({file.key for file in part})
         progress.damaged = writer.damaged
         todo = [file for file in part if file.key not in done]
         progress.skipped = len(part) - len(todo)

@@ -6,7 +6,7 @@ written aside, flushed and renamed, so that a crash loses uncommitted records on
 """
 
 from dvt.atomic import DiskError
-from dvt.store.folder import is_store
+from dvt.store.folder import is_store, shard_bytes
 from dvt.store.journal import write_run_record
 from dvt.store.reader import FeatureStore, MissingKeyError, Record
 from dvt.store.schema import SCHEMA_VERSION, StoreMeta
@@ -25,6 +25,7 @@ __all__ = [
     "Verification",
     "is_store",
     "remove_leftovers",
+    "shard_bytes",
     "status",
     "verify",
     "write_run_record",

@@ -122,6 +122,11 @@ def unreadable(path: Path, error: OSError) -> StoreError:
     return StoreError(f"cannot read {path} ({error.strerror}): check the disk and the permissions, then try again.")
 
 
+def shard_bytes(path: Path) -> int:
+    """Bytes of all shards of a store; 0 where there is none."""
+    return sum(file.stat().st_size for file in (path / SHARDS).glob(f"*{SHARD_SUFFIX}"))
+
+
 def sidecar_paths(path: Path) -> list[Path]:
     """The sidecars of a store, sorted by name: one per committed shard."""
     return sorted(file for file in (path / SHARDS).glob(f"*{SIDECAR_SUFFIX}") if not file.name.startswith("."))

@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,7 @@ from dvt.store.journal import FailureLog
 from dvt.store.keys import check_key
 from dvt.store.scan import scan
 from dvt.store.schema import StoreMeta
-from dvt.store.shard import Shard, check_bytes, write_shard
+from dvt.store.shard import Shard, check_bytes, check_size, write_shard
 
 
 class StoreWriter:
@@ -93,18 +93,27 @@ class StoreWriter:
         """What was put and is not committed yet: a crash would lose it."""
         return frozenset(self._pending)
 
-    def done_keys(self) -> set[str]:
+    def done_keys(self, among: Container[str] | None = None) -> set[str]:
         """The keys that any worker has committed and whose shards still have the bytes that were written.
 
-        Every shard is hashed. One that is damaged is moved to `damaged/`, so that no reader meets it and its images
-        are made again; `damaged` says why.
+        A shard that is damaged is moved to `damaged/`, so that no reader meets it and its images are made again;
+        `damaged` says why.
+
+        Args:
+            among: shards that hold none of these keys are not hashed, their size is looked at: of many workers each
+                checks its own part. None: all are hashed.
 
         Raises:
             StoreError: a shard was made by a newer dvt, or cannot be read.
             DiskError: a damaged shard cannot be moved.
         """
         done: set[str] = set()
-        for sidecar, found in scan(self.path, self.meta, check_bytes):
+
+        def check(folder: Path, shard: Shard) -> None:
+            mine = among is None or any(record.key in among for record in shard.records)
+            (check_bytes if mine else check_size)(folder, shard)
+
+        for sidecar, found in scan(self.path, self.meta, check):
             if isinstance(found, Shard):
                 done.update(record.key for record in found.records)
             else:

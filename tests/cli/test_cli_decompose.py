@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+import dvt.cli.decompose
 from dvt.backbone.build import build_vit
 from dvt.cli.progress import ProgressLine
 from dvt.store import FeatureStore, verify
@@ -23,6 +24,13 @@ def test_a_folder_goes_into_a_store_and_the_same_command_skips_it(tiny, photo):
     assert again.code == 0 and "0 done, 2 there already" in again.err
     store = FeatureStore.open("runs/s")
     assert list(store) == ["a.png", "b.png"] and store["a.png"].clean.shape == (4, 4, 192)
+
+
+def test_a_large_store_is_said_to_be_checked(tiny, photo, monkeypatch):
+    photo("a.png")
+    assert "checking" not in tiny("decompose", "images=a.png", "store=s").err
+    monkeypatch.setattr(dvt.cli.decompose, "SAID_BYTES", 1000)
+    assert "checking what is there already: 0.0 GB" in tiny("decompose", "images=a.png", "store=s").err
 
 
 def test_paths_with_blanks_commas_brackets_and_equals_signs(tiny, photo):

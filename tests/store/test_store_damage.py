@@ -90,6 +90,17 @@ def test_damage_is_found_named_and_mended_by_the_next_run(filled, meta, arrays_o
     assert found.ok and f"damaged/{sidecar.name}" in found.set_aside
 
 
+def test_each_of_many_workers_hashes_the_shards_with_its_own_images(filled, meta):
+    """The second shard holds c and d; a byte of it is flipped."""
+    shard = sorted((filled / "shards").glob("*.safetensors"))[1]
+    flip(shard, shard.with_suffix(".json"))
+    with StoreWriter.open(filled, meta) as writer:
+        assert writer.done_keys({"a.jpg", "e.jpg"}) == set(KEYS) and writer.damaged == []
+        assert writer.done_keys({"d.jpg"}) == set(KEYS) - {"c.jpg", "d.jpg"} and len(writer.damaged) == 1
+        truncate(*(sorted((filled / "shards").glob(f"*.{end}"))[0] for end in ("safetensors", "json")))
+        assert writer.done_keys(set()) == {"e.jpg", "f.jpg"}  # sizes are looked at everywhere
+
+
 def test_many_damaged_shards_are_counted(filled, refill):
     refill(filled, [f"{number}.jpg" for number in range(8)])
     for shard in (filled / "shards").glob("*.safetensors"):
