@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "benchmarks" / "records"
 OPTIONS_PAGE = "reference/options.md"
-GROUPS = ("quality", "recipe", "trainer", "logger")
+GROUPS = ("quality", "recipe", "engine", "trainer", "logger")
 """Config groups whose files are shown; the group `backbone` is the catalogue."""
 PAGE_NAMES = re.compile(r"(?<!\[)`(docs/[\w/.-]+\.md|benchmarks/records/[\w.-]+\.md)`")
 RECORD_LINKS = re.compile(r"\]\((?:\.\./)+benchmarks/records/(?P<name>[\w.-]*)(?P<place>#[\w-]*)?\)")
