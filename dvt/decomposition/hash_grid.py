@@ -2,7 +2,8 @@
 
 A vertex of level l is found at `scale_l * x + 0.5`; levels whose vertices fit into the table are dense, finer ones
 share entries by hashing. All levels live in one table: one gather forward, and backward one sparse gradient with the
-rows that were read, because writing a dense one costs more than all the arithmetic of a step.
+rows that were read. On a CPU an optimizer may read in the table's place (`table_adam.py`), because writing all of the
+table costs more than all the arithmetic of a step.
 """
 
 from collections.abc import Callable

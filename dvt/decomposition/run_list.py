@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from dvt.backbone.backbone import Backbone
 from dvt.decomposition.config import DecomposeConfig
 from dvt.decomposition.methods import StoreMethod, store_method
@@ -15,6 +17,8 @@ from dvt.errors import ConfigError, DvtError
 from dvt.images import ImageFile, read_image
 from dvt.store import DiskError, StoreMeta, StoreWriter, write_run_record
 from dvt.version import __version__
+
+_NO_ROOM = "the picture does not fit into the memory of the device: give a smaller one, or fewer views.num_views."
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +175,10 @@ def decompose_into(
             progress.done += 1
         except DiskError:
             raise
-        except DvtError as error:
-            writer.fail(file.key, file.path, str(error))
-            progress.failed[file.key] = str(error)
+        except (DvtError, torch.OutOfMemoryError) as error:
+            reason = str(error) if isinstance(error, DvtError) else _NO_ROOM
+            writer.fail(file.key, file.path, reason)
+            progress.failed[file.key] = reason
         on_progress(progress, file.key)
 
 

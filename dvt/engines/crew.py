@@ -9,7 +9,7 @@ from dvt.engines.worker import Answer, Refusal, Started, Survey
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A worker is gone, and what it was asked with it."""
+    """A worker is gone or of no use any more, and what it was asked with it."""
 
     reason: str
 

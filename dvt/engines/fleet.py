@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from dvt.decomposition.progress import Progress
 from dvt.engines.crew import Crew, Death, Heard
 from dvt.engines.ledger import Chunk, Ledger
 from dvt.engines.worker import Answer, Refusal, Started, Survey
-from dvt.errors import EngineError
+from dvt.errors import DvtError, EngineError
 from dvt.images import ImageFile
 from dvt.store.journal import FailureLog
 
@@ -21,8 +20,8 @@ CHUNK_IMAGES = 16
 """Images in a chunk at most."""
 GRACE_S = 20.0
 """How long the workers of a run that is stopped may take to commit."""
-GIVEN_UP = "twice a worker died on it with nothing else in work: out of memory? The next run tries it again."
-"""What the store says of an image that kills workers."""
+GIVEN_UP = "twice a worker died on it with nothing else in work; the next run tries it again. Why the last one died:"
+"""What the store says of an image that kills workers, before the reason."""
 
 
 class Fleet:
@@ -171,8 +170,9 @@ class Fleet:
         self._end(worker)
         if self._stopping:
             return
-        again = self._take_back(self._ledger, worker) if self._ledger is not None else 0
-        self._on_note(f"a worker{where} died; what it had not stored yet is dealt again (images: {again}).")
+        reason = death.reason.partition("\n")[0]
+        again = self._take_back(self._ledger, worker, reason) if self._ledger is not None else 0
+        self._on_note(f"a worker{where} died; what it had not stored yet is dealt again (images: {again}). {reason}")
         self._deaths_in_a_row += 1
         if self._deaths_in_a_row > 10 + 2 * self._size:
             raise EngineError(
@@ -186,12 +186,12 @@ class Fleet:
         if not self._finished:
             self._hire()
 
-    def _take_back(self, ledger: Ledger, worker: str) -> int:
+    def _take_back(self, ledger: Ledger, worker: str, reason: str) -> int:
         """Deal to others what a dead worker had, but for images that kill; how many are dealt again."""
         loss = ledger.died(worker)
         for file in loss.given_up:
-            self._failures.append(file.key, str(file.path), GIVEN_UP)
-            self._progress.failed[file.key] = GIVEN_UP
+            self._progress.failed[file.key] = f"{GIVEN_UP} {reason}"
+            self._failures.append(file.key, str(file.path), self._progress.failed[file.key])
             self._on_progress(self._progress, file.key)
         self._deal_to_all(ledger)
         return loss.num_redealt
@@ -214,8 +214,12 @@ class Fleet:
             self._crew.work(worker, ledger.commit(worker))
         until_s = time.monotonic() + GRACE_S
         while (left_s := until_s - time.monotonic()) > 0:
-            with suppress(Exception):  # the run has ended already, perhaps on another one
+            try:
                 heard = self._crew.hear(left_s)
-                if heard is None:
-                    break
-                self._take(heard)
+            except DvtError:  # the run has ended already, perhaps on another one
+                continue
+            except Exception:  # nobody is heard any more
+                break
+            if heard is None:
+                break
+            self._take(heard)

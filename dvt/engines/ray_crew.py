@@ -73,7 +73,7 @@ class RayCrew:
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, DvtError):
                 raise type(error.cause)(f"on node {self._nodes[worker]}: {error.cause}") from None
-            raise  # a fault of ours, with the traceback from there
+            return Heard(worker, Death(str(error).strip().rpartition("\n")[2]))  # a GPU that failed, or a fault of ours
         except self._ray.exceptions.RayError as error:
             return Heard(worker, Death(str(error)))
         if isinstance(said, Started):

@@ -23,6 +23,7 @@ from dvt.engines.sight import check_sees
 from dvt.engines.worker import Refusal
 from dvt.errors import ConfigError, DvtError, EngineError
 from dvt.images import ImageFile
+from dvt.store import DiskError
 from dvt.store.folder import RUNS, claim
 
 POLL_S = 1.0
@@ -47,6 +48,8 @@ class ShardJob:
             check_sees(folder, f"the folder of images {folder}")
             backbone, method = self.job.load()
             return decompose_part(self.files, backbone, method, self.job.store, self.job.config, self.job.options)
+        except DiskError:
+            raise
         except DvtError as error:
             return Refusal(socket.gethostname(), str(error))
 
@@ -81,7 +84,7 @@ def decompose_on_slurm(
 
     Raises:
         ConfigError: submitit is not installed, there is no SLURM here, or options that do not go together.
-        EngineError: SLURM takes no such jobs, or none of them could begin.
+        EngineError: SLURM takes no such jobs, or none of them could do its part.
         StoreError: the folder of the store holds something else.
     """
     check(job, engine)
@@ -139,8 +142,8 @@ def _submit(parts: Sequence[ShardJob], job: Job, engine: EngineConfig) -> list[A
         return list(executor.submit_array(parts))
     except (RuntimeError, OSError) as error:
         raise EngineError(
-            f"SLURM takes no such jobs ({str(error).strip()}). Check engine.partition, engine.hours, engine.memory_gb,"
-            " engine.cpus and engine.gpus (0 with device=cpu)."
+            f"SLURM takes no such jobs ({str(error).strip()}). Check engine.workers (arrays have a limit),"
+            " engine.partition, engine.hours, engine.memory_gb, engine.cpus and engine.gpus (0 with device=cpu)."
         ) from error
 
 
@@ -163,7 +166,7 @@ def _wait(
     """Wait for jobs and add up what they did.
 
     Raises:
-        EngineError: none of them could begin.
+        EngineError: none of them could do its part.
     """
     refusals: list[str] = []
     waiting = list(parts)
@@ -180,7 +183,7 @@ def _wait(
         if waiting:
             time.sleep(poll_s)
     if len(refusals) == len(parts):
-        raise EngineError("\n".join(["no job could begin.", *dict.fromkeys(refusals)]))
+        raise EngineError("\n".join(["no job could do its part.", *dict.fromkeys(refusals)]))
 
 
 def _outcome(job: Any) -> Progress | Refusal:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from dvt.backbone.load import load_backbone
+from dvt.decomposition.methods import ByDecomposition
 from dvt.decomposition.progress import Progress
 from dvt.decomposition.quality import load_quality
 from dvt.decomposition.run_list import ListOptions, Shard, decompose_list
@@ -67,6 +68,21 @@ def test_everything_is_done_once(vit, folder, whole, tmp_path):
     assert (second.done, second.skipped, second.total) == (NUM_IMAGES - 3, 3, NUM_IMAGES)
     assert seen == ["", *(file.key for file in files[3:])]
     assert arrays(tmp_path / "s") == whole
+
+
+def test_a_picture_that_does_not_fit_into_the_memory_does_not_stop_the_others(
+    vit, folder, whole, tmp_path, monkeypatch
+):
+    def without_room(self, image, key):
+        if key == "2.png":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return as_it_is(self, image, key)
+
+    as_it_is = ByDecomposition.__call__
+    monkeypatch.setattr(ByDecomposition, "__call__", without_room)
+    progress = decompose_list(find_images(folder), vit, tmp_path / "s", CONFIG)
+    assert list(progress.failed) == ["2.png"] and "does not fit into the memory" in progress.failed["2.png"]
+    assert arrays(tmp_path / "s") == {key: value for key, value in whole.items() if key != "2.png"}
 
 
 def test_shards_and_order_change_nothing(vit, folder, whole, tmp_path):

@@ -67,6 +67,21 @@ class Deadly(Around):
         return self._method(image, key)
 
 
+class Faulty(Job):
+    """On the image 3.png the worker's GPU fails, or so it says; the process goes on."""
+
+    def load(self):
+        backbone, method = Job.load(self)
+        return backbone, Failing(method)
+
+
+class Failing(Around):
+    def __call__(self, image, key):
+        if key == "3.png":
+            raise RuntimeError("CUDA error: an illegal instruction was encountered")
+        return self._method(image, key)
+
+
 class Crashing(Job):
     """The worker of shard 1 meets a fault of ours."""
 

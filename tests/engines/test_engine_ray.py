@@ -10,7 +10,7 @@ import threading
 import pytest
 import torch
 from conftest import NUM_IMAGES, arrays
-from engine_jobs import Poisoned, Telling, make_job
+from engine_jobs import Faulty, Poisoned, Telling, make_job
 
 from dvt.engines.config import EngineConfig, EngineName
 from dvt.engines.fleet import GIVEN_UP
@@ -65,11 +65,13 @@ def test_a_worker_without_a_gpu_says_so_and_there_are_no_more_workers_than_image
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("kind", "why"), [(Poisoned, "died"), (Faulty, "CUDA error: an illegal instruction")])
 @pytest.mark.usefixtures("ray_here")
-def test_an_image_that_kills_its_worker_is_a_failure_and_the_others_are_done(files, whole, tmp_path):
-    progress = decompose_on_ray(files, make_job(tmp_path / "s", Poisoned), TWO)
-    assert (progress.done, progress.failed) == (NUM_IMAGES - 1, {"3.png": GIVEN_UP})
-    assert FeatureStore.open(tmp_path / "s").failures == {"3.png": GIVEN_UP}
+def test_an_image_that_kills_its_worker_is_a_failure_and_the_others_are_done(kind, why, files, whole, tmp_path):
+    progress = decompose_on_ray(files, make_job(tmp_path / "s", kind), TWO)
+    assert progress.done == NUM_IMAGES - 1 and list(progress.failed) == ["3.png"]
+    assert progress.failed["3.png"].startswith(GIVEN_UP) and why in progress.failed["3.png"]
+    assert FeatureStore.open(tmp_path / "s").failures == progress.failed
     assert {**arrays(tmp_path / "s"), "3.png": whole["3.png"]} == whole and verify(tmp_path / "s").ok
 
 

@@ -170,7 +170,7 @@ def test_a_node_that_refuses_is_a_crash_of_its_part_and_all_of_them_an_error(fil
     assert progress.crash == "job 77_1: on node n1: no GPU here.   (log: logs/77_1.err)" and progress.done == 5
     with pytest.raises(EngineError) as caught:
         on_stubs(monkeypatch, files, tmp_path / "s", [refusal, refusal], HERE)
-    assert str(caught.value) == "no job could begin.\non node n1: no GPU here."
+    assert str(caught.value) == "no job could do its part.\non node n1: no GPU here."
 
 
 def test_no_more_jobs_than_images(files, tmp_path, monkeypatch):
