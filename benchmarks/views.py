@@ -17,6 +17,7 @@ per number of views, for F:
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -63,7 +64,8 @@ def main() -> None:
     numbers: dict[int, dict[str, list[float]]] = {count: {"held_out": [], "solve": []} for count in counts}
     view_s: list[float] = []
     for split, rows in found.items():
-        for path in evenly(sorted((args.data / split).glob("*.jpg")), getattr(args, split)):
+        for number, path in enumerate(evenly(sorted((args.data / split).glob("*.jpg")), getattr(args, split)), 1):
+            print(f"{split} {number}", file=sys.stderr, flush=True)
             start = time.perf_counter()
             tokens, held_out = extract_tokens(read_image(path), backbone, config, seed_for(0, path.name))
             assert held_out is not None
