@@ -2,70 +2,54 @@
 
     python benchmarks/denoiser.py --data CAMVID --backbone vit_tiny_patch16_224 --weights FILE RUN [RUN ...]
 
-CAMVID as in camvid.py, whose probe this is. Every RUN is a folder that `dvt train` or `dvt distill` wrote, one per
-training seed. Printed: mIoU of the linear probe (mean and deviation over probe seeds), for raw and for every run, then
-over all runs, and the share of variance that position explains. `--split val` to choose between recipes, so that the
-test images are not what was chosen on.
+Pictures and probe: street_scenes.py. Every RUN is a folder that `dvt train` or `dvt distill` wrote, one per training
+seed. Printed: mIoU of the linear probe (mean and deviation over probe seeds), for raw and for every run, then over all
+runs, and the share of variance that position explains. `--split val` to choose between recipes, so that the test images
+are not what was chosen on.
 """
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from camvid import evenly, patch_labels, probe
+from street_scenes import linear_mious, patch_labels, position_share, scene_parser, scenes, shown
 from torch import Tensor
 
 import dvt
 from dvt.backbone.features import FeatureExtractor
-from dvt.images import read_image
+from dvt.evaluation.samples import Sample
 from dvt.runtime import environment
-from dvt.scores import PositionShare
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = scene_parser(__doc__)
     parser.add_argument("runs", nargs="+")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--backbone", default="vit_tiny_patch16_224")
-    parser.add_argument("--weights", required=True, help="of the backbone, before distillation")
-    parser.add_argument("--image-size", type=int, default=224)
-    parser.add_argument("--train", type=int, default=60)
     parser.add_argument("--test", type=int, default=40)
     parser.add_argument("--split", default="test", choices=("val", "test"))
-    parser.add_argument("--probe-seeds", type=int, default=3)
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse()
-    paths = {
-        "train": evenly(sorted((args.data / "train").glob("*.jpg")), args.train),
-        "test": evenly(sorted((args.data / args.split).glob("*.jpg")), args.test),
-    }
     backbone = dvt.load_backbone(args.backbone, weights=args.weights, image_size=args.image_size)
-    labels = {
-        split: torch.stack([patch_labels(path, backbone.grid.image_hw, backbone.grid.patch) for path in files])
-        for split, files in paths.items()
-    }
+    train, test = (list(scenes(args.data, *which)) for which in (("train", args.train), (args.split, args.test)))
+    labels = [torch.stack([patch_labels(each.target, backbone.grid) for each in some]) for some in (train, test)]
     results: dict[str, dict[str, object]] = {}
+    scores: dict[str, list[float]] = {}
     for name in ("raw", *args.runs):
         model = backbone if name == "raw" else _load(args, name)
-        maps = {split: _features(model, files) for split, files in paths.items()}
-        scores = [
-            probe(*(each.flatten(0, 2 if each.ndim == 4 else -1) for each in _in_turn(maps, labels)), seed)
-            for seed in range(args.probe_seeds)
-        ]
-        share = PositionShare()
-        share.update(maps["test"])
-        results[name] = {"miou": [round(score, 2) for score in scores], "position": round(share.value, 3)}
-        print(f"{name:40} {np.mean(scores):6.2f} +- {np.std(scores):.2f}   position {share.value:.3f}", flush=True)
-    every = [score for name in args.runs for score in results[name]["miou"]]  # type: ignore[attr-defined]
-    means = [np.mean(results[name]["miou"]) for name in args.runs]  # type: ignore[arg-type]
-    print(f"{'all runs':40} {np.mean(every):6.2f} +- {np.std(means):.2f} between runs")
-    shown = {key: str(value) for key, value in vars(args).items() if key not in ("data", "weights")}
-    print(json.dumps({"benchmark": "denoiser", **shown, "results": results, "machine": environment()}))
+        maps = [_features(model, some) for some in (train, test)]
+        scores[name] = linear_mious(maps[0], labels[0], maps[1], labels[1], args.probe_seeds)
+        share = position_share(maps[1])
+        results[name] = {"miou": [round(score, 2) for score in scores[name]], "position": round(share, 3)}
+        mean, spread = np.mean(scores[name]), np.std(scores[name])
+        print(f"{name:40} {mean:6.2f} +- {spread:.2f}   position {share:.3f}", flush=True)
+    means = [np.mean(scores[name]) for name in args.runs]
+    print(f"{'all runs':40} {np.mean(means):6.2f} +- {np.std(means):.2f} between runs")
+    print(json.dumps({"benchmark": "denoiser", **shown(args), "results": results, "machine": environment()}))
 
 
 def _load(args: argparse.Namespace, run: str) -> FeatureExtractor:
@@ -76,14 +60,10 @@ def _load(args: argparse.Namespace, run: str) -> FeatureExtractor:
 
 
 @torch.no_grad()
-def _features(model: FeatureExtractor, paths: list[Path]) -> Tensor:
+def _features(model: FeatureExtractor, samples: Sequence[Sample]) -> Tensor:
     """(N, H, W, C) of whole images."""
-    images = torch.stack([model.preprocess(read_image(path)) for path in paths])  # type: ignore[attr-defined]
+    images = torch.stack([model.preprocess(sample.picture) for sample in samples])  # type: ignore[attr-defined]
     return torch.cat([model(part).patches.float() for part in images.split(16)])
-
-
-def _in_turn(maps: dict[str, Tensor], labels: dict[str, Tensor]) -> list[Tensor]:
-    return [maps["train"], labels["train"], maps["test"], labels["test"]]
 
 
 if __name__ == "__main__":

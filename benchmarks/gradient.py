@@ -19,9 +19,9 @@ from sklearn.datasets import load_sample_image
 from dvt.backbone.load import load_backbone
 from dvt.decomposition.closed_form import solve_closed_form
 from dvt.decomposition.config import DecomposeConfig
+from dvt.decomposition.held_out import held_out_error
 from dvt.decomposition.quality import load_quality
 from dvt.decomposition.run import extract_tokens, solve
-from dvt.decomposition.solution import Solution
 from dvt.decomposition.tokens import ViewTokens
 from dvt.images import read_image
 from dvt.runtime import environment
@@ -103,16 +103,6 @@ def times(args: argparse.Namespace, tokens: ViewTokens) -> dict[str, float]:
     ratios = [one / other for one, other in zip(*found.values(), strict=True)]
     print(f"ratio: {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})", flush=True)
     return {name: statistics.median(values) for name, values in found.items()} | {"ratio": statistics.median(ratios)}
-
-
-def held_out_error(solution: Solution, held_out: ViewTokens) -> float:
-    with torch.no_grad():
-        variance = (held_out.raw - held_out.raw.mean(dim=(0, 1, 2))).square().mean()
-        errors = [
-            (raw - solution.clean_at(xy) - solution.artifact).square().mean()
-            for raw, xy in zip(held_out.raw, held_out.image_xy, strict=True)
-        ]
-        return float(torch.stack(errors).mean() / variance)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from evaluation.tiny_camvid import write_camvid
-from PIL import Image
+from noise import write_noise
 from safetensors.torch import save_file
 
 from dvt.backbone.build import build_vit
@@ -52,10 +52,8 @@ def offline(text):
 def place(tmp_path_factory):
     """A folder with the files that the README speaks of."""
     folder = tmp_path_factory.mktemp("readme")
-    rng = torch.Generator().manual_seed(0)
-    (folder / "photos").mkdir()
-    for path in (folder / "cat.jpg", *(folder / "photos" / f"{name}.jpg" for name in ("cat", *range(15)))):
-        Image.fromarray(torch.randint(256, (96, 128, 3), generator=rng, dtype=torch.uint8).numpy()).save(path)
+    for seed, name in enumerate(("cat", "photos/cat", *(f"photos/{number}" for number in range(15)))):
+        write_noise(folder / f"{name}.jpg", (96, 128), seed)
     write_camvid(folder / "camvid")
     weights = {key: tensor.half() for key, tensor in build_vit("vit_small_patch16_224").state_dict().items()}
     save_file(weights, folder / "mine.safetensors")

@@ -24,10 +24,10 @@ class DecomposedImage:
     diagnostics: dict[str, float]
     """Numbers about the run.
 
-    `extract_s`, `solve_s`: seconds. `num_views`: random crops. As shares of the variance of all tokens:
-    `artifact_share` (mean square of G), `full_view_error` (of F + G on the full view), `held_out_error` (of F + G on
-    views that were not fitted, with `views.held_out_views` above 0). Closed form: `nodes`, `turned_down` (share of
-    tokens taken for outliers). Gradient: `final_distance`, the loss of the last batch.
+    `extract_s`, `solve_s`: seconds. `num_views`: random crops. As shares of the variance of the tokens:
+    `artifact_share` (mean square of G), `full_view_error` (of F + G on the full view), and, with
+    `views.held_out_views` above 0, `held_out_error` (of F + G on those views, of their own variance). Closed form:
+    `nodes`, `turned_down` (share of tokens taken for outliers). Gradient: `final_distance`, the loss of the last batch.
     """
 
     @property

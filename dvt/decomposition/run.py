@@ -11,6 +11,7 @@ from dvt.backbone.features import FeatureExtractor
 from dvt.decomposition.closed_form import solve_closed_form
 from dvt.decomposition.config import DecomposeConfig, Solver
 from dvt.decomposition.gradient import solve_gradient
+from dvt.decomposition.held_out import held_out_error
 from dvt.decomposition.quality import load_quality
 from dvt.decomposition.result import DecomposedImage
 from dvt.decomposition.solution import Solution
@@ -160,7 +161,7 @@ def _check_finite(raw: Tensor) -> None:
 def _diagnostics(
     tokens: ViewTokens, held_out: ViewTokens | None, clean: Tensor, solution: Solution
 ) -> dict[str, float]:
-    variance = _mean_square(tokens.raw, tokens.raw.mean(dim=(0, 1, 2)))
+    variance = tokens.variance
     left = (tokens.raw[-1] - clean - solution.artifact).square().mean()
     numbers = {
         "num_views": float(len(tokens.raw) - 1),
@@ -168,17 +169,8 @@ def _diagnostics(
         "full_view_error": float(left / variance),
     }
     if held_out is not None:
-        errors = [
-            (raw - solution.clean_at(image_xy) - solution.artifact).square().mean()
-            for raw, image_xy in zip(held_out.raw, held_out.image_xy, strict=True)
-        ]
-        numbers["held_out_error"] = float(torch.stack(errors).mean() / variance)
+        numbers["held_out_error"] = held_out_error(solution, held_out)
     return numbers | solution.diagnostics
-
-
-def _mean_square(raw: Tensor, centre: Tensor) -> Tensor:
-    """Of the differences, view by view: no second token matrix is made."""
-    return torch.stack([(view - centre).square_().mean() for view in raw]).mean()
 
 
 def _synchronise(device: torch.device) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
@@ -18,3 +19,9 @@ class ViewTokens:
     """Place in the image of every token, x then y, [0, 1]."""
     grid: PatchGrid
     """The patches of a view."""
+
+    @property
+    def variance(self) -> Tensor:
+        """Mean square of the features from their mean, view by view: no second token matrix is made."""
+        mean = self.raw.mean(dim=(0, 1, 2))
+        return torch.stack([(view - mean).square_().mean() for view in self.raw]).mean()

@@ -3,8 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-import torch
-from PIL import Image
+from noise import write_noise
 
 from dvt.cli.main import run
 
@@ -49,10 +48,6 @@ def photo(tmp_path):
     """photo("a.png") writes a picture there and returns its path."""
 
     def make(name, size=(70, 90), seed=0):
-        rng = torch.Generator().manual_seed(seed)
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(torch.randint(256, (*size, 3), generator=rng, dtype=torch.uint8).numpy()).save(path)
-        return path
+        return write_noise(tmp_path / name, size, seed)
 
     return make

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from noise import write_noise
 from PIL import Image
+from stored import stored_bytes
 
 from dvt.backbone.load import load_backbone
 from dvt.decomposition.methods import ByDecomposition
@@ -39,9 +41,7 @@ def make_vit():
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
     for index in range(NUM_IMAGES):
-        rng = torch.Generator().manual_seed(index)
-        pixels = torch.randint(256, (80, 90, 3), generator=rng, dtype=torch.uint8)
-        Image.fromarray(pixels.numpy()).save(folder / f"{index}.png")
+        write_noise(folder / f"{index}.png", (80, 90), seed=index)
     return folder
 
 
@@ -50,12 +50,7 @@ def whole(vit, folder, tmp_path_factory):
     """The store of an uninterrupted run."""
     store = tmp_path_factory.mktemp("whole") / "store"
     decompose_list(find_images(folder), vit, store, CONFIG)
-    return arrays(store)
-
-
-def arrays(store):
-    opened = FeatureStore.open(store)
-    return {key: (opened[key].raw.numpy().tobytes(), opened[key].clean.numpy().tobytes()) for key in opened}
+    return stored_bytes(store)
 
 
 def test_everything_is_done_once(vit, folder, whole, tmp_path):
@@ -67,7 +62,7 @@ def test_everything_is_done_once(vit, folder, whole, tmp_path):
     second = decompose_list(files, vit, tmp_path / "s", CONFIG, on_progress=lambda progress, key: seen.append(key))
     assert (second.done, second.skipped, second.total) == (NUM_IMAGES - 3, 3, NUM_IMAGES)
     assert seen == ["", *(file.key for file in files[3:])]
-    assert arrays(tmp_path / "s") == whole
+    assert stored_bytes(tmp_path / "s") == whole
 
 
 def test_a_picture_that_does_not_fit_into_the_memory_does_not_stop_the_others(
@@ -82,16 +77,16 @@ def test_a_picture_that_does_not_fit_into_the_memory_does_not_stop_the_others(
     monkeypatch.setattr(ByDecomposition, "__call__", without_room)
     progress = decompose_list(find_images(folder), vit, tmp_path / "s", CONFIG)
     assert list(progress.failed) == ["2.png"] and "does not fit into the memory" in progress.failed["2.png"]
-    assert arrays(tmp_path / "s") == {key: value for key, value in whole.items() if key != "2.png"}
+    assert stored_bytes(tmp_path / "s") == {key: value for key, value in whole.items() if key != "2.png"}
 
 
 def test_shards_and_order_change_nothing(vit, folder, whole, tmp_path):
     files = find_images(folder)
     for index in (2, 0, 1):
         decompose_list(files, vit, tmp_path / "s", CONFIG, ListOptions(shard=Shard(index, 3)))
-    assert arrays(tmp_path / "s") == whole
+    assert stored_bytes(tmp_path / "s") == whole
     decompose_list(files[::-1], vit, tmp_path / "r", CONFIG)
-    assert arrays(tmp_path / "r") == whole
+    assert stored_bytes(tmp_path / "r") == whole
 
 
 def test_another_seed_is_another_store(vit, folder, tmp_path):
@@ -231,7 +226,7 @@ def test_kill_9_at_a_random_moment_then_resume_equals_an_uninterrupted_run(folde
     process.communicate()
     process = start(folder, store)
     assert process.communicate()[0].endswith("finished\n") and process.returncode == 0
-    assert arrays(store) == whole
+    assert stored_bytes(store) == whole
     assert verify(store).ok
 
 
@@ -241,7 +236,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_so(folder, whole, tmp_path):
         pass
     process.send_signal(signal.SIGINT)
     assert process.communicate()[0].endswith("interrupted\n")
-    kept = arrays(tmp_path / "s")
+    kept = stored_bytes(tmp_path / "s")
     assert 2 <= len(kept) < NUM_IMAGES and all(whole[key] == kept[key] for key in kept)
 
 

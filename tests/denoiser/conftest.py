@@ -1,8 +1,7 @@
 """A small store of one ViT's features, decomposed for real."""
 
 import pytest
-import torch
-from PIL import Image
+from noise import write_noise
 
 from dvt.backbone.load import load_backbone
 from dvt.decomposition.quality import load_quality
@@ -18,11 +17,8 @@ def backbone():
 
 
 def write_pictures(folder, count, first=0, size=(90, 70)):
-    folder.mkdir(parents=True, exist_ok=True)
     for number in range(first, first + count):
-        rng = torch.Generator().manual_seed(number)
-        pixels = torch.randint(256, (*size, 3), generator=rng, dtype=torch.uint8)
-        Image.fromarray(pixels.numpy()).save(folder / f"{number:02d}.png")
+        write_noise(folder / f"{number:02d}.png", size, seed=number)
 
 
 @pytest.fixture(scope="session")

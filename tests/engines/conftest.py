@@ -6,29 +6,19 @@ from pathlib import Path
 import engine_jobs
 import pytest
 import torch
-from PIL import Image
+from noise import write_noise
+from stored import stored_bytes
 
 from dvt.backbone.load import load_from_config
 from dvt.decomposition.run_list import decompose_list
 from dvt.images import find_images
-from dvt.store import FeatureStore
-
-NUM_IMAGES = 9
-
-
-def arrays(store):
-    """The bytes of every record."""
-    opened = FeatureStore.open(store)
-    return {key: (opened[key].raw.numpy().tobytes(), opened[key].clean.numpy().tobytes()) for key in opened}
 
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
-    for index in range(NUM_IMAGES):
-        rng = torch.Generator().manual_seed(index)
-        pixels = torch.randint(256, (80, 90, 3), generator=rng, dtype=torch.uint8)
-        Image.fromarray(pixels.numpy()).save(folder / f"{index}.png")
+    for index in range(engine_jobs.NUM_IMAGES):
+        write_noise(folder / f"{index}.png", (80, 90), seed=index)
     return find_images(folder)
 
 
@@ -37,7 +27,7 @@ def whole(files, tmp_path_factory):
     """What `decompose_list` makes of the images."""
     store = tmp_path_factory.mktemp("whole") / "store"
     decompose_list(files, load_from_config(engine_jobs.VIT, "cpu"), store, engine_jobs.CONFIG)
-    return arrays(store)
+    return stored_bytes(store)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from dvt.errors import ConfigError
 
 VIT = BackboneConfig(timm="vit_tiny_patch16_224", weights="random", image_size=64)
 CONFIG = load_quality("tiny", {"num_views": 4})
+NUM_IMAGES = 9
 
 
 def make_job(store, kind=Job, **changes):
@@ -57,28 +58,31 @@ class Poisoned(Job):
 
     def load(self):
         backbone, method = Job.load(self)
-        return backbone, Deadly(method)
+        return backbone, Poison(method, self.harm)
+
+    @staticmethod
+    def harm():
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Deadly(Around):
-    def __call__(self, image, key):
-        if key == "3.png":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return self._method(image, key)
-
-
-class Faulty(Job):
+class Faulty(Poisoned):
     """On the image 3.png the worker's GPU fails, or so it says; the process goes on."""
 
-    def load(self):
-        backbone, method = Job.load(self)
-        return backbone, Failing(method)
+    @staticmethod
+    def harm():
+        raise RuntimeError("CUDA error: an illegal instruction was encountered")
 
 
-class Failing(Around):
+class Poison(Around):
+    """Comes to harm on the image 3.png."""
+
+    def __init__(self, method, harm):
+        super().__init__(method)
+        self._harm = harm
+
     def __call__(self, image, key):
         if key == "3.png":
-            raise RuntimeError("CUDA error: an illegal instruction was encountered")
+            self._harm()
         return self._method(image, key)
 
 

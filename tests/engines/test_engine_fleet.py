@@ -4,9 +4,9 @@ import json
 import random
 
 import pytest
-from conftest import NUM_IMAGES, arrays
-from engine_jobs import Around, make_job
+from engine_jobs import NUM_IMAGES, Around, make_job
 from in_process import InProcessCrew
+from stored import stored_bytes
 
 from dvt.decomposition.progress import Progress
 from dvt.engines import fleet as module
@@ -69,7 +69,7 @@ def run(tmp_path, files, loaded, monkeypatch):
 def test_all_is_done_and_every_worker_takes_part(run, whole, tmp_path):
     progress = run(3)
     assert (progress.done, progress.skipped, progress.failed, progress.left) == (NUM_IMAGES, 0, {}, 0)
-    assert arrays(tmp_path / "s") == whole and verify(tmp_path / "s").ok
+    assert stored_bytes(tmp_path / "s") == whole and verify(tmp_path / "s").ok
     assert run.seen[0] == (0, "") and run.seen[-1][0] == NUM_IMAGES and run.notes == []
     shards = {path.name[:10] for path in (tmp_path / "s" / "shards").glob("*.json")}
     assert shards == {"ray-test-0", "ray-test-1", "ray-test-2"} and run.crew.workers == {}
@@ -85,7 +85,7 @@ def test_workers_that_die_now_and_then_change_nothing(run, whole, tmp_path, seed
     progress = run(2, lambda crew, worker, chunk: crew.hired < 8 and rng.random() < 0.3, seed)
     assert (progress.done, progress.left) == (NUM_IMAGES - len(progress.failed), 0)
     left = {key: value for key, value in whole.items() if key not in progress.failed}
-    assert {key: value for key, value in arrays(tmp_path / "s").items() if key in left} == left
+    assert {key: value for key, value in stored_bytes(tmp_path / "s").items() if key in left} == left
     assert verify(tmp_path / "s").ok and run.crew.hired > 2
     assert run.notes and all("died; " in note and "dealt again" in note for note in run.notes)
 
@@ -102,10 +102,10 @@ def test_an_image_that_kills_is_given_up_and_the_next_run_tries_it_again(run, wh
     )
     assert run.crew.hired == 2 + 3, "once among others at most, twice alone"
     assert FeatureStore.open(tmp_path / "s").failures == progress.failed
-    assert {**arrays(tmp_path / "s"), "3.png": whole["3.png"]} == whole
+    assert {**stored_bytes(tmp_path / "s"), "3.png": whole["3.png"]} == whole
     again = run(2)
     assert (again.done, again.skipped, again.failed) == (1, NUM_IMAGES - 1, {})
-    assert arrays(tmp_path / "s") == whole
+    assert stored_bytes(tmp_path / "s") == whole
 
 
 def test_where_everybody_dies_the_run_ends(run):
@@ -119,7 +119,7 @@ def test_many_deaths_with_work_done_in_between_are_borne(run, whole, tmp_path):
         return chunk is not None and not chunk.files and crew.hired < 16
 
     assert run(1, unlucky).done == NUM_IMAGES and run.crew.hired == 16
-    assert arrays(tmp_path / "s") == whole
+    assert stored_bytes(tmp_path / "s") == whole
 
 
 class NoRoomForMore(InProcessCrew):
@@ -142,13 +142,13 @@ class NoRoomForMore(InProcessCrew):
 
 def test_idle_workers_take_over_where_no_other_comes(run, whole, tmp_path):
     progress = run(2, lambda crew, worker, chunk: worker == "ray-test-0" and chunk is not None, 0, None, NoRoomForMore)
-    assert progress.done == NUM_IMAGES and arrays(tmp_path / "s") == whole and run.crew.hired == 3
+    assert progress.done == NUM_IMAGES and stored_bytes(tmp_path / "s") == whole and run.crew.hired == 3
 
 
 def test_a_worker_that_dies_before_or_during_the_survey_is_replaced(run, whole, tmp_path):
     calls = iter([True, False, False, True])
     assert run(2, lambda crew, worker, chunk: next(calls, False)).done == NUM_IMAGES
-    assert run.crew.hired == 4 and arrays(tmp_path / "s") == whole
+    assert run.crew.hired == 4 and stored_bytes(tmp_path / "s") == whole
 
 
 def test_damaged_shards_are_made_again(run, whole, tmp_path):
@@ -156,7 +156,7 @@ def test_damaged_shards_are_made_again(run, whole, tmp_path):
     (shard,) = (tmp_path / "s" / "shards").glob("*.safetensors")
     shard.write_bytes(shard.read_bytes()[:-1])
     progress = run(2)
-    assert progress.done == NUM_IMAGES and len(progress.damaged) == 1 and arrays(tmp_path / "s") == whole
+    assert progress.done == NUM_IMAGES and len(progress.damaged) == 1 and stored_bytes(tmp_path / "s") == whole
 
 
 def test_ctrl_c_commits_and_the_next_run_goes_on(run, whole, tmp_path):
@@ -166,11 +166,11 @@ def test_ctrl_c_commits_and_the_next_run_goes_on(run, whole, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         run(2, on_progress=impatient)
-    kept = arrays(tmp_path / "s")
+    kept = stored_bytes(tmp_path / "s")
     assert 3 <= len(kept) == run.progress.done < NUM_IMAGES and run.crew.workers == {}
     progress = run(2)
     assert (progress.done, progress.skipped) == (NUM_IMAGES - len(kept), len(kept))
-    assert arrays(tmp_path / "s") == whole
+    assert stored_bytes(tmp_path / "s") == whole
 
 
 def test_what_dies_while_the_run_is_stopped_is_not_counted_as_done(run, tmp_path):
@@ -204,7 +204,7 @@ class AllRefused(InProcessCrew):
 def test_nodes_that_cannot_take_part_are_named_once_and_the_others_go_on(run, whole, tmp_path, seed):
     assert run(6, crew_type=HalfRefused, seed=seed).done == NUM_IMAGES
     assert sorted(run.notes) == ["on node node1: no GPU here.", "on node node3: no GPU here."]
-    assert arrays(tmp_path / "s") == whole
+    assert stored_bytes(tmp_path / "s") == whole
 
 
 def test_where_no_worker_can_take_part_the_reason_is_the_error(run, tmp_path):
@@ -242,5 +242,5 @@ def test_two_runs_on_one_store(run, whole, tmp_path):
             inner[0] = run(2, seed=7)
 
     outer = run(2, on_progress=nested)
-    assert arrays(tmp_path / "s") == whole and verify(tmp_path / "s").ok
+    assert stored_bytes(tmp_path / "s") == whole and verify(tmp_path / "s").ok
     assert inner[0].done == NUM_IMAGES and outer.total == NUM_IMAGES

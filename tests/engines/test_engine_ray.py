@@ -9,8 +9,8 @@ import threading
 
 import pytest
 import torch
-from conftest import NUM_IMAGES, arrays
-from engine_jobs import Faulty, Poisoned, Telling, make_job
+from engine_jobs import NUM_IMAGES, Faulty, Poisoned, Telling, make_job
+from stored import stored_bytes
 
 from dvt.engines.config import EngineConfig, EngineName
 from dvt.engines.fleet import GIVEN_UP
@@ -44,7 +44,7 @@ def test_a_worker_that_is_killed_costs_nothing(files, whole, tmp_path):
 
     progress = decompose_on_ray(files, make_job(tmp_path / "s", Telling), TWO, kill_its_worker, notes.append)
     assert killed and (progress.done, progress.failed, progress.interrupted) == (NUM_IMAGES, {}, False)
-    assert arrays(tmp_path / "s") == whole and verify(tmp_path / "s").ok
+    assert stored_bytes(tmp_path / "s") == whole and verify(tmp_path / "s").ok
     (note,) = notes
     assert note.startswith("a worker on node ") and "died; " in note
     assert status(tmp_path / "s").num_runs == 1 and not list((tmp_path / "s").glob(".*")), "the token is gone"
@@ -72,13 +72,12 @@ def test_an_image_that_kills_its_worker_is_a_failure_and_the_others_are_done(kin
     assert progress.done == NUM_IMAGES - 1 and list(progress.failed) == ["3.png"]
     assert progress.failed["3.png"].startswith(GIVEN_UP) and why in progress.failed["3.png"]
     assert FeatureStore.open(tmp_path / "s").failures == progress.failed
-    assert {**arrays(tmp_path / "s"), "3.png": whole["3.png"]} == whole and verify(tmp_path / "s").ok
+    assert {**stored_bytes(tmp_path / "s"), "3.png": whole["3.png"]} == whole and verify(tmp_path / "s").ok
 
 
 NODES = """
 import sys
-from conftest import NUM_IMAGES
-from engine_jobs import make_job
+from engine_jobs import NUM_IMAGES, make_job
 import ray
 from ray.cluster_utils import Cluster
 from dvt.engines.config import EngineConfig, EngineName
@@ -108,7 +107,7 @@ def test_a_node_that_is_lost_costs_nothing(files, whole, tmp_path, elsewhere):
     command = [sys.executable, "-c", NODES, str(files[0].path.parent), str(tmp_path / "s")]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    assert arrays(tmp_path / "s") == whole and verify(tmp_path / "s").ok
+    assert stored_bytes(tmp_path / "s") == whole and verify(tmp_path / "s").ok
 
 
 @pytest.mark.slow
@@ -125,7 +124,7 @@ def test_two_runs_on_one_store_at_once(files, whole, tmp_path):
     for thread in threads:
         thread.join()
     assert [run.done + run.skipped for run in runs] == [NUM_IMAGES, NUM_IMAGES]
-    assert arrays(tmp_path / "s") == whole and verify(tmp_path / "s").ok
+    assert stored_bytes(tmp_path / "s") == whole and verify(tmp_path / "s").ok
 
 
 @pytest.mark.slow

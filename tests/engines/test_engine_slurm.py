@@ -11,8 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import NUM_IMAGES, arrays
-from engine_jobs import Crashing, Refused, Telling, make_job
+from engine_jobs import NUM_IMAGES, Crashing, Refused, Telling, make_job
+from stored import stored_bytes
 
 from dvt.decomposition.progress import Progress
 from dvt.engines import slurm as module
@@ -32,7 +32,7 @@ def test_jobs_on_this_machine_do_what_one_process_does(files, whole, tmp_path):
     progress = decompose_on_slurm(files, job, HERE, lambda run, key: seen.append(run.done), notes.append, poll_s=0.1)
     assert (progress.done, progress.left, progress.crash, progress.interrupted) == (NUM_IMAGES, 0, "", False)
     assert "2 jobs: " in notes[0] and notes[-1] == "2 of 2 jobs have ended" and seen == sorted(seen)
-    assert arrays(tmp_path / "s") == whole
+    assert stored_bytes(tmp_path / "s") == whole
     assert verify(tmp_path / "s").ok and status(tmp_path / "s").num_runs == 2, "logs are not taken for records"
 
 
@@ -87,7 +87,7 @@ def test_of_an_array_one_job_crashes_and_the_other_does_its_part(files, whole, t
     crash = re.fullmatch(r"job 77_1: RuntimeError: the sky fell   \(log: (.*)\)", progress.crash)
     log = Path(crash[1])
     assert "Traceback" in log.read_text() and log.is_relative_to(tmp_path / "s" / "runs" / "slurm")
-    assert arrays(tmp_path / "s") == {file.key: whole[file.key] for file in files[::2]}
+    assert stored_bytes(tmp_path / "s") == {file.key: whole[file.key] for file in files[::2]}
     assert notes[0].startswith("2 jobs: 77; logs in")
     (script,) = log.parent.glob("77_submission.sh")
     text = script.read_text()
@@ -111,7 +111,7 @@ def test_a_job_that_is_preempted_is_queued_again_and_goes_on(files, whole, tmp_p
     engine = EngineConfig(name=EngineName.slurm, workers=1, cluster=Cluster.local)
     progress = decompose_on_slurm(files, make_job(tmp_path / "s", Telling), engine, poll_s=0.1)
     assert not preemption.is_alive() and progress.crash == ""
-    assert progress.done + progress.skipped == NUM_IMAGES and arrays(tmp_path / "s") == whole
+    assert progress.done + progress.skipped == NUM_IMAGES and stored_bytes(tmp_path / "s") == whole
     records = [json.loads(path.read_text()) for path in sorted((tmp_path / "s" / "runs").glob("*.json"))]
     assert [record["interrupted"] for record in records] == [True, False]
     assert records[0]["done"] == progress.skipped < NUM_IMAGES

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import arrays
 from engine_jobs import Refused, make_job
+from stored import stored_bytes
 
 from dvt.atomic import TEMP_SUFFIX
 from dvt.backbone.config import BackboneConfig
@@ -41,7 +41,7 @@ def test_a_worker_says_what_it_did_and_what_is_committed(files, whole, token, tm
     assert answer.done == ("2.png",) and list(answer.failed) == ["gone.png"]
     worker.stop()
     assert worker.work(files[3:]).done == () and worker.work(()).committed == ("2.png",)
-    assert arrays(tmp_path / "s") == {key: whole[key] for key in ("0.png", "1.png", "2.png")}
+    assert stored_bytes(tmp_path / "s") == {key: whole[key] for key in ("0.png", "1.png", "2.png")}
 
 
 def test_a_node_that_does_not_see_the_store_or_the_images_is_refused(files, token, tmp_path):
