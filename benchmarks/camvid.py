@@ -18,8 +18,7 @@ import time
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
-from street_scenes import agreement, linear_mious, patch_labels, position_share, scene_parser, scenes, shown
+from street_scenes import agreement, linear_mious, options, patch_labels, position_share, scene_parser, scenes, shown
 from torch import Tensor
 
 from dvt.backbone.load import load_backbone
@@ -42,9 +41,10 @@ def main() -> None:
     args = parse()
     backbone = load_backbone(args.backbone, weights=args.weights, image_size=args.image_size, norm=not args.before_norm)
     shared = {"num_views": args.views, "held_out_views": 16}
-    settings = {
-        text: load_quality("fast", shared | dict(OmegaConf.from_dotlist(text.split()))) for text in args.setting or [""]
-    }
+    settings = {text: load_quality("fast", shared | options(text.split())) for text in args.setting or [""]}
+    views = next(iter(settings.values())).views
+    if any(config.views != views for config in settings.values()):
+        raise SystemExit("the settings differ in their views, which they share: run them one by one.")
     maps: dict[str, dict[str, list[Tensor]]] = {split: {} for split in ("train", "test")}
     held_out: dict[str, list[float]] = {text: [] for text in settings}
     solve_s: dict[str, list[float]] = {text: [] for text in settings}

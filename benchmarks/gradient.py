@@ -19,6 +19,8 @@ from sklearn.datasets import load_sample_image
 from dvt.backbone.load import load_backbone
 from dvt.decomposition.closed_form import solve_closed_form
 from dvt.decomposition.config import DecomposeConfig
+from dvt.decomposition.gradient import draw_tokens
+from dvt.decomposition.hash_grid import HashGrid
 from dvt.decomposition.held_out import held_out_error
 from dvt.decomposition.quality import load_quality
 from dvt.decomposition.run import extract_tokens, solve
@@ -82,6 +84,9 @@ def times(args: argparse.Namespace, tokens: ViewTokens) -> dict[str, float]:
     config = with_steps(args, args.steps, warm=False)
     raw, image_xy = tokens.raw.flatten(0, 2), tokens.image_xy.flatten(0, 2)
     plain = PlainLoop(raw, image_xy, tokens.grid.num_patches, config.gradient.hash_grid)
+    grid = HashGrid(config.gradient.hash_grid)
+    drawn = next(draw_tokens(len(raw), config.gradient, args.seed, raw.device))
+    print(f"a step reads {grid.corners(image_xy[drawn])[0].unique().numel()} of the hash grid's {len(grid.table)} rows")
     found: dict[str, list[float]] = {"plain loop": [], "solver": []}
     for repeat in range(args.repeats + 1):
         start = time.perf_counter()

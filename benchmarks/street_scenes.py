@@ -12,8 +12,10 @@ Labels are the majority class of each patch, void left out. Scores are mIoU in p
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 from torch.nn import functional
 
@@ -42,6 +44,11 @@ def scene_parser(description: str | None) -> argparse.ArgumentParser:
 def shown(args: argparse.Namespace) -> dict[str, str]:
     """The options for the record: all but the paths."""
     return {key: str(value) for key, value in vars(args).items() if key not in ("data", "weights")}
+
+
+def options(pairs: list[str]) -> dict[str, Any]:
+    """Options of a decomposition from key=value, for `load_quality`."""
+    return OmegaConf.to_container(OmegaConf.from_dotlist(pairs))  # type: ignore[return-value]
 
 
 def scenes(data: Path, split: str, count: int) -> LabelledPictures:

@@ -22,8 +22,17 @@ import time
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
-from street_scenes import agreement, knn_miou, linear_mious, patch_labels, position_share, scene_parser, scenes, shown
+from street_scenes import (
+    agreement,
+    knn_miou,
+    linear_mious,
+    options,
+    patch_labels,
+    position_share,
+    scene_parser,
+    scenes,
+    shown,
+)
 from torch import Tensor
 
 from dvt.backbone.load import load_backbone
@@ -53,7 +62,7 @@ def main() -> None:
     backbone = load_backbone(args.backbone, weights=args.weights, image_size=args.image_size, norm=not args.before_norm)
     counts = [int(count) for count in args.views.split(",")]
     asked = {"solver": args.solver, "num_views": counts[-1], "held_out_views": HELD_OUT}
-    config = load_quality("fast", asked | dict(OmegaConf.from_dotlist(args.option)))
+    config = load_quality("fast", asked | options(args.option))
     found: dict[str, dict[str, list[Tensor]]] = {split: {} for split in ("train", "val")}
     numbers: dict[int, dict[str, list[float]]] = {count: {"held_out": [], "solve": []} for count in counts}
     view_s: list[float] = []
