@@ -3,10 +3,10 @@
     python benchmarks/stage1.py --backbone vit_tiny_patch16_224 --weights FILE --image-size 224
     python benchmarks/stage1.py --backbone dinov2_base --weights random --views 768 --device cuda --precision bf16
 
-Per repetition, in turn: floor (rendered views already in memory, batches of the best size), extract (crops rendered
-and passed through the ViT), each solver, and the whole of `decompose`. The first repetition is dropped; medians,
-extremes and ratios to the floor are printed, and one line of JSON last. The gradient solver is timed over
-`--gradient-steps` and projected to `--full-steps`, which its column says.
+Per repetition, in turn: floor (rendered views already in memory, even batches of the best size), extract (crops rendered
+and passed through the ViT), each solver, and the whole of `decompose`; with `--compile` also the floor of the ViT through
+torch.compile. The first repetition is dropped; medians, extremes and ratios to the floor are printed, and one line of
+JSON last. The gradient solver is timed over `--gradient-steps` and projected to `--full-steps`, which its column says.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 
 import torch
@@ -46,6 +47,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--gradient-steps", type=int, default=200, help="0 leaves the gradient solver out")
     parser.add_argument("--full-steps", type=int, default=20_000)
     parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--compile", action="store_true", help="also the floor of the ViT through torch.compile")
     return parser.parse_args()
 
 
@@ -80,6 +82,9 @@ def main() -> None:
         "solve closed_form": lambda: solve(tokens, config, 0),
         "total closed_form": lambda: decompose_image(image, backbone, config, 0),
     }
+    if args.compile:
+        compiled = torch.compile(backbone)
+        parts["floor, compiled"] = lambda: forward(compiled, views, config.batch_size)
     if args.gradient_steps:
         parts[f"solve gradient ({args.gradient_steps} steps)"] = lambda: solve(tokens, gradient, 0)
     times: dict[str, list[float]] = {name: [] for name in parts}
@@ -99,8 +104,8 @@ def rendered(backbone: Backbone, image: torch.Tensor, config: object) -> torch.T
     return render_views(source, crops, hw)
 
 
-def forward(backbone: Backbone, views: torch.Tensor, batch_size: int) -> None:
-    for batch in views.split(batch_size):
+def forward(backbone: Callable[[torch.Tensor], object], views: torch.Tensor, batch_size: int) -> None:
+    for batch in views.chunk(ceil(len(views) / batch_size)):
         backbone(batch)
 
 
