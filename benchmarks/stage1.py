@@ -3,10 +3,11 @@
     python benchmarks/stage1.py --backbone vit_tiny_patch16_224 --weights FILE --image-size 224
     python benchmarks/stage1.py --backbone dinov2_base --weights random --views 768 --device cuda --precision bf16
 
-Per repetition, in turn: floor (rendered views already in memory, even batches of the best size), extract (crops rendered
-and passed through the ViT), each solver, and the whole of `decompose`; with `--compile` also the floor of the ViT through
-torch.compile. The first repetition is dropped; medians, extremes and ratios to the floor are printed, and one line of
-JSON last. The gradient solver is timed over `--gradient-steps` and projected to `--full-steps`, which its column says.
+Per repetition, in turn: floor (rendered views already in memory, even batches of the best size), extract (crops
+rendered and passed through the ViT), each solver, and the whole of `decompose`; with `--compile` also the floor of the
+ViT through torch.compile. The first repetition is dropped; medians, extremes and ratios to the floor are printed, and
+one line of JSON last. The gradient solver is timed over `--gradient-steps` and projected to `--full-steps`, which its
+column says.
 """
 
 import argparse
