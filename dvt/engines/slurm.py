@@ -92,8 +92,9 @@ def decompose_on_slurm(
     if not files:
         return progress
     parts = _parts(absolute(files), job, engine)
+    submitit = load_submitit(engine.cluster)
     claim(Path(job.store))
-    waiting = _submit(parts, job, engine)
+    waiting = _submit(submitit, parts, job, engine)
     on_note(f"{len(waiting)} jobs: {_numbers(waiting)}; logs in {waiting[0].paths.folder}")
     on_progress(progress, "")
     try:
@@ -115,18 +116,27 @@ def _parts(files: Sequence[ImageFile], job: Job, engine: EngineConfig) -> list[S
     return [ShardJob(replace(job, options=replace(job.options, shard=shard)), shard.of(files)) for shard in shards]
 
 
-def _submit(parts: Sequence[ShardJob], job: Job, engine: EngineConfig) -> list[Any]:
-    """Hand the jobs to SLURM, as an array."""
+def load_submitit(cluster: Cluster) -> Any:
+    """The module.
+
+    Raises:
+        ConfigError: it is not installed, or there is no SLURM on this machine.
+    """
     try:
-        submitit: Any = import_module("submitit")
+        submitit = import_module("submitit")
     except ImportError as error:
         raise ConfigError("engine=slurm is not installed: pip install 'dvt[slurm]', or give engine=local.") from error
-    cluster = engine.cluster.value
-    if engine.cluster is Cluster.slurm and not (shutil.which("sbatch") and shutil.which("srun")):
+    if cluster is Cluster.slurm and not (shutil.which("sbatch") and shutil.which("srun")):
         raise ConfigError(
             "engine=slurm: there is no SLURM on this machine (no sbatch, no srun). Run it on a login node;"
             " engine.cluster=local tries it on this machine."
         )
+    return submitit
+
+
+def _submit(submitit: Any, parts: Sequence[ShardJob], job: Job, engine: EngineConfig) -> list[Any]:
+    """Hand the jobs to SLURM, as an array."""
+    cluster = engine.cluster.value
     folder = Path(job.store) / RUNS / "slurm" / uuid4().hex[:8]  # of its own: numbers of jobs come again
     executor = submitit.AutoExecutor(folder=folder, cluster=cluster, **{f"{cluster}_max_num_timeout": _MOST_TIMEOUTS})
     executor.update_parameters(

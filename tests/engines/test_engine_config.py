@@ -51,6 +51,7 @@ def test_a_missing_package_is_named(files, tmp_path, monkeypatch, package, by_en
     name = RAY if package == "ray" else SLURM
     with pytest.raises(ConfigError, match=rf"engine={name.value} is not installed: pip install 'dvt\[{name.value}\]'"):
         by_engine(files, make_job(tmp_path / "s"), EngineConfig(name=name, workers=1))
+    assert not (tmp_path / "s").exists()
 
 
 @pytest.mark.parametrize("by_engine", [decompose_on_ray, decompose_on_slurm])
@@ -68,6 +69,7 @@ def test_without_slurm_it_is_said(files, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match=r"no SLURM on this machine.*engine.cluster=local"):
         decompose_on_slurm(files, make_job(tmp_path / "s"), EngineConfig(name=SLURM, workers=1))
+    assert not (tmp_path / "s").exists()
 
 
 @pytest.mark.parametrize(
