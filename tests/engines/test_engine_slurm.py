@@ -145,6 +145,7 @@ class Submitted:
 
 def on_stubs(monkeypatch, files, store, outcomes, engine, **options):
     jobs = [Submitted(number, outcome) for number, outcome in enumerate(outcomes)]
+    monkeypatch.setattr(module, "load_submitit", lambda cluster: None)
     monkeypatch.setattr(module, "_submit", lambda *arguments: jobs)
     return decompose_on_slurm(files, make_job(store), engine, **options)
 
