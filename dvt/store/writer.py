@@ -209,21 +209,24 @@ class StoreWriter:
                 f"{name} of {key!r} is {array.dtype} {tuple(array.shape)};"
                 f" the store holds floating point {self.meta.shape} (rows, columns, channels)."
             )
-        array = array.detach()
+        stored = self.meta.format.encode(array.detach())
+        lowest, highest = torch.aminmax(self.meta.format.decode(stored, self.meta.shape))  # both NaN where one value is
+        if not bool(lowest.isfinite() & highest.isfinite()):
+            raise self._not_storable(key, name, array.detach())
+        return stored
+
+    def _not_storable(self, key: str, name: str, array: Tensor) -> StoreError:
+        """Why: values that are no numbers, or too large for the store."""
         num_bad = int((~array.isfinite()).sum())
         if num_bad:
-            raise StoreError(
+            return StoreError(
                 f"{name} of {key!r} has {num_bad} of {array.numel()} values that are NaN or infinite:"
                 " it is not stored. Look at the image and at the backbone's precision."
             )
-        stored = self.meta.format.encode(array)
-        if not self.meta.format.decode(stored, self.meta.shape).isfinite().all():
-            raise StoreError(
-                f"{name} of {key!r} has values up to {float(array.abs().max()):.4g}, beyond the"
-                f" {torch.finfo(self.meta.torch_dtype).max:.6g} of {self.meta.dtype}: a store with dtype float32 avoids"
-                " it."
-            )
-        return stored
+        return StoreError(
+            f"{name} of {key!r} has values up to {float(array.abs().max()):.4g}, beyond the"
+            f" {torch.finfo(self.meta.torch_dtype).max:.6g} of {self.meta.dtype}: a store with dtype float32 avoids it."
+        )
 
     def _set_aside(self, sidecar: Path) -> None:
         """Move a damaged shard out of the readers' way: the sidecar first, which undoes the commit."""
