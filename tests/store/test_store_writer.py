@@ -113,8 +113,10 @@ def refusal(tmp_path, meta, arrays, key="cat.jpg"):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_values_that_are_not_finite_are_refused(tmp_path, meta, arrays_of, value):
+@pytest.mark.parametrize("dtype", ["float16", "float32", "int8"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_values_that_are_not_finite_are_refused(tmp_path, meta, arrays_of, dtype, value):
+    meta = replace(meta, dtype=dtype)
     arrays = arrays_of("cat.jpg", meta)
     arrays["clean"][1, 2, 3] = value
     text = refusal(tmp_path, meta, arrays)
