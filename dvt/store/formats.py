@@ -83,15 +83,22 @@ class EightBits:
         values = array.detach().to("cpu", torch.float32)
         smallest, largest = values.amin(dim=(0, 1)), values.amax(dim=(0, 1))
         step = (largest - smallest) / _LEVELS
-        levels = ((values - smallest) / step.clamp_min(torch.finfo(step.dtype).tiny)).round().to(torch.uint8)
+        divisor = step.clamp_min(torch.finfo(step.dtype).tiny)
+        levels = torch.empty(tuple(values.shape), dtype=torch.uint8)
+        for into, row in zip(
+            levels, values, strict=True
+        ):  # a row fits into the cache; whole maps are several times slower
+            into.copy_((row - smallest).div_(divisor).round_())
         return torch.cat((smallest.view(torch.uint8), step.view(torch.uint8), levels.flatten()))
 
     def decode(self, stored: Tensor, shape: tuple[int, int, int]) -> FeatureMap:
         """The map that they stand for."""
         begin = _RANGE_BYTES * shape[2]
         smallest, step = stored[:begin].view(torch.float32).view(2, shape[2])
-        values: Tensor = stored[begin:].view(shape) * step + smallest
-        return values.to(self.read_dtype)
+        values = torch.empty(shape, dtype=self.read_dtype)
+        for into, row in zip(values, stored[begin:].view(shape), strict=True):
+            into.copy_((row * step).add_(smallest))
+        return values
 
 
 FORMATS: Final[dict[str, Format]] = {
