@@ -25,7 +25,7 @@ def train_from_images(options: Options) -> int:
     device = pick_device("cpu" if options.trainer.accelerator == "cpu" else "auto")
     backbone = load_from_config(_backbone(options), device)
 
-    line_made = Seldom()
+    seldom = Seldom()
 
     def on_start(stream: "Stream", start: "Start") -> None:
         say_start(
@@ -35,7 +35,7 @@ def train_from_images(options: Options) -> int:
         )
 
     def on_made(num_made: int) -> None:
-        if line_made.due():
+        if seldom.due():
             say(f"{num_made} pictures decomposed")
 
     with TrainingLine("train", options.batch_size) as line:

@@ -37,8 +37,8 @@ class Crew(Protocol):
             StoreError: the folder of the store cannot be used.
         """
 
-    def survey(self, worker: str) -> None:
-        """Ask a worker for what is done already."""
+    def survey(self, worker: str, part: tuple[int, int]) -> None:
+        """Ask a worker for what is done already, in the i-th of n parts (i, n) of the store."""
 
     def work(self, worker: str, chunk: Chunk) -> None:
         """Ask a worker to decompose the images of a chunk."""

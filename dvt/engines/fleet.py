@@ -1,6 +1,7 @@
 """Fleet: a crew that decomposes a list; the dead are replaced, what they had goes to others."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -58,7 +59,9 @@ class Fleet:
         self._hired: set[str] = set()
         self._nodes: dict[str, str] = {}  # of those that have started
         self._refusals: list[str] = []
-        self._surveyor = ""
+        self._parts = deque((index, size) for index in range(size))  # of the store, that nobody has looked at
+        self._surveyors: dict[str, tuple[int, int]] = {}  # and the parts that they look at
+        self._done: set[str] = set()  # keys that were in the store
         self._ledger: Ledger | None = None
         self._deaths_in_a_row = 0
         self._stopping = False
@@ -101,7 +104,7 @@ class Fleet:
             case Refusal():
                 self._refused(heard.worker, heard.said)
             case Survey():
-                self._surveyed(heard.said)
+                self._surveyed(heard.worker, heard.said)
             case Answer():
                 assert heard.chunk is not None
                 self._answered(heard.worker, heard.chunk, heard.said)
@@ -116,7 +119,7 @@ class Fleet:
                 self._on_note(text)
         if self._ledger is not None:
             self._deal(self._ledger, worker)
-        elif not self._surveyor:
+        else:
             self._survey(worker)
 
     def _refused(self, worker: str, said: Refusal) -> None:
@@ -129,12 +132,22 @@ class Fleet:
             raise EngineError("\n".join(["no worker can take part.", *self._refusals]))
 
     def _survey(self, worker: str) -> None:
-        self._surveyor = worker
-        self._crew.survey(worker)
+        """Have a worker look at a part of the store, where one is left."""
+        if self._parts:
+            self._surveyors[worker] = part = self._parts.popleft()
+            self._crew.survey(worker, part)
 
-    def _surveyed(self, said: Survey) -> None:
-        todo = [file for file in self._files if file.key not in said.done]
-        self._progress.damaged = list(said.damaged)
+    def _surveyed(self, worker: str, said: Survey) -> None:
+        del self._surveyors[worker]
+        self._done |= said.done
+        self._progress.damaged += said.damaged
+        self._survey(worker)
+        if not self._surveyors:
+            self._begin()
+
+    def _begin(self) -> None:
+        """The store is known: deal what is not in it."""
+        todo = [file for file in self._files if file.key not in self._done]
         self._progress.skipped = len(self._files) - len(todo)
         self._ledger = Ledger(todo)
         self._on_progress(self._progress, "")
@@ -179,9 +192,8 @@ class Fleet:
                 f"{self._deaths_in_a_row} workers died one after the other without finishing an image; what is"
                 f" committed is safe. The last one: {death.reason}"
             )
-        if worker == self._surveyor and self._ledger is None:
-            self._surveyor = ""
-            for other in list(self._nodes)[:1]:
+        if self._parts:  # others look at what it did not
+            for other in [name for name in self._nodes if name not in self._surveyors]:
                 self._survey(other)
         if not self._finished:
             self._hire()
@@ -201,6 +213,8 @@ class Fleet:
         self._crew.dismiss(worker)
         self._hired.remove(worker)
         self._nodes.pop(worker, None)
+        if worker in self._surveyors:
+            self._parts.appendleft(self._surveyors.pop(worker))
         if self._ledger is not None:
             self._progress.done -= self._ledger.num_uncommitted(worker)
 

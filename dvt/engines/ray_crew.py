@@ -39,9 +39,9 @@ class RayCrew:
         self._actors[worker] = actor = self._kind.remote(self._job, worker, self._token.path, self._images)
         self._calls[actor.start.remote()] = worker, None
 
-    def survey(self, worker: str) -> None:
-        """Ask for what is done already."""
-        self._calls[self._actors[worker].survey.remote()] = worker, None
+    def survey(self, worker: str, part: tuple[int, int]) -> None:
+        """Ask for what is done already in a part of the store."""
+        self._calls[self._actors[worker].survey.remote(part)] = worker, None
 
     def work(self, worker: str, chunk: Chunk) -> None:
         """Ask for the images of a chunk."""

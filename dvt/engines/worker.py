@@ -46,7 +46,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What is in the store already."""
+    """What is in a part of the store already."""
 
     done: frozenset[str]
     """Keys, verified."""
@@ -98,14 +98,18 @@ class Worker:
     def _open(self, backbone: Backbone, method: StoreMethod) -> StoreWriter:
         return StoreWriter.open(self._job.store, make_meta(backbone, method, self._job.options), worker=self._name)
 
-    def survey(self) -> Survey:
-        """What is done already; shards that are damaged are set aside.
+    def survey(self, part: tuple[int, int]) -> Survey:
+        """What is done already, in a part of the store; shards that are damaged are set aside.
+
+        Args:
+            part: (i, n): the i-th of n parts, counted from 0.
 
         Raises:
             StoreError: a shard was made by a newer dvt, or cannot be read.
         """
-        done = self._writer.done_keys()
-        return Survey(frozenset(done), tuple(self._writer.damaged))
+        known = len(self._writer.damaged)
+        done = self._writer.done_keys(part=part)
+        return Survey(frozenset(done), tuple(self._writer.damaged[known:]))
 
     def work(self, files: Sequence[ImageFile]) -> Answer:
         """Decompose images; without images, commit what is done.

@@ -93,7 +93,7 @@ class StoreWriter:
         """What was put and is not committed yet: a crash would lose it."""
         return frozenset(self._pending)
 
-    def done_keys(self, among: Container[str] | None = None) -> set[str]:
+    def done_keys(self, among: Container[str] | None = None, part: tuple[int, int] = (0, 1)) -> set[str]:
         """The keys that any worker has committed and whose shards still have the bytes that were written.
 
         A shard that is damaged is moved to `damaged/`, so that no reader meets it and its images are made again;
@@ -102,6 +102,7 @@ class StoreWriter:
         Args:
             among: shards that hold none of these keys are not hashed, their size is looked at: of many workers each
                 checks its own part. None: all are hashed.
+            part: (i, n): of the i-th of n parts of the shards alone, counted from 0; others tell of the rest.
 
         Raises:
             StoreError: a shard was made by a newer dvt, or cannot be read.
@@ -113,7 +114,7 @@ class StoreWriter:
             mine = among is None or any(record.key in among for record in shard.records)
             (check_bytes if mine else check_size)(folder, shard)
 
-        for sidecar, found in scan(self.path, self.meta, check):
+        for sidecar, found in scan(self.path, self.meta, check, part):
             if isinstance(found, Shard):
                 done.update(record.key for record in found.records)
             else:

@@ -26,8 +26,8 @@ class InProcessCrew:
         self.workers[worker] = Worker(self.job, worker, self.token, self.images, patience_s=0.0)
         self.calls[worker] = [(Worker.start, None)]
 
-    def survey(self, worker):
-        self.calls[worker].append((Worker.survey, None))
+    def survey(self, worker, part):
+        self.calls[worker].append((lambda worker: worker.survey(part), None))
 
     def work(self, worker, chunk):
         self.calls[worker].append((Worker.work, chunk))

@@ -10,6 +10,7 @@ from stored import stored_bytes
 
 from dvt.decomposition.progress import Progress
 from dvt.engines import fleet as module
+from dvt.engines.crew import Death
 from dvt.engines.fleet import GIVEN_UP, Fleet
 from dvt.engines.job import Job
 from dvt.engines.sight import Token
@@ -149,6 +150,28 @@ def test_a_worker_that_dies_before_or_during_the_survey_is_replaced(run, whole, 
     calls = iter([True, False, False, True])
     assert run(2, lambda crew, worker, chunk: next(calls, False)).done == NUM_IMAGES
     assert run.crew.hired == 4 and stored_bytes(tmp_path / "s") == whole
+
+
+class Surveyed(InProcessCrew):
+    """Notes which parts of the store are looked at; the first who looks at part 1 of 4 dies."""
+
+    parts = ()
+
+    def survey(self, worker, part):
+        super().survey(worker, part)
+        if part == (1, 4) and part not in self.parts:
+            self.calls[worker][-1] = lambda worker: Death("killed by the test"), None
+        self.parts += (part,)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_workers_share_the_survey_and_a_part_whose_surveyor_dies_is_looked_at_again(run, whole, tmp_path, seed):
+    assert run(3).done == NUM_IMAGES
+    assert len(list((tmp_path / "s" / "shards").glob("*.json"))) == 3
+    progress = run(4, seed=seed, crew_type=Surveyed)
+    assert (progress.done, progress.skipped, progress.damaged) == (0, NUM_IMAGES, [])
+    assert sorted(run.crew.parts) == [(0, 4), (1, 4), (1, 4), (2, 4), (3, 4)]
+    assert stored_bytes(tmp_path / "s") == whole and verify(tmp_path / "s").ok
 
 
 def test_damaged_shards_are_made_again(run, whole, tmp_path):

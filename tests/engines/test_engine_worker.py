@@ -31,11 +31,11 @@ def test_a_worker_says_what_it_did_and_what_is_committed(files, whole, token, tm
     job = pickle.loads(pickle.dumps(make_job(tmp_path / "s")))
     worker = make_worker(job, files, token)
     assert isinstance(worker.start(), Started)
-    assert worker.survey().done == frozenset()
+    assert worker.survey((0, 1)).done == frozenset()
     answer = worker.work(files[:2])
     assert (answer.done, answer.failed, answer.committed) == (("0.png", "1.png"), {}, ())
     assert answer.seconds["extract"] > 0
-    assert set(worker.work(()).committed) == {"0.png", "1.png"} == set(worker.survey().done)
+    assert set(worker.work(()).committed) == {"0.png", "1.png"} == set(worker.survey((0, 1)).done)
     gone = replace(files[0], key="gone.png", path=files[0].path.with_name("gone.png"))
     answer = worker.work([files[2], gone])
     assert answer.done == ("2.png",) and list(answer.failed) == ["gone.png"]

@@ -101,6 +101,15 @@ def test_each_of_many_workers_hashes_the_shards_with_its_own_images(filled, meta
         assert writer.done_keys(set()) == {"e.jpg", "f.jpg"}  # sizes are looked at everywhere
 
 
+def test_writers_share_the_shards_and_each_shard_is_one_writers(filled, meta):
+    shard = sorted((filled / "shards").glob("*.safetensors"))[1]
+    flip(shard, shard.with_suffix(".json"))
+    with StoreWriter.open(filled, meta) as writer:
+        parts = [writer.done_keys(part=(index, 3)) for index in range(3)]
+        assert sorted(key for part in parts for key in part) == ["a.jpg", "b.jpg", "e.jpg", "f.jpg"]
+        assert len(writer.damaged) == 1
+
+
 def test_many_damaged_shards_are_counted(filled, refill):
     refill(filled, [f"{number}.jpg" for number in range(8)])
     for shard in (filled / "shards").glob("*.safetensors"):
