@@ -59,8 +59,9 @@ def main() -> None:
     start = time.perf_counter()
     closed = solve_closed_form(tokens, config.closed_form)
     elapsed = time.perf_counter() - start
-    results["closed_form"] = {"held_out": held_out_error(closed, held_out), "seconds": elapsed}
-    print(f"closed form: held-out error {held_out_error(closed, held_out):.4f}, {elapsed:.1f} s", flush=True)
+    error = held_out_error(closed, held_out)
+    results["closed_form"] = {"held_out": error, "seconds": elapsed}
+    print(f"closed form: held-out error {error:.4f}, {elapsed:.1f} s", flush=True)
     for num_steps in map(int, filter(None, args.curve.split(","))):
         for warm in (False, True):
             start = time.perf_counter()

@@ -3,6 +3,7 @@
 CAMVID is CamVid as `dvt evaluate data=` takes it. Every n-th picture is taken, from the first: 40 of the 117 test
 pictures are every second one up to the 79th, and the streets at the end of the list are not among them. `dvt evaluate`
 spreads its pictures over the whole list, and its numbers are others; these picks stay, so that records can be compared.
+(In records of 2026-11-21 labels were resized by `nearest`, not `nearest-exact`: 0.7 % of the patches had another one.)
 Labels are the majority class of each patch, void left out. Scores are mIoU in percent over the classes that occur:
 
     linear     softmax regression on standardised features, as in `dvt evaluate task=linear_segmentation`

@@ -59,9 +59,9 @@ class Fleet:
         self._hired: set[str] = set()
         self._nodes: dict[str, str] = {}  # of those that have started
         self._refusals: list[str] = []
-        self._parts = deque((index, size) for index in range(size))  # of the store, that nobody has looked at
-        self._surveyors: dict[str, tuple[int, int]] = {}  # and the parts that they look at
-        self._done: set[str] = set()  # keys that were in the store
+        self._parts = deque((index, size) for index in range(size))  # of the store, that nobody looks at yet
+        self._surveyors: dict[str, tuple[int, int]] = {}  # workers, and the parts that they look at
+        self._found: set[str] = set()  # keys in the store, while it is looked at
         self._ledger: Ledger | None = None
         self._deaths_in_a_row = 0
         self._stopping = False
@@ -139,7 +139,7 @@ class Fleet:
 
     def _surveyed(self, worker: str, said: Survey) -> None:
         del self._surveyors[worker]
-        self._done |= said.done
+        self._found |= said.done
         self._progress.damaged += said.damaged
         self._survey(worker)
         if not self._surveyors:
@@ -147,7 +147,8 @@ class Fleet:
 
     def _begin(self) -> None:
         """The store is known: deal what is not in it."""
-        todo = [file for file in self._files if file.key not in self._done]
+        todo = [file for file in self._files if file.key not in self._found]
+        self._found.clear()
         self._progress.skipped = len(self._files) - len(todo)
         self._ledger = Ledger(todo)
         self._on_progress(self._progress, "")

@@ -85,9 +85,8 @@ class EightBits:
         step = (largest - smallest) / _LEVELS
         divisor = step.clamp_min(torch.finfo(step.dtype).tiny)
         levels = torch.empty(tuple(values.shape), dtype=torch.uint8)
-        for into, row in zip(
-            levels, values, strict=True
-        ):  # a row fits into the cache; whole maps are several times slower
+        # row by row: of a whole map every step would go through memory
+        for into, row in zip(levels, values, strict=True):
             into.copy_((row - smallest).div_(divisor).round_())
         return torch.cat((smallest.view(torch.uint8), step.view(torch.uint8), levels.flatten()))
 

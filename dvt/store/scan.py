@@ -31,6 +31,8 @@ def scan(
         try:
             shard = read_sidecar(sidecar, meta)
             check(sidecar.parent, shard)
+        except FileNotFoundError:  # another writer has set it aside since the folder was listed
+            continue
         except DamagedShardError as damage:
             yield sidecar, damage
         else:

@@ -100,6 +100,7 @@ def read_sidecar(path: Path, meta: StoreMeta) -> Shard:
 
     Raises:
         DamagedShardError: the sidecar is not what was written, or belongs to a store with other settings.
+        FileNotFoundError: there is none.
         StoreError: made by a newer dvt, or unreadable.
     """
     try:
@@ -108,6 +109,8 @@ def read_sidecar(path: Path, meta: StoreMeta) -> Shard:
         intact = checksum == sha256_of(body)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedShardError(f"{path.name}: the sidecar is garbled ({type(error).__name__}: {error})") from error
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise unreadable(path, error) from error
     if not intact:

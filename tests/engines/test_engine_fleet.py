@@ -14,7 +14,7 @@ from dvt.engines.crew import Death
 from dvt.engines.fleet import GIVEN_UP, Fleet
 from dvt.engines.job import Job
 from dvt.engines.sight import Token
-from dvt.engines.worker import Refusal
+from dvt.engines.worker import Refusal, Worker
 from dvt.errors import EngineError
 from dvt.store import DiskError, FeatureStore, StoreWriter, verify
 
@@ -133,7 +133,7 @@ class NoRoomForMore(InProcessCrew):
 
     def hear(self, timeout_s=None):
         slow = self.calls.get("ray-test-0", [])
-        if slow and slow[0][1] is not None and self.calls["ray-test-1"]:
+        if slow and slow[0][0] is not Worker.start and self.calls["ray-test-1"]:
             held, self.calls["ray-test-0"] = slow, []
             heard = super().hear(timeout_s)
             self.calls["ray-test-0"] = held + self.calls["ray-test-0"]
@@ -143,6 +143,12 @@ class NoRoomForMore(InProcessCrew):
 
 def test_idle_workers_take_over_where_no_other_comes(run, whole, tmp_path):
     progress = run(2, lambda crew, worker, chunk: worker == "ray-test-0" and chunk is not None, 0, None, NoRoomForMore)
+    assert progress.done == NUM_IMAGES and stored_bytes(tmp_path / "s") == whole and run.crew.hired == 3
+
+
+def test_idle_workers_look_at_what_a_dead_one_did_not_where_no_other_comes(run, whole, tmp_path):
+    calls = iter([False, True])
+    progress = run(2, lambda crew, worker, chunk: worker == "ray-test-0" and next(calls), 0, None, NoRoomForMore)
     assert progress.done == NUM_IMAGES and stored_bytes(tmp_path / "s") == whole and run.crew.hired == 3
 
 

@@ -8,6 +8,7 @@ import torch
 
 from dvt.errors import StoreError
 from dvt.store import FeatureStore, StoreWriter, remove_leftovers, status, verify
+from dvt.store.scan import scan
 from dvt.store.schema import sha256_of
 
 KEYS = ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "f.jpg"]
@@ -99,6 +100,12 @@ def test_each_of_many_workers_hashes_the_shards_with_its_own_images(filled, meta
         assert writer.done_keys({"d.jpg"}) == set(KEYS) - {"c.jpg", "d.jpg"} and len(writer.damaged) == 1
         truncate(*(sorted((filled / "shards").glob(f"*.{end}"))[0] for end in ("safetensors", "json")))
         assert writer.done_keys(set()) == {"e.jpg", "f.jpg"}  # sizes are looked at everywhere
+
+
+def test_a_shard_that_another_writer_sets_aside_meanwhile_is_passed_over(filled, meta):
+    first, second, third = sorted((filled / "shards").glob("*.json"))
+    found = scan(filled, meta, lambda folder, shard: second.unlink(missing_ok=True))
+    assert [sidecar for sidecar, _ in found] == [first, third]
 
 
 def test_writers_share_the_shards_and_each_shard_is_one_writers(filled, meta):
