@@ -26,6 +26,16 @@ unset PYTHONPATH PYTHONHOME HYDRA_FULL_ERROR
 
 step() { printf '\n== %s  (%d s)\n' "$1" "$SECONDS"; }
 
+# The wheel and the documentation have environments of their own: they begin at once, beside the installation of .venv.
+if ! $fast; then
+    logs=$(mktemp -d)
+    PYTHON=$python scripts/test_wheel.sh >"$logs/wheel" 2>&1 &
+    wheel=$!
+    PYTHON=$python scripts/docs.sh >"$logs/docs" 2>&1 &
+    docs=$!
+    trap 'kill "$wheel" "$docs" 2>/dev/null; rm -rf "$logs"' EXIT
+fi
+
 # .venv counts as complete when it was made for this folder from these requirements.
 stamp="$checkout $(cksum <pyproject.toml)"
 if [[ ! -x $bin/python || "$(cat .venv/complete 2>/dev/null)" != "$stamp" ]]; then
@@ -52,10 +62,10 @@ step "tests: pytest"
 
 if ! $fast; then
     step "the wheel in an empty environment"
-    PYTHON=$bin/python scripts/test_wheel.sh
+    wait "$wheel" || { cat "$logs/wheel"; exit 1; }
 
     step "documentation: mkdocs, warnings are errors"
-    PYTHON=$bin/python scripts/docs.sh
+    wait "$docs" || { cat "$logs/docs"; exit 1; }
 fi
 
 step "all good"

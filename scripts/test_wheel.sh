@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the wheel, installs it into an empty virtual environment and runs the command from another folder: what a
-# person gets who has the wheel and not the checkout. PYTHON names an interpreter that has `build` and `hatchling`.
+# person gets who has the wheel and not the checkout. PYTHON names an interpreter of Python >= 3.10.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -8,8 +8,8 @@ python=${PYTHON:-python3}
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 
-"$python" -m build --wheel --no-isolation --outdir "$place/dist" . >"$place/build.log" || { cat "$place/build.log"; exit 1; }
 "$python" -m venv "$place/venv"
+"$place/venv/bin/python" -m pip wheel --quiet --no-deps --wheel-dir "$place/dist" .
 wheel=$(ls "$place"/dist/*.whl)
 "$place/venv/bin/python" -m pip install --quiet "${wheel}[demo]"
 
