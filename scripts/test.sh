@@ -26,14 +26,17 @@ unset PYTHONPATH PYTHONHOME HYDRA_FULL_ERROR
 
 step() { printf '\n== %s  (%d s)\n' "$1" "$SECONDS"; }
 
-# The wheel and the documentation have environments of their own: they begin at once, beside the installation of .venv.
+# The wheel and the documentation have environments of their own: they begin at once, beside the installation of .venv,
+# each in a process group of its own, which ends with this script.
 if ! $fast; then
     logs=$(mktemp -d)
+    set -m
     PYTHON=$python scripts/test_wheel.sh >"$logs/wheel" 2>&1 &
     wheel=$!
     PYTHON=$python scripts/docs.sh >"$logs/docs" 2>&1 &
     docs=$!
-    trap 'kill "$wheel" "$docs" 2>/dev/null; rm -rf "$logs"' EXIT
+    set +m
+    trap 'kill -- "-$wheel" "-$docs" 2>/dev/null || true; rm -rf "$logs"' EXIT
 fi
 
 # .venv counts as complete when it was made for this folder from these requirements.
