@@ -15,13 +15,13 @@ import json
 import platform
 import resource
 import statistics
-import time
 from collections.abc import Callable
 from math import ceil
 from pathlib import Path
 
 import torch
 from sklearn.datasets import load_sample_image
+from stopwatch import seconds
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.load import load_backbone
@@ -50,17 +50,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--compile", action="store_true", help="also the floor of the ViT through torch.compile")
     return parser.parse_args()
-
-
-def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Wall-clock time of one call, with the device idle before and after."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    start = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
 
 
 def main() -> None:

@@ -13,11 +13,11 @@ import json
 import shutil
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from stopwatch import seconds
 
 from dvt.grid import PatchGrid
 from dvt.runtime import environment
@@ -96,13 +96,6 @@ def opening(args: argparse.Namespace) -> float:
     times = [seconds(lambda: FeatureStore.open(path)) for _ in range(args.repeats)]
     print(f"opening {args.shards} shards of {RECORDS} records: {spread(times, 1e3 / args.shards)} ms a shard")
     return 1e3 * statistics.median(times) / args.shards
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Of one call."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def spread(values: list[float], unit: float) -> str:
