@@ -7,7 +7,7 @@ torchvision, timm and what these need is required.
 
 from typing import Any as _Any
 
-from dvt.hub.denoised import load_denoised as _load_denoised
+from dvt.weights.build import load_denoised as _load_denoised
 
 dependencies = ["torch", "timm"]
 

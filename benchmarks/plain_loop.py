@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dvt.decomposition.config import HashGridConfig
-from dvt.decomposition.hash_grid import make_levels
+from dvt.decomposition.neural_field.hash_grid import make_levels
 
 STEPS, TOKENS = 25_000, 2048
 

@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 from torch.nn import functional
 
+from dvt.diagnosis.scores import PositionShare
 from dvt.evaluation.patches import majority_labels
 from dvt.evaluation.segmentation.config import PatchProbeConfig
 from dvt.evaluation.segmentation.confusion import Confusion
@@ -27,7 +28,6 @@ from dvt.evaluation.segmentation.datasets.camvid import CLASSES, CODES, find_cam
 from dvt.evaluation.segmentation.datasets.pairs import LabelledPictures
 from dvt.evaluation.segmentation.probe import train_probe
 from dvt.grid import PatchGrid
-from dvt.scores import PositionShare
 
 
 def scene_parser(description: str | None) -> argparse.ArgumentParser:

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from dvt.export.run import export_model as export_model
     from dvt.export.weights_folder import load_fixed_size as load_fixed_size
     from dvt.grid import PatchGrid as PatchGrid
-    from dvt.hub.denoised import load_denoised as load_denoised
-    from dvt.hub.load import list_denoisers as list_denoisers
-    from dvt.hub.load import load_denoiser as load_denoiser
     from dvt.images.read import read_image as read_image
     from dvt.images.sources import find_images as find_images
     from dvt.runtime import seed_for as seed_for
     from dvt.store.reader import FeatureStore as FeatureStore
     from dvt.training.run import Trained as Trained
+    from dvt.weights.build import load_denoised as load_denoised
+    from dvt.weights.load import list_denoisers as list_denoisers
+    from dvt.weights.load import load_denoiser as load_denoiser
 
 _HOMES = {
     "Backbone": "dvt.backbone.backbone",
@@ -50,10 +50,10 @@ _HOMES = {
     "export_model": "dvt.export.run",
     "find_images": "dvt.images.sources",
     "list_backbones": "dvt.backbone.catalogue",
-    "list_denoisers": "dvt.hub.load",
+    "list_denoisers": "dvt.weights.load",
     "load_backbone": "dvt.backbone.load",
-    "load_denoised": "dvt.hub.denoised",
-    "load_denoiser": "dvt.hub.load",
+    "load_denoised": "dvt.weights.build",
+    "load_denoiser": "dvt.weights.load",
     "load_fixed_size": "dvt.export.weights_folder",
     "qualities": "dvt.decomposition.quality",
     "read_image": "dvt.images.read",

@@ -30,12 +30,9 @@ from dvt.backbone.micro import MICRO
 from dvt.cli.progress import TrainingLine
 from dvt.distillation.data import data_hash
 from dvt.images import ImageFile, find_images, read_image
-from dvt.publishing.model_info import ModelInfo
-from dvt.publishing.publish import save_model
 from dvt.runtime import seed_for
 from dvt.shapes import FeatureMaps
 from dvt.training.batches import Draw
-from dvt.training.checkpoint_names import CHECKPOINTS
 from dvt.training.config import LoggerConfig, LoggerKind, OptimizerConfig, TrainerConfig, TrainingConfig
 from dvt.training.module import Frozen, StageModule
 from dvt.training.record import comparable_settings, write_record
@@ -46,6 +43,9 @@ from dvt.version import __version__
 from dvt.views.config import ViewsConfig
 from dvt.views.crop import Crop, sample_crops
 from dvt.views.render import make_source, render_views
+from dvt.weights.checkpoint_names import CHECKPOINTS
+from dvt.weights.info import ModelInfo
+from dvt.weights.publish import save_model
 
 IMAGE_HW = (224, 224)
 NUM_VAL = 64

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from dvt.backbone.build import build_vit
 from dvt.backbone.catalogue import CATALOGUE
 from dvt.cli.main import VERBS, run
-from dvt.hub.released import RECIPES, RELEASED
+from dvt.weights.released import RECIPES, RELEASED
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 TOY = {

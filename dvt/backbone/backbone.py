@@ -16,6 +16,7 @@ from dvt.grid import PatchGrid
 from dvt.images.resize import resize
 from dvt.runtime import Precision
 from dvt.shapes import FeatureMaps, ImageBatch, ImageTensor, ResizedImage
+from dvt.spec import FeatureSpec
 
 
 class Backbone(nn.Module):
@@ -73,6 +74,18 @@ class Backbone(nn.Module):
     def device(self) -> torch.device:
         """Where it computes."""
         return self.mean.device
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """Which features these are."""
+        return FeatureSpec(
+            backbone=self.timm_name,
+            weights_hash=self.weights_hash,
+            layer=self.layer,
+            norm=self.norm,
+            grid=self.grid,
+            channels=self.num_channels,
+        )
 
     def train(self, mode: bool = True) -> "Backbone":
         """Stay in evaluation mode: a frozen ViT has no other."""

@@ -1,5 +1,6 @@
 """WrappedBackbone: a ViT with something around it, which stands wherever a `Backbone` is taken."""
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -9,6 +10,7 @@ from dvt.backbone.backbone import Backbone
 from dvt.grid import PatchGrid
 from dvt.runtime import Precision
 from dvt.shapes import ImageTensor, ResizedImage
+from dvt.spec import FeatureSpec
 
 
 class WrappedBackbone(nn.Module):
@@ -49,6 +51,11 @@ class WrappedBackbone(nn.Module):
     def settings(self) -> dict[str, Any]:
         """What its features depend on beside its weights, as plain JSON; empty where there is nothing."""
         return {}
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """Which features these are."""
+        return replace(self.backbone.spec, backbone=self.timm_name, weights_hash=self.weights_hash)
 
     @property
     def device(self) -> torch.device:

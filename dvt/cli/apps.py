@@ -5,13 +5,13 @@ from enum import Enum
 from typing import Any
 
 from dvt.backbone.config import BackboneConfig
+from dvt.cluster.config import EngineConfig
 from dvt.decomposition.config import DecomposeConfig
 from dvt.denoiser.config import TrainConfig
+from dvt.denoiser.online.config import StreamConfig
 from dvt.distillation.config import DistillConfig
-from dvt.engines.config import EngineConfig
-from dvt.ensemble.config import EnsembleConfig
 from dvt.export.config import ExportFormat
-from dvt.streaming.config import StreamConfig
+from dvt.srt.config import EnsembleConfig
 
 MISSING = "???"
 """How OmegaConf marks an option that must be given."""

@@ -44,9 +44,9 @@ def run(arguments: list[str]) -> int:
 
 
 def _list(pattern: str) -> int:
-    from dvt.hub.load import list_denoisers
-    from dvt.hub.local import local_names
-    from dvt.hub.released import RELEASED, catalogue_spelling, timm_spelling
+    from dvt.weights.load import list_denoisers
+    from dvt.weights.local import local_names
+    from dvt.weights.released import RELEASED, catalogue_spelling, timm_spelling
 
     names = [*list_denoisers(pattern), *list_denoisers(pattern, distilled=True)]
     if not names:
@@ -62,7 +62,7 @@ def _list(pattern: str) -> int:
 
 
 def _convert(arguments: list[str]) -> int:
-    from dvt.hub.convert import convert
+    from dvt.weights.convert import convert
 
     source, out = (argument for argument in arguments if not argument.startswith(_BACKBONE))
     backbone = next(

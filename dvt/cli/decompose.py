@@ -8,14 +8,14 @@ from dvt.cli.apps import DecomposeApp as Options
 from dvt.cli.apps import StoreMethodName
 from dvt.cli.console import DONE, INTERRUPTED, SOME_FAILED, say
 from dvt.cli.help import verb_page
-from dvt.engines.config import EngineName
+from dvt.cluster.config import EngineName
 
 if TYPE_CHECKING:
     from dvt.decomposition.config import DecomposeConfig
     from dvt.decomposition.progress import Progress
     from dvt.decomposition.run_list import ListOptions
-    from dvt.ensemble.config import EnsembleConfig
     from dvt.images import ImageFile
+    from dvt.srt.config import EnsembleConfig
 
 SAID_BYTES = 1_000_000_000
 """Bytes in a store from which it is said that they are being checked."""
@@ -84,9 +84,9 @@ def _here(files: list["ImageFile"], options: Options, list_options: "ListOptions
 def _elsewhere(files: list["ImageFile"], options: Options, list_options: "ListOptions") -> "Progress":
     """By workers of Ray, or jobs of SLURM."""
     from dvt.cli.progress import ProgressLine
-    from dvt.engines.job import Job
-    from dvt.engines.ray import decompose_on_ray
-    from dvt.engines.slurm import decompose_on_slurm
+    from dvt.cluster.job import Job
+    from dvt.cluster.ray import decompose_on_ray
+    from dvt.cluster.slurm import decompose_on_slurm
 
     engine, backbone = options.engine, options.backbone
     job = Job(

@@ -10,7 +10,7 @@ from dvt.errors import ConfigError
 
 if TYPE_CHECKING:
     from dvt.denoiser.denoised import DenoisedBackbone
-    from dvt.ensemble.srt import SrtBackbone
+    from dvt.srt.backbone import SrtBackbone
     from dvt.training.resume import Start
 
 USAGE = """\
@@ -108,7 +108,7 @@ def load_teacher(options: Options) -> "DenoisedBackbone | SrtBackbone":
 
 def _srt_teacher(options: Options) -> "SrtBackbone":
     from dvt.backbone.load import load_from_config
-    from dvt.ensemble.srt import SrtBackbone
+    from dvt.srt.backbone import SrtBackbone
 
     if options.denoiser is not None:
         raise ConfigError(

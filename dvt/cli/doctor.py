@@ -46,7 +46,7 @@ def run(arguments: list[str]) -> int:
 
 def print_environment() -> int:
     """Versions and devices, a line each."""
-    from dvt.doctor.environment import machine_report
+    from dvt.diagnosis.environment import machine_report
 
     report = machine_report()
     width = max(map(len, report))
@@ -58,12 +58,12 @@ def print_environment() -> int:
 def doctor(options: Options, choices: dict[str, str]) -> int:
     """Examine a ViT, write the picture, print table and words; returns the exit code."""
     from dvt.backbone.load import load_from_config
-    from dvt.doctor.advice import advise
-    from dvt.doctor.diagnosis import diagnose
-    from dvt.doctor.examine import examine
-    from dvt.doctor.figure import draw_examination
-    from dvt.doctor.layers import BackboneReader
-    from dvt.evaluation.artifacts.windows import choose_images
+    from dvt.diagnosis.advice import advise
+    from dvt.diagnosis.diagnosis import diagnose
+    from dvt.diagnosis.examine import examine
+    from dvt.diagnosis.figure import draw_examination
+    from dvt.diagnosis.layers import BackboneReader
+    from dvt.diagnosis.windows import choose_images
     from dvt.images import find_images
     from dvt.runtime import environment, pick_device
     from dvt.viz import save_png
@@ -81,11 +81,11 @@ def doctor(options: Options, choices: dict[str, str]) -> int:
     advice = advise(diagnosis, examination, backbone=backbone_arguments(options.backbone), images=shlex.quote(given))
     save_png(draw_examination(examination, diagnosis), options.out)
     if options.json:
-        from dvt.doctor.report import to_json
+        from dvt.diagnosis.report import to_json
 
         print(to_json(examination, diagnosis, advice, environment(backbone.device)))
     else:
-        from dvt.doctor.report import LEGEND, table, words
+        from dvt.diagnosis.report import LEGEND, table, words
 
         print("\n\n".join([table(examination), LEGEND, words(diagnosis), "\n".join(advice)]))
     say(f"{options.out} written; {time.monotonic() - start:.0f} s")

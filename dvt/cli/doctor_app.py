@@ -5,7 +5,7 @@ from typing import Any
 
 from dvt.backbone.config import BackboneConfig
 from dvt.cli.apps import MISSING
-from dvt.doctor.config import DoctorConfig
+from dvt.diagnosis.config import DoctorConfig
 
 
 @dataclass(kw_only=True, slots=True)

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from dvt.backbone.backbone import Backbone
-    from dvt.evaluation.methods import Method
     from dvt.evaluation.result import TaskResult
     from dvt.evaluation.task import Task
+    from dvt.methods.method import Method
 
 USAGE = """\
 dvt evaluate: does it help? Features of several methods side by side in a task, with the raw baseline of the same run.
@@ -147,7 +147,7 @@ def _refuse_without_effect(options: Options, tasks: list[str]) -> None:
 
 def kept(method: "Method", out: Path) -> "Method":
     """The method; where its features are dear, they are kept in `<out>/features`."""
-    from dvt.evaluation.cache import Cached
+    from dvt.methods.cache import Cached
 
     return Cached(method, out / "features") if method.passes >= _DEAR else method
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from dvt.cli.apps import MISSING
 from dvt.cli.method_apps import MethodsApp
-from dvt.evaluation.artifacts.config import ArtifactScoresConfig
+from dvt.diagnosis.sampling import ArtifactScoresConfig
 from dvt.evaluation.depth.config import LinearDepthConfig
 from dvt.evaluation.discovery.config import ObjectDiscoveryConfig, SaliencyConfig
 from dvt.evaluation.retrieval.config import RetrievalConfig

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from dvt.backbone.config import BackboneConfig
 from dvt.cli.apps import MISSING
 from dvt.decomposition.config import DecomposeConfig
-from dvt.ensemble.config import EnsembleConfig
 from dvt.errors import ConfigError
+from dvt.srt.config import EnsembleConfig
 
 
 @dataclass(kw_only=True, slots=True)

@@ -10,7 +10,7 @@ from dvt.errors import ConfigError
 if TYPE_CHECKING:
     from dvt.backbone.backbone import Backbone
     from dvt.denoiser.denoised import DenoisedBackbone
-    from dvt.evaluation.methods import Method
+    from dvt.methods.method import Method
 
 
 def check_methods(options: MethodsApp) -> None:
@@ -19,7 +19,7 @@ def check_methods(options: MethodsApp) -> None:
     Raises:
         ConfigError: says what is missing.
     """
-    from dvt.evaluation.named import bases_of
+    from dvt.methods.named import bases_of
 
     bases, shown = bases_of(options.method), ",".join(options.method)
     for method, option, value in (
@@ -41,9 +41,9 @@ def load_methods(options: MethodsApp) -> "tuple[Backbone, list[Method]]":
         WeightsError: weights that cannot be had or read, or belong to another backbone.
         GeometryError: a method that this stride does not allow.
     """
-    from dvt.evaluation.many_passes import decomposed_method, srt_method
-    from dvt.evaluation.methods import OnePass
-    from dvt.evaluation.named import bases_of, named_method
+    from dvt.methods.many_passes import decomposed_method, srt_method
+    from dvt.methods.method import OnePass
+    from dvt.methods.named import bases_of, named_method
 
     check_methods(options)
     backbone, denoised, distilled = _models(options)

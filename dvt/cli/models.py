@@ -22,7 +22,7 @@ def load_cleaned(wanted: BackboneConfig, weights: str, device: str) -> "Denoised
         ConfigError: the options ask for another layer or norm.
         WeightsError: the weights cannot be had or read, or belong to another backbone.
     """
-    from dvt.hub.denoised import load_denoised
+    from dvt.weights.build import load_denoised
 
     model, _ = load_denoised(
         wanted.timm or wanted.name,

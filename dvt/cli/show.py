@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from dvt.backbone.backbone import Backbone
-    from dvt.evaluation.methods import Method
     from dvt.grid import PatchGrid
+    from dvt.methods.method import Method
     from dvt.shapes import ImageTensor
     from dvt.viz import Tile
 

@@ -91,7 +91,7 @@ def train(options: Options, choices: dict[str, str]) -> int:
 
 def end_text(trained: "Trained", options: Options) -> str:
     """What a training says at its end."""
-    from dvt.publishing.model_folder import read_model_info
+    from dvt.weights.folder import read_model_info
 
     if trained.interrupted:
         return f"stopped at step {trained.step} of {options.num_steps}; the same command continues from there."
@@ -106,9 +106,9 @@ def needs_of(wanted: StoreBackboneConfig, meta: "StoreMeta") -> dict[str, Any]:
         GeometryError: an image size that does not fit the patches of the store.
     """
     from dvt.backbone.catalogue import full_timm_name
+    from dvt.backbone.facts import facts_of
     from dvt.backbone.load import image_hw
     from dvt.grid import PatchGrid
-    from dvt.hub.vit import facts_of
 
     name, layer = wanted.timm or wanted.name, wanted.layer
     if layer is not None and layer < 0:

@@ -9,7 +9,7 @@ from dvt.cli.console import DONE, INTERRUPTED, SOME_FAILED, Seldom, say, say_sta
 from dvt.cli.train import end_text
 
 if TYPE_CHECKING:
-    from dvt.streaming.train import Stream
+    from dvt.denoiser.online.train import Stream
     from dvt.training.resume import Start
 
 
@@ -17,9 +17,9 @@ def train_from_images(options: Options) -> int:
     """Do what the options say; 0, 3 when pictures failed, or 130 when it was stopped before its end."""
     from dvt.backbone.load import load_from_config
     from dvt.cli.progress import TrainingLine
+    from dvt.denoiser.online.train import train_from_images
     from dvt.images import find_images
     from dvt.runtime import pick_device
-    from dvt.streaming.train import train_from_images
 
     images = find_images(options.images)
     device = pick_device("cpu" if options.trainer.accelerator == "cpu" else "auto")

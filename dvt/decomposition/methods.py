@@ -8,11 +8,11 @@ from typing import Any, Protocol, runtime_checkable
 from dvt.backbone.backbone import Backbone
 from dvt.decomposition.config import DecomposeConfig
 from dvt.decomposition.run import decompose_image
-from dvt.ensemble.config import EnsembleConfig
-from dvt.ensemble.srt import SrtBackbone
 from dvt.errors import ConfigError, ImageError
 from dvt.runtime import seed_for
 from dvt.shapes import FeatureMap, ImageTensor
+from dvt.srt.backbone import SrtBackbone
+from dvt.srt.config import EnsembleConfig
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,8 +8,8 @@ from typing import Any
 from dvt.backbone.backbone import Backbone
 from dvt.decomposition.config import DecomposeConfig
 from dvt.decomposition.progress import Progress
-from dvt.ensemble.config import EnsembleConfig
 from dvt.runtime import environment
+from dvt.srt.config import EnsembleConfig
 
 
 def about(backbone: Backbone) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from dvt.backbone.extract import extract
 from dvt.backbone.features import FeatureExtractor
 from dvt.decomposition.closed_form import solve_closed_form
 from dvt.decomposition.config import DecomposeConfig, Solver
-from dvt.decomposition.gradient import solve_gradient
 from dvt.decomposition.held_out import held_out_error
+from dvt.decomposition.neural_field.gradient import solve_gradient
 from dvt.decomposition.quality import load_quality
 from dvt.decomposition.result import DecomposedImage
 from dvt.decomposition.solution import Solution

@@ -12,9 +12,9 @@ from dvt.decomposition.config import DecomposeConfig
 from dvt.decomposition.methods import StoreMethod, store_method
 from dvt.decomposition.progress import Progress
 from dvt.decomposition.record import about, run_record
-from dvt.ensemble.config import EnsembleConfig
 from dvt.errors import ConfigError, DvtError
 from dvt.images import ImageFile, read_image
+from dvt.srt.config import EnsembleConfig
 from dvt.store import DiskError, StoreMeta, StoreWriter, write_run_record
 from dvt.version import __version__
 

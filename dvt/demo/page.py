@@ -4,10 +4,10 @@ import base64
 from html import escape
 from pathlib import Path
 
-from dvt.atomic import write_atomic
 from dvt.demo.photographs import PHOTOGRAPHS
 from dvt.demo.story import Story
 from dvt.evaluation.table import findings, table
+from dvt.files import write_atomic
 
 _STYLE = """
 body { font: 17px/1.6 system-ui, sans-serif; color: #181818; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }

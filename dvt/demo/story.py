@@ -17,18 +17,18 @@ from dvt.demo.photographs import write_photographs, write_pieces
 from dvt.denoiser.config import TrainConfig
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.train import train_denoiser
-from dvt.ensemble.config import EnsembleConfig
-from dvt.evaluation.artifacts.config import ArtifactScoresConfig
-from dvt.evaluation.artifacts.scores import ArtifactScores
-from dvt.evaluation.many_passes import decomposed_method, srt_method
-from dvt.evaluation.methods import Method, OnePass
+from dvt.diagnosis.sampling import ArtifactScoresConfig
+from dvt.evaluation.artifact_scores import ArtifactScores
 from dvt.evaluation.result import TaskResult
 from dvt.evaluation.run import Watch, evaluate
-from dvt.hub.load import load_denoiser
 from dvt.images import ImageFile, read_image
+from dvt.methods.many_passes import decomposed_method, srt_method
+from dvt.methods.method import Method, OnePass
+from dvt.srt.config import EnsembleConfig
 from dvt.store import FeatureStore
 from dvt.training.config import LoggerConfig, LoggerKind, OptimizerConfig, TrainerConfig
 from dvt.viz import PCABasis, colour_row, decomposition_rows, draw_panel, method_rows, save_png, write_video
+from dvt.weights.load import load_denoiser
 
 VIT = "vit_micro"
 SHIPPED = "vit_micro/denoiser"

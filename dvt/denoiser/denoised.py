@@ -7,12 +7,12 @@ import torch
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.features import Features
-from dvt.backbone.weights import state_hash
 from dvt.backbone.wrapped import WrappedBackbone
 from dvt.denoiser.network import Denoiser
 from dvt.errors import WeightsError
 from dvt.grid import PatchGrid
 from dvt.shapes import DenoiserInput, ImageBatch, PrefixTokens
+from dvt.weights.backbone_file import state_hash
 
 
 @torch.no_grad()

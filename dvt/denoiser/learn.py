@@ -13,18 +13,18 @@ from dvt.backbone.catalogue import licence_of
 from dvt.denoiser.config import TrainConfig
 from dvt.denoiser.module import DenoiserModule
 from dvt.denoiser.network import Denoiser
-from dvt.publishing.model_info import ModelInfo
-from dvt.publishing.publish import save_model
 from dvt.runtime import seed_for
 from dvt.store import StoreMeta
 from dvt.training.callbacks import TrainingProgress
-from dvt.training.checkpoint_names import CHECKPOINTS
 from dvt.training.features import LearntFeatures
 from dvt.training.pictures import ShowSamples
 from dvt.training.record import comparable_settings, write_record
 from dvt.training.resume import Start, find_start
 from dvt.training.run import Fitted, Trained, fit
 from dvt.version import __version__
+from dvt.weights.checkpoint_names import CHECKPOINTS
+from dvt.weights.info import ModelInfo
+from dvt.weights.publish import save_model
 
 
 @runtime_checkable

@@ -11,13 +11,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from dvt.checkpoint import load_strict
 from dvt.denoiser.config import DenoiserConfig, Kind
 from dvt.errors import WeightsError
 from dvt.grid import PatchGrid
-from dvt.publishing.model_folder import read_model_folder
-from dvt.publishing.model_info import ModelInfo
-from dvt.publishing.publish import fetch_model, push_model, save_model
+from dvt.weights.folder import read_model_folder
+from dvt.weights.info import ModelInfo
+from dvt.weights.publish import fetch_model, push_model, save_model
+from dvt.weights.read_file import load_strict
 
 _Self = TypeVar("_Self", bound="Pretrained")
 
@@ -134,7 +134,7 @@ class Pretrained(nn.Module):
         if self.info is None:
             raise WeightsError(
                 "this denoiser does not say which backbone it belongs to. Set denoiser.info (a ModelInfo of"
-                " dvt.publishing.model_folder), or for a file of the original: dvt convert FILE FOLDER backbone=<name>."
+                " dvt.weights.folder), or for a file of the original: dvt convert FILE FOLDER backbone=<name>."
             )
         grid = self.info.grid
         if grid.hw != self.grid_hw:  # set_grid

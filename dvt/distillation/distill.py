@@ -11,16 +11,16 @@ from dvt.distillation.module import DistillModule
 from dvt.distillation.student import Student, Teacher, class_token_weight
 from dvt.errors import ConfigError
 from dvt.images import ImageFile
-from dvt.publishing.model_info import ModelInfo
-from dvt.publishing.publish import save_model
 from dvt.training.callbacks import TrainingProgress
-from dvt.training.checkpoint_names import CHECKPOINTS
 from dvt.training.features import LearntFeatures
 from dvt.training.pictures import ShowSamples
 from dvt.training.record import comparable_settings, write_record
 from dvt.training.resume import Start, claim_folder, find_start
 from dvt.training.run import Fitted, Trained, fit
 from dvt.version import __version__
+from dvt.weights.checkpoint_names import CHECKPOINTS
+from dvt.weights.info import ModelInfo
+from dvt.weights.publish import save_model
 
 
 def distill(

@@ -17,7 +17,7 @@ TASKS: Final = {
     "saliency": ("dvt.evaluation.discovery.saliency", "Saliency"),
     "video_segmentation": ("dvt.evaluation.video.segmentation", "VideoSegmentation"),
     "retrieval": ("dvt.evaluation.retrieval.retrieval", "Retrieval"),
-    "artifact_scores": ("dvt.evaluation.artifacts.scores", "ArtifactScores"),
+    "artifact_scores": ("dvt.evaluation.artifact_scores", "ArtifactScores"),
 }
 """Name of a task -> its module and class. The options of a task stand under its name."""
 

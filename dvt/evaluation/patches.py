@@ -8,10 +8,10 @@ from torch.nn import functional
 
 from dvt.backbone.features import Features
 from dvt.errors import EvaluationError
-from dvt.evaluation.methods import Method, Pictures
 from dvt.evaluation.samples import Sample
 from dvt.evaluation.task import Tell
 from dvt.grid import PatchGrid
+from dvt.methods.method import Method, Pictures
 from dvt.shapes import FeatureMaps, ImageTensor
 
 BATCH_SIZE = 16

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from dvt.atomic import disk_errors, write_atomic
 from dvt.errors import EvaluationError
-from dvt.evaluation.methods import Method
 from dvt.evaluation.result import Row, TaskResult
 from dvt.evaluation.table import markdown
 from dvt.evaluation.task import Task, Tell, tell_nobody
+from dvt.files import disk_errors, write_atomic
+from dvt.methods.method import Method
 from dvt.runtime import environment
 from dvt.version import __version__
 

@@ -1,7 +1,7 @@
 """Sizes that fit the patches of a method."""
 
 from dvt.errors import GeometryError
-from dvt.evaluation.methods import Method
+from dvt.methods.method import Method
 
 _LARGEST_STEP = 64
 """No ViT has larger patches."""

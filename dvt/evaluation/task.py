@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from dvt.evaluation.methods import Method
+from dvt.methods.method import Method
 
 Tell = Callable[[str, int, int], None]
 """Told how far a task is: what it does ("features", "probe"), how much of it is done, how much there is."""

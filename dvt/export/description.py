@@ -6,8 +6,8 @@ from typing import Any
 from dvt.backbone.backbone import Backbone
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.grid import PatchGrid
-from dvt.publishing.model_info import ModelInfo
 from dvt.version import __version__
+from dvt.weights.info import ModelInfo
 
 
 def describe(model: Backbone | DenoisedBackbone, grid: PatchGrid) -> ModelInfo:

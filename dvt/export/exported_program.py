@@ -9,7 +9,7 @@ from torch.fx import GraphModule
 
 from dvt.export.fixed_size import FixedSize
 from dvt.export.parity import Runner
-from dvt.publishing.model_info import ModelInfo
+from dvt.weights.info import ModelInfo
 
 DESCRIPTION_FILE = "dvt.json"
 """Name of the description among the extra files of a `.pt2`."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from dvt.export.exported_program import trace
 from dvt.export.fixed_size import FixedSize
 from dvt.export.parity import Runner
-from dvt.publishing.model_info import ModelInfo
+from dvt.weights.info import ModelInfo
 
 METADATA_KEY = "dvt"
 """Key of the description in the metadata of the model."""

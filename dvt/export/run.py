@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dvt.atomic import TEMP_SUFFIX, DiskError, disk_errors, move_into_place
 from dvt.backbone.backbone import Backbone
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.errors import ConfigError
@@ -20,7 +19,8 @@ from dvt.export.onnx_file import open_onnx, write_onnx
 from dvt.export.parity import Parity, ParityError, Runner, compare
 from dvt.export.target import resolve_format
 from dvt.export.weights_folder import open_folder, write_folder
-from dvt.publishing.model_info import ModelInfo
+from dvt.files import TEMP_SUFFIX, DiskError, disk_errors, move_into_place
+from dvt.weights.info import ModelInfo
 
 
 @dataclass(frozen=True, slots=True)

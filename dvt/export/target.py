@@ -5,8 +5,8 @@ from pathlib import Path
 
 from dvt.errors import ConfigError
 from dvt.export.config import SUFFIXES, ExportFormat
-from dvt.publishing.model_folder import is_model_folder, read_model_info
-from dvt.publishing.model_info import KINDS
+from dvt.weights.folder import is_model_folder, read_model_info
+from dvt.weights.info import KINDS
 
 _ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 

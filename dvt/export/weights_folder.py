@@ -5,14 +5,14 @@ from pathlib import Path
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.build import build_vit
 from dvt.backbone.readout import Readout
-from dvt.checkpoint import load_strict
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
 from dvt.export.fixed_size import FixedSize, fixed_size
 from dvt.export.parity import Runner
-from dvt.publishing.model_folder import WEIGHTS_FILE, read_model_folder, write_model_folder
-from dvt.publishing.model_info import CONFIG_FILE, ModelInfo
 from dvt.runtime import Precision
+from dvt.weights.folder import WEIGHTS_FILE, read_model_folder, write_model_folder
+from dvt.weights.info import CONFIG_FILE, ModelInfo
+from dvt.weights.read_file import load_strict
 
 
 def write_folder(fixed: FixedSize, info: ModelInfo, path: Path) -> list[Path]:

@@ -5,7 +5,7 @@ sidecar), `failures/` (images that could not be done, with reasons) and `runs/` 
 written aside, flushed and renamed, so that a crash loses uncommitted records only and never yields a wrong one.
 """
 
-from dvt.atomic import DiskError
+from dvt.files import DiskError
 from dvt.store.folder import is_store, shard_bytes
 from dvt.store.journal import write_run_record
 from dvt.store.reader import FeatureStore, MissingKeyError, Record

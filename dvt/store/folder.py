@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from dvt.atomic import create_exclusive, disk_errors
 from dvt.errors import StoreError
+from dvt.files import create_exclusive, disk_errors
 from dvt.store.schema import StoreMeta
 
 META = "meta.json"

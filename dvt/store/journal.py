@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from dvt.atomic import create_exclusive, disk_errors
+from dvt.files import create_exclusive, disk_errors
 from dvt.store.folder import FAILURES, RUNS, check_worker, unreadable
 from dvt.store.keys import check_key
 

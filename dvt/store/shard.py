@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from dvt.atomic import write_atomic
 from dvt.errors import StoreError
+from dvt.files import write_atomic
 from dvt.store.folder import SHARD_SUFFIX, SIDECAR_SUFFIX, unreadable
 from dvt.store.keys import key_fault
 from dvt.store.schema import SCHEMA_VERSION, StoreMeta, check_schema, sha256_of

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dvt.atomic import TEMP_SUFFIX, disk_errors
+from dvt.files import TEMP_SUFFIX, disk_errors
 from dvt.store.folder import DAMAGED, RUNS, SHARD_SUFFIX, SHARDS, SIDECAR_SUFFIX, read_meta
 from dvt.store.journal import garbled_failures, read_failures, run_paths
 from dvt.store.scan import scan

@@ -12,8 +12,8 @@ from uuid import uuid4
 import torch
 from torch import Tensor
 
-from dvt.atomic import DiskError, disk_errors
 from dvt.errors import StoreError
+from dvt.files import DiskError, disk_errors
 from dvt.store.folder import DAMAGED, SHARD_SUFFIX, SHARDS, check_worker, create_or_match
 from dvt.store.journal import FailureLog
 from dvt.store.keys import check_key

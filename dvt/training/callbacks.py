@@ -10,11 +10,11 @@ from typing import Any
 
 import lightning as L
 
-from dvt.training.checkpoint_names import checkpoint_path
 from dvt.training.checkpoints import remove_old
 from dvt.training.config import TrainingConfig
 from dvt.training.module import StageModule
 from dvt.training.processes import check_replicas
+from dvt.weights.checkpoint_names import checkpoint_path
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from dvt.atomic import TEMP_SUFFIX, write_atomic
 from dvt.errors import TrainingError
-from dvt.training.checkpoint_names import checkpoint_paths, step_of
+from dvt.files import TEMP_SUFFIX, write_atomic
+from dvt.weights.checkpoint_names import checkpoint_paths, step_of
 
 OURS = "dvt"
 """Key of a checkpoint under which the settings of the run stand."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from dvt.atomic import write_atomic
+from dvt.files import write_atomic
 from dvt.runtime import environment
 from dvt.training.config import TrainingConfig
 from dvt.training.resume import Start

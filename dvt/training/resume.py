@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dvt.atomic import disk_errors
 from dvt.errors import TrainingError, WeightsError
-from dvt.publishing.model_folder import is_model_folder, read_model_info
-from dvt.publishing.model_info import KINDS
+from dvt.files import disk_errors
 from dvt.store import is_store
-from dvt.training.checkpoint_names import CHECKPOINTS, checkpoint_paths
 from dvt.training.checkpoints import Checkpoint, newest_good, read_checkpoint
+from dvt.weights.checkpoint_names import CHECKPOINTS, checkpoint_paths
+from dvt.weights.folder import is_model_folder, read_model_info
+from dvt.weights.info import KINDS
 
 _FIXED = ("denoiser.", "student.trained_blocks", "features.")
 """Settings that cannot change while a run goes on: the weights would not fit, or belong to other features."""
@@ -34,7 +34,7 @@ def claim_folder(out: Path, kind: str) -> None:
 
     Args:
         out: folder of the run.
-        kind: of the model that the run will publish there, one of `dvt.publishing.model_info.KINDS`.
+        kind: of the model that the run will publish there, one of `dvt.weights.info.KINDS`.
 
     Raises:
         TrainingError: it is a file or a feature store, or holds a model that does not come from a run of this kind.

@@ -19,13 +19,13 @@ from dvt.errors import ConfigError
 from dvt.training.average import PublishedAverage
 from dvt.training.batches import StepBatches
 from dvt.training.callbacks import ReportProgress, SaveCheckpoints, StopInOrder, TrainingProgress
-from dvt.training.checkpoint_names import CHECKPOINTS
 from dvt.training.checkpoints import AtomicCheckpointIO, tidy
 from dvt.training.config import TrainingConfig
 from dvt.training.loggers import closing, make_logger
 from dvt.training.module import StageModule
 from dvt.training.processes import one_fate
 from dvt.training.resume import Start
+from dvt.weights.checkpoint_names import CHECKPOINTS
 
 
 @dataclass(frozen=True, slots=True)

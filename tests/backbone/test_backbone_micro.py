@@ -7,11 +7,11 @@ from torch.nn import functional
 from dvt.backbone.load import load_backbone
 from dvt.backbone.micro import MICRO
 from dvt.demo.photographs import write_photographs, write_pieces
-from dvt.hub.denoised import load_denoised
-from dvt.hub.load import list_denoisers
 from dvt.images import read_image
-from dvt.publishing.model_folder import read_model_folder
 from dvt.shipped import shipped
+from dvt.weights.build import load_denoised
+from dvt.weights.folder import read_model_folder
+from dvt.weights.load import list_denoisers
 
 
 @pytest.fixture(scope="module")

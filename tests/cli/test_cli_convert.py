@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dvt.publishing.model_folder import read_model_folder, read_model_info
+from dvt.weights.folder import read_model_folder, read_model_info
 
 sys.path.append(str(Path(__file__).parents[1] / "hub"))
 

@@ -9,8 +9,8 @@ from dvt.cli.apps import DistillApp
 from dvt.cli.help import attribute_docs
 from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.network import Denoiser
-from dvt.publishing.model_folder import read_model_folder, write_model_folder
-from dvt.publishing.model_info import ModelInfo
+from dvt.weights.folder import read_model_folder, write_model_folder
+from dvt.weights.info import ModelInfo
 
 VIT = ("backbone.timm=vit_tiny_patch16_224", "backbone.weights=random")
 FEW = (

@@ -15,8 +15,8 @@ from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
 from dvt.export.weights_folder import load_fixed_size
-from dvt.publishing.model_folder import write_model_folder
-from dvt.publishing.model_info import ModelInfo
+from dvt.weights.folder import write_model_folder
+from dvt.weights.info import ModelInfo
 
 TINY = ("backbone.timm=vit_tiny_patch16_224", "backbone.weights=random", "backbone.image_size=[64,96]")
 SHALLOW = "backbone.layer=1"  # two blocks: the graph is made in a moment

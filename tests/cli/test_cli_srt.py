@@ -7,11 +7,11 @@ import torch
 
 from dvt.backbone.load import load_backbone
 from dvt.decomposition.run_list import decompose_list
-from dvt.ensemble.config import EnsembleConfig
-from dvt.ensemble.srt import SrtBackbone
 from dvt.images import find_images, read_image
-from dvt.publishing.model_folder import read_model_folder
+from dvt.srt.backbone import SrtBackbone
+from dvt.srt.config import EnsembleConfig
 from dvt.store import FeatureStore
+from dvt.weights.folder import read_model_folder
 
 VIT = ("backbone.timm=vit_tiny_patch16_224", "backbone.weights=random", "backbone.image_size=64")
 FEW_STEPS = (

@@ -6,8 +6,8 @@ import json
 import pytest
 import torch
 
-from dvt.publishing.model_folder import read_model_folder
 from dvt.store import FeatureStore
+from dvt.weights.folder import read_model_folder
 
 FEW = (
     "num_steps=4", "batch_size=2", "save_every=2", "validate_every=2", "show_every=0", "log_every=1", "trainer=cpu",

@@ -4,14 +4,14 @@ import pytest
 import torch
 from reference import stage1
 
-from dvt.decomposition.artifact import ArtifactMap
 from dvt.decomposition.config import Encoding, GradientConfig, HashGridConfig
-from dvt.decomposition.equation import Decomposition
-from dvt.decomposition.field import SemanticField
-from dvt.decomposition.fit_optimizer import FitOptimizer
-from dvt.decomposition.objective import objective
-from dvt.decomposition.residual import ResidualPredictor
-from dvt.decomposition.schedule import Phase, learning_rate_at, phase_at
+from dvt.decomposition.neural_field.artifact import ArtifactMap
+from dvt.decomposition.neural_field.equation import Decomposition
+from dvt.decomposition.neural_field.field import SemanticField
+from dvt.decomposition.neural_field.fit_optimizer import FitOptimizer
+from dvt.decomposition.neural_field.objective import objective
+from dvt.decomposition.neural_field.residual import ResidualPredictor
+from dvt.decomposition.neural_field.schedule import Phase, learning_rate_at, phase_at
 from dvt.grid import PatchGrid
 
 C, N = 12, 20

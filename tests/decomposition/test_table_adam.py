@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 import torch
 
-from dvt.decomposition.schedule import learning_rate_at
-from dvt.decomposition.table_adam import TableAdam
+from dvt.decomposition.neural_field.schedule import learning_rate_at
+from dvt.decomposition.neural_field.table_adam import TableAdam
 
 ROWS, STEPS, BETAS, EPS = 50, 300, (0.9, 0.99), 1e-15
 rate_at = partial(learning_rate_at, num_steps=STEPS, highest=0.01, final=0.001, warmup=0.1)

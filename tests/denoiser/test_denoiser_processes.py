@@ -9,8 +9,8 @@ import time
 import pytest
 import torch
 
-from dvt.publishing.model_folder import read_model_folder
-from dvt.training.checkpoint_names import checkpoint_paths
+from dvt.weights.checkpoint_names import checkpoint_paths
+from dvt.weights.folder import read_model_folder
 
 COMMAND = (sys.executable, "-m", "dvt")
 OPTIONS = (

@@ -11,12 +11,12 @@ import dvt.training.pictures
 from dvt.denoiser.config import DenoiserConfig, Missing, Raw, TrainConfig
 from dvt.denoiser.train import train_denoiser
 from dvt.errors import ConfigError, StoreError, TrainingError
-from dvt.hub.load import load_denoiser
 from dvt.images import find_images
-from dvt.publishing.model_folder import read_model_folder
 from dvt.store import FeatureStore, StoreWriter
-from dvt.training.checkpoint_names import checkpoint_path, checkpoint_paths
 from dvt.training.module import StageModule
+from dvt.weights.checkpoint_names import checkpoint_path, checkpoint_paths
+from dvt.weights.folder import read_model_folder
+from dvt.weights.load import load_denoiser
 
 
 def weights(out):

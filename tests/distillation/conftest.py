@@ -7,7 +7,6 @@ from PIL import Image
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.build import build_vit
 from dvt.backbone.readout import Readout
-from dvt.backbone.weights import state_hash
 from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
@@ -15,6 +14,7 @@ from dvt.distillation.config import DistillConfig, PicturesConfig, StudentConfig
 from dvt.images import find_images
 from dvt.runtime import Precision
 from dvt.training.config import LoggerConfig, LoggerKind, OptimizerConfig, TrainerConfig
+from dvt.weights.backbone_file import state_hash
 
 SMALL = {"depth": 2, "embed_dim": 64, "num_heads": 4, "mlp_ratio": 4}
 

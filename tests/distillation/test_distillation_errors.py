@@ -8,11 +8,11 @@ from dvt.distillation.data import split_images
 from dvt.distillation.distill import distill
 from dvt.errors import ConfigError, ImageError, TrainingError, WeightsError
 from dvt.images import find_images
-from dvt.publishing.model_folder import write_model_folder
-from dvt.publishing.model_info import CONFIG_FILE, ModelInfo
 from dvt.training.batches import StepBatches
-from dvt.training.checkpoint_names import checkpoint_path, checkpoint_paths
 from dvt.training.resume import claim_folder, find_start
+from dvt.weights.checkpoint_names import checkpoint_path, checkpoint_paths
+from dvt.weights.folder import write_model_folder
+from dvt.weights.info import CONFIG_FILE, ModelInfo
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from dvt.backbone.load import load_backbone
 from dvt.cli.main import run
 from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.network import Denoiser
-from dvt.publishing.model_folder import read_model_folder, write_model_folder
-from dvt.publishing.model_info import ModelInfo
 from dvt.training.processes import bit_sums
+from dvt.weights.folder import read_model_folder, write_model_folder
+from dvt.weights.info import ModelInfo
 
 VIT = {"weights": "random", "image_size": 64, "device": "cpu"}
 OPTIONS = (

@@ -16,12 +16,12 @@ from dvt.distillation.data import split_images
 from dvt.distillation.distill import distill
 from dvt.distillation.module import DistillModule
 from dvt.distillation.student import Student
-from dvt.hub.denoised import load_denoised
 from dvt.images import read_image
 from dvt.losses import feature_distance
-from dvt.publishing.model_folder import WEIGHTS_FILE, read_model_folder
-from dvt.training.checkpoint_names import checkpoint_path, checkpoint_paths
 from dvt.training.config import LoggerConfig, TrainerConfig
+from dvt.weights.build import load_denoised
+from dvt.weights.checkpoint_names import checkpoint_path, checkpoint_paths
+from dvt.weights.folder import WEIGHTS_FILE, read_model_folder
 
 NARROW = {"depth": 2, "embed_dim": 64, "num_heads": 4, "mlp_ratio": 4}
 LEARN = {"num_steps": 25, "optimizer": {"base_learning_rate": 2e-2}}

@@ -4,8 +4,8 @@ import torch
 from torch.nn import functional
 
 from dvt.backbone.features import Features
-from dvt.evaluation.methods import stack_resized
 from dvt.grid import PatchGrid
+from dvt.methods.method import stack_resized
 
 
 class MeanColours:

@@ -9,9 +9,9 @@ from PIL import Image
 from torch.nn import functional
 
 from dvt.backbone.features import Features
+from dvt.diagnosis.sampling import ArtifactScoresConfig
 from dvt.errors import EvaluationError, GeometryError, ImageError
-from dvt.evaluation.artifacts.config import ArtifactScoresConfig
-from dvt.evaluation.artifacts.scores import ArtifactScores
+from dvt.evaluation.artifact_scores import ArtifactScores
 from dvt.evaluation.catalogue import make_task
 from dvt.grid import PatchGrid
 from dvt.images.resize import resize

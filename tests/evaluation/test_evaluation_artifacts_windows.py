@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from dvt.diagnosis.sampling import MIN_IMAGES, ArtifactScoresConfig
+from dvt.diagnosis.windows import choose_images, cut_windows
 from dvt.errors import ConfigError, ImageError
-from dvt.evaluation.artifacts.config import MIN_IMAGES, ArtifactScoresConfig
-from dvt.evaluation.artifacts.windows import choose_images, cut_windows
 from dvt.grid import PatchGrid
 from dvt.images.resize import resize
 from dvt.images.sources import ImageFile

@@ -21,9 +21,9 @@ from dvt.evaluation.depth.head_config import HeadConfig, LossConfig, OptimizerCo
 from dvt.evaluation.depth.linear import LinearDepth
 from dvt.evaluation.depth.score import score_heads
 from dvt.evaluation.layout import Layout
-from dvt.evaluation.methods import OnePass
 from dvt.evaluation.samples import Sample
 from dvt.evaluation.task import Task, tell_nobody
+from dvt.methods.method import OnePass
 
 HW = (48, 64)
 FIT = OptimizerConfig(num_steps=60, batch_size=4, learning_rate=0.1, warmup_steps=6)

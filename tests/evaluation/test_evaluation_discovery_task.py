@@ -10,11 +10,11 @@ from coloured_objects import BOX, HW, save_mask_with_void, save_picture, write_d
 from mean_colours import MeanColours
 
 from dvt.errors import EvaluationError
-from dvt.evaluation.closer_look import CloserLook
 from dvt.evaluation.discovery.boxes import Box
 from dvt.evaluation.discovery.config import Algorithm, ObjectDiscoveryConfig, SeedRule
 from dvt.evaluation.discovery.object_discovery import ObjectDiscovery
 from dvt.evaluation.discovery.search import BATCH_SIZE, found_objects, looked_at_hw
+from dvt.methods.closer_look import CloserLook
 
 MIDDLE = "for comparison: the same box in the middle of every picture, half its area, has CorLoc 0.0"
 

@@ -9,14 +9,14 @@ import torch
 
 from dvt.backbone.features import Features
 from dvt.errors import ConfigError, EvaluationError
-from dvt.evaluation.closer_look import CloserLook, Tiles
-from dvt.evaluation.named import BASES, bases_of, named_method
 from dvt.evaluation.report.page import write_page
 from dvt.evaluation.result import Row, TaskResult
 from dvt.evaluation.run import Watch, evaluate
 from dvt.evaluation.table import findings, markdown, notes, table
 from dvt.evaluation.task import Metric, Scores
 from dvt.grid import PatchGrid
+from dvt.methods.closer_look import CloserLook, Tiles
+from dvt.methods.named import BASES, bases_of, named_method
 
 MIOU = Metric("mIoU", "%", True, "Mean overlap.")
 RMSE = Metric("RMSE", "m", False, "Root of the mean squared error.")

@@ -13,12 +13,12 @@ from PIL import Image
 import dvt
 from dvt.backbone.features import Features
 from dvt.errors import ConfigError, EvaluationError, ImageError
-from dvt.evaluation.methods import OnePass
 from dvt.evaluation.retrieval.class_folders import find_class_folders, shared_out
 from dvt.evaluation.retrieval.config import Pooling, RetrievalConfig
 from dvt.evaluation.retrieval.descriptors import central_part, pool
 from dvt.evaluation.retrieval.retrieval import Retrieval
 from dvt.grid import PatchGrid
+from dvt.methods.method import OnePass
 
 COLOURS = {"blue": (40, 60, 200), "green": (60, 180, 60), "red": (200, 50, 40)}
 

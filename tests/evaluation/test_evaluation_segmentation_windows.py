@@ -10,7 +10,6 @@ from tiny_camvid import write_camvid
 from torch.nn import functional
 
 from dvt.errors import EvaluationError
-from dvt.evaluation.cache import Cached, without_cache
 from dvt.evaluation.layout import Layout
 from dvt.evaluation.samples import Sample
 from dvt.evaluation.segmentation.config import LinearProtocol, LinearSegmentationConfig, WindowsConfig
@@ -28,6 +27,7 @@ from dvt.evaluation.segmentation.linear import LinearSegmentation
 from dvt.evaluation.segmentation.windowed import Windowed
 from dvt.evaluation.segmentation.windows import _starts, picture_logits
 from dvt.evaluation.task import tell_nobody
+from dvt.methods.cache import Cached, without_cache
 
 STILL = {"min_scale": 1.0, "max_scale": 1.0, "flip": 0.0, "distortion": 0.0}
 """Nothing is drawn but the place of a crop."""

@@ -17,13 +17,13 @@ import dvt
 from dvt.cli.help import attribute_docs
 from dvt.errors import ConfigError, EvaluationError
 from dvt.evaluation.masks import read_mask
-from dvt.evaluation.methods import OnePass
 from dvt.evaluation.task import Task
 from dvt.evaluation.video.config import VideoSegmentationConfig
 from dvt.evaluation.video.propagation import LabelPropagation
 from dvt.evaluation.video.segmentation import VideoSegmentation
 from dvt.evaluation.video.track import looked_at_hw, objects_to_follow, patch_labels
 from dvt.grid import PatchGrid
+from dvt.methods.method import OnePass
 
 HW = (64, 96)
 RED, GREEN, BLUE = (230, 40, 40), (40, 230, 40), (40, 40, 230)

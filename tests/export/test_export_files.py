@@ -18,7 +18,7 @@ from dvt.errors import WeightsError
 from dvt.export import onnx_file
 from dvt.export.run import export_model
 from dvt.export.weights_folder import load_fixed_size
-from dvt.publishing.model_info import ModelInfo
+from dvt.weights.info import ModelInfo
 
 OF_THIS_MACHINE = (b"site-packages", b"fixed_size.py", b"/dvt/")
 

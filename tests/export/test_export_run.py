@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from dvt.atomic import DiskError
 from dvt.backbone.features import Features
 from dvt.errors import ConfigError, GeometryError
 from dvt.export import run
@@ -14,6 +13,7 @@ from dvt.export.config import ExportFormat
 from dvt.export.parity import Parity, ParityError, compare
 from dvt.export.run import export_model
 from dvt.export.target import resolve_format
+from dvt.files import DiskError
 from dvt.grid import PatchGrid
 
 # ---------------------------------------------------------------------------------------------------- parity

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from dvt.errors import TrainingError, WeightsError
-from dvt.training.checkpoint_names import checkpoint_path, checkpoint_paths
 from dvt.training.checkpoints import newest_good, read_checkpoint, remove_old
 from dvt.training.resume import claim_folder, differences, find_start
+from dvt.weights.checkpoint_names import checkpoint_path, checkpoint_paths
 
 SETTINGS = {"num_steps": 8, "optimizer": {"warmup": 0.15, "clip_norm": 0.0}, "data": "abc"}
 

@@ -17,10 +17,10 @@ from dvt.evaluation.depth.score import Errors, score_heads
 from dvt.evaluation.depth.sevenscenes import find_sevenscenes
 from dvt.evaluation.layout import Layout
 from dvt.evaluation.layout_metrics import in_words, name_in
-from dvt.evaluation.methods import Method
 from dvt.evaluation.samples import LaidOut
 from dvt.evaluation.sizes import fitting_hw
 from dvt.evaluation.task import Scores, Tell, tell_nobody
+from dvt.methods.method import Method
 
 _QUICK_SIZE = 224
 _QUICK_TRAIN = 1000

@@ -14,11 +14,11 @@ from dvt.evaluation.depth.config import LinearDepthConfig
 from dvt.evaluation.depth.fit import Batch, fit_head
 from dvt.evaluation.depth.head import DepthHead, with_class_token
 from dvt.evaluation.layout import Layout
-from dvt.evaluation.methods import Method
 from dvt.evaluation.patches import finite_features
 from dvt.evaluation.samples import LaidOut, Sample
 from dvt.evaluation.sizes import fitting_hw
 from dvt.evaluation.task import Tell
+from dvt.methods.method import Method
 from dvt.runtime import seed_for
 from dvt.shapes import ImageTensor
 

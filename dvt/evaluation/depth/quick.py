@@ -12,11 +12,11 @@ from dvt.evaluation.depth.config import LinearDepthConfig
 from dvt.evaluation.depth.fit import Batch, fit_head, is_known
 from dvt.evaluation.depth.head import DepthHead, with_class_token
 from dvt.evaluation.depth.head_config import OptimizerConfig
-from dvt.evaluation.methods import Method
 from dvt.evaluation.patches import features_of
 from dvt.evaluation.samples import Sample
 from dvt.evaluation.task import Tell
 from dvt.grid import PatchGrid
+from dvt.methods.method import Method
 from dvt.runtime import seed_for
 from dvt.shapes import FeatureMaps, ImageTensor
 

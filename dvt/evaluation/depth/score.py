@@ -9,10 +9,10 @@ from dvt.evaluation.depth.fit import is_known, resized_depth
 from dvt.evaluation.depth.head import DepthHead, with_class_token
 from dvt.evaluation.depth.head_config import HeadConfig
 from dvt.evaluation.depth.metrics import depth_errors
-from dvt.evaluation.methods import Method
 from dvt.evaluation.patches import BATCH_SIZE, finite_features
 from dvt.evaluation.samples import Sample
 from dvt.evaluation.task import Tell
+from dvt.methods.method import Method
 
 Errors = dict[str, float]
 """The errors of one picture by the name of the metric."""

@@ -13,9 +13,9 @@ from dvt.evaluation.discovery.scenes import Scene, data_protocol, find_scenes
 from dvt.evaluation.discovery.search import algorithm_protocol, found_objects
 from dvt.evaluation.discovery.summary import by_sequence, notes, percent
 from dvt.evaluation.masks import read_mask
-from dvt.evaluation.methods import Method
 from dvt.evaluation.task import Metric, Scores, Tell, tell_nobody
 from dvt.images.read import read_image
+from dvt.methods.method import Method
 from dvt.shapes import ImageTensor
 
 _HIT: Final = 0.5

@@ -7,11 +7,11 @@ from dvt.evaluation.discovery.config import Algorithm, ObjectsConfig
 from dvt.evaluation.discovery.found import FoundObject
 from dvt.evaluation.discovery.lost import lost
 from dvt.evaluation.discovery.tokencut import tokencut
-from dvt.evaluation.methods import Method
 from dvt.evaluation.patches import finite_features
 from dvt.evaluation.sizes import fitting_hw
 from dvt.evaluation.task import Tell
 from dvt.grid import PatchGrid
+from dvt.methods.method import Method
 from dvt.shapes import FeatureMap, ImageTensor
 
 BATCH_SIZE = 4

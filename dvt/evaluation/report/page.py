@@ -8,11 +8,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from dvt.atomic import write_atomic
 from dvt.evaluation.report.plots import bars_svg
 from dvt.evaluation.result import TaskResult
 from dvt.evaluation.table import findings, notes, protocol_text, table
 from dvt.evaluation.task import Metric
+from dvt.files import write_atomic
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #181818; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }

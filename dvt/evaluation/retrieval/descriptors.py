@@ -7,12 +7,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from dvt.backbone.features import Features
-from dvt.evaluation.methods import Method
 from dvt.evaluation.patches import features_of
 from dvt.evaluation.retrieval.class_folders import ClassPicture
 from dvt.evaluation.retrieval.config import Pooling, RetrievalConfig
 from dvt.evaluation.task import Tell
 from dvt.images.read import read_image
+from dvt.methods.method import Method
 from dvt.shapes import ImageTensor, ResizedImage, Tokens
 
 _SMALLEST = 1e-6

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from dvt.backbone.load import image_hw
 from dvt.errors import EvaluationError
-from dvt.evaluation.methods import Method
 from dvt.evaluation.retrieval.class_folders import ClassPicture, find_class_folders
 from dvt.evaluation.retrieval.config import Pooling, RetrievalConfig
 from dvt.evaluation.retrieval.descriptors import describe
 from dvt.evaluation.retrieval.koleo import koleo
 from dvt.evaluation.retrieval.ranking import Ranking, rank
 from dvt.evaluation.task import Metric, Scores, Tell, tell_nobody
+from dvt.methods.method import Method
 from dvt.shapes import Tokens
 
 _RANKS: Final = (1, 5, 10)

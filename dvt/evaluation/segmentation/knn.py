@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from dvt.errors import EvaluationError
-from dvt.evaluation.methods import Method
 from dvt.evaluation.patches import class_shares, features_and_targets
 from dvt.evaluation.samples import Sample
 from dvt.evaluation.segmentation.config import KnnSegmentationConfig
@@ -17,6 +16,7 @@ from dvt.evaluation.segmentation.datasets.find import find_data
 from dvt.evaluation.segmentation.patchwise import Labellers, patch_metrics, patch_protocol, score_patches, squashed_hw
 from dvt.evaluation.task import Scores, Tell, tell_nobody
 from dvt.grid import PatchGrid
+from dvt.methods.method import Method
 from dvt.shapes import FeatureMap, FeatureMaps, Tokens
 
 _MOST_SIMILARITIES = 2**25

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import torch
 
 from dvt.errors import ConfigError
-from dvt.evaluation.methods import Method
 from dvt.evaluation.patches import features_and_targets, majority_labels
 from dvt.evaluation.samples import Sample
 from dvt.evaluation.segmentation.config import DatasetName, LinearProtocol, LinearSegmentationConfig
@@ -17,6 +16,7 @@ from dvt.evaluation.segmentation.patchwise import Labellers, patch_metrics, patc
 from dvt.evaluation.segmentation.probe import train_probe
 from dvt.evaluation.segmentation.windows import WindowProtocol
 from dvt.evaluation.task import Metric, Scores, Tell, tell_nobody
+from dvt.methods.method import Method
 
 
 class _Measured(Protocol):

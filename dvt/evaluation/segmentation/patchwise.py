@@ -10,7 +10,6 @@ from torch import Tensor
 from dvt.backbone.load import image_hw
 from dvt.evaluation.layout import Layout
 from dvt.evaluation.layout_metrics import metric_in
-from dvt.evaluation.methods import Method
 from dvt.evaluation.patches import features_and_targets, majority_labels
 from dvt.evaluation.samples import Sample
 from dvt.evaluation.segmentation.config import SegmentationConfig
@@ -21,6 +20,7 @@ from dvt.evaluation.segmentation.summary import MIOU_PATCHES, MIOU_PIXELS, Count
 from dvt.evaluation.task import Metric, Scores, Tell
 from dvt.evaluation.upsample import upsample_scores, winners
 from dvt.grid import PatchGrid
+from dvt.methods.method import Method
 
 DEFAULT_IMAGE_SIZE: Final = 224
 """Size that pictures are squashed to where the options say nothing."""

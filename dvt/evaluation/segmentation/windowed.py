@@ -4,12 +4,12 @@ import torch
 from torch import Tensor
 
 from dvt.backbone.features import Features
-from dvt.evaluation.methods import Method, Pictures
 from dvt.evaluation.patches import finite_features
 from dvt.evaluation.segmentation.crops import pad_picture
 from dvt.evaluation.sizes import fitting_hw
 from dvt.evaluation.upsample import upsample_scores
 from dvt.grid import PatchGrid
+from dvt.methods.method import Method, Pictures
 from dvt.shapes import FeatureMaps
 
 

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dvt.evaluation.cache import without_cache
 from dvt.evaluation.layout_metrics import metric_in
-from dvt.evaluation.methods import Method
 from dvt.evaluation.samples import Sample
 from dvt.evaluation.segmentation.config import LinearSegmentationConfig, WindowsConfig
 from dvt.evaluation.segmentation.confusion import Confusion
@@ -23,6 +21,8 @@ from dvt.evaluation.segmentation.windowed import Windowed
 from dvt.evaluation.task import Scores, Tell
 from dvt.evaluation.upsample import winners
 from dvt.images.resize import resize
+from dvt.methods.cache import without_cache
+from dvt.methods.method import Method
 from dvt.shapes import ImageTensor
 
 

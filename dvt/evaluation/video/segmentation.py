@@ -9,12 +9,12 @@ import numpy as np
 
 from dvt.backbone.load import image_hw
 from dvt.evaluation.masks import VOID, read_mask
-from dvt.evaluation.methods import Method
 from dvt.evaluation.task import Metric, Scores, Tell, tell_nobody
 from dvt.evaluation.video.config import VideoSegmentationConfig
 from dvt.evaluation.video.davis import VideoSequence, find_sequences
 from dvt.evaluation.video.metrics import boundary_measure, region_similarity
 from dvt.evaluation.video.track import SHORT_SIDE, mask_of_size, objects_to_follow, track
+from dvt.methods.method import Method
 
 
 class VideoSegmentation:

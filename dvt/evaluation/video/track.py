@@ -11,7 +11,6 @@ from torch.nn import functional
 from dvt.backbone.load import image_hw
 from dvt.errors import EvaluationError
 from dvt.evaluation.masks import MOST_NUMBERS, ObjectMask, read_mask
-from dvt.evaluation.methods import Method
 from dvt.evaluation.patches import features_of
 from dvt.evaluation.sizes import fitting_hw
 from dvt.evaluation.task import Tell
@@ -21,6 +20,7 @@ from dvt.evaluation.video.davis import VideoSequence
 from dvt.evaluation.video.propagation import LabelPropagation
 from dvt.grid import PatchGrid
 from dvt.images.read import read_image
+from dvt.methods.method import Method
 from dvt.shapes import FeatureMap, ImageTensor
 
 SHORT_SIDE = 240

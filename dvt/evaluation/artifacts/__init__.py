@@ -1,1 +1,0 @@
-"""Artifact scores as a task: what belongs to the position on the patch grid, for every method, without labels."""

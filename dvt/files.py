@@ -1,0 +1,162 @@
+"""Atomic file writes (temporary file, fsync, rename), and values as plain JSON."""
+
+import errno
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import torch
+
+from dvt.errors import DvtError
+
+TEMP_SUFFIX = ".tmp"
+"""End of the name of a file that is still being written."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+
+
+class DiskError(DvtError):
+    """The disk is full or refuses to write: every further image would fail the same way."""
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn an `OSError` of the block, which writes `path`, into a `DiskError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskError(
+                f"no space left to write {path} ({error.strerror}). What is committed is safe:"
+                " free space (or raise the quota or file size limit) and run the same command again."
+            ) from error
+        raise DiskError(
+            f"cannot write {path} ({error.strerror}). What is committed is safe:"
+            " mend the disk or the permissions and run the same command again."
+        ) from error
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, or a crash, sees all of it or none; an older file of that name is replaced.
+
+    Raises:
+        DiskError: the disk is full or refuses; no temporary file is left.
+    """
+    with disk_errors(path), _written_aside(path, data) as temp:
+        temp.replace(path)
+        _sync_folder(path.parent)
+
+
+def create_exclusive(path: Path, data: bytes) -> bool:
+    """Write a file unless it is there already; of several processes that try at once, one wins.
+
+    Returns:
+        True when this call made the file, False when it was there.
+
+    Raises:
+        DiskError: the disk is full or refuses; no temporary file is left.
+    """
+    with disk_errors(path), _written_aside(path, data) as temp:
+        try:
+            os.link(temp, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            # A file system without hard links (FAT, some network mounts): the window between the two calls is
+            # open, but what is renamed is whole, and the caller compares what it finds afterwards.
+            if path.exists():
+                return False
+            temp.replace(path)
+        _sync_folder(path.parent)
+        return True
+
+
+def move_into_place(temp: Path, path: Path) -> None:
+    """Flush a file that was written aside on the same disk, and give it its name; an older one of it is replaced.
+
+    Raises:
+        DiskError: the disk is full or refuses.
+    """
+    with disk_errors(path):
+        with temp.open("rb+") as file:
+            os.fsync(file.fileno())
+        temp.replace(path)
+        _sync_folder(path.parent)
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON holds it.
+
+    Dataclasses and mappings become dicts, sequences and arrays lists, enums their value, paths texts, numbers of numpy
+    and torch Python numbers, NaN and infinity None.
+
+    Example:
+        >>> plain({"path": Path("a/b"), "loss": math.nan, "sizes": (1, np.int64(2))})
+        {'path': 'a/b', 'loss': None, 'sizes': [1, 2]}
+
+    Raises:
+        TypeError: a value of another type, such as a function.
+    """
+    match value:
+        case Enum():
+            return plain(value.value)
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case Path():
+            return str(value)
+        case np.generic() | np.ndarray() | torch.Tensor():
+            return plain(value.tolist())
+        case Mapping():
+            return {str(name): plain(entry) for name, entry in value.items()}
+        case list() | tuple():
+            return [plain(entry) for entry in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: plain(getattr(value, entry.name)) for entry in fields(value)}
+    raise TypeError(f"{value!r} of type {type(value).__name__} has no plain JSON form")
+
+
+def to_json(value: Any, *, indent: int | None = 2) -> str:
+    """The text of `plain(value)`, with a line break at its end.
+
+    Raises:
+        TypeError: a value that has no JSON form.
+    """
+    return json.dumps(plain(value), indent=indent, allow_nan=False) + "\n"
+
+
+@contextmanager
+def _written_aside(path: Path, data: bytes) -> Iterator[Path]:
+    """A flushed temporary file beside `path`, gone when the block ends unless it was renamed."""
+    temp = path.with_name(f".{path.name}.{uuid4().hex[:8]}{TEMP_SUFFIX}")
+    try:
+        with temp.open("xb", buffering=0) as file:
+            rest = memoryview(data)
+            while rest:  # a raw write may stop early, for instance at a file size limit
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        yield temp
+    finally:
+        temp.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk, where the system can."""
+    with suppress(PermissionError):  # Windows cannot open a folder
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

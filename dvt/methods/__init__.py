@@ -1,0 +1,1 @@
+"""Methods: everything that turns images into features, under one protocol, by name."""

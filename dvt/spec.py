@@ -1,0 +1,97 @@
+"""FeatureSpec: which features these are. Written and compared here and nowhere else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from dvt.grid import PatchGrid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureSpec:
+    """Identity of the features of a ViT: two feature maps may be compared, stored or trained together if it is equal.
+
+    Stores, model folders, checkpoints and the fingerprints of methods each hold one.
+
+    Example:
+        >>> from dvt.grid import PatchGrid
+        >>> spec = FeatureSpec(
+        ...     backbone="vit_micro_patch16_224.dvt", weights_hash="ab12", layer=5, norm=True,
+        ...     grid=PatchGrid.of((224, 224), patch=16), channels=96,
+        ... )
+        >>> FeatureSpec.from_json(spec.to_json()) == spec
+        True
+        >>> spec.differences(FeatureSpec.from_json(spec.to_json() | {"layer": 3}), "store", "ViT")
+        ['layer: 5 in the store, 3 in the ViT']
+    """
+
+    backbone: str
+    """Full timm name of the ViT, with the tag of its weights."""
+    weights_hash: str | None
+    """sha256 that identifies the weights; None: not recorded, equal to any."""
+    layer: int
+    """Index of the block whose output is taken, counted from 0; -1 is the last."""
+    norm: bool
+    """Whether the final norm is applied."""
+    grid: PatchGrid
+    """Image size, patch and stride."""
+    channels: int
+    """C, channels of a feature vector."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of a feature map."""
+        return (*self.grid.hw, self.channels)
+
+    def differences(
+        self, other: "FeatureSpec", this: str = "first", that: str = "second", *, ignore: tuple[str, ...] = ()
+    ) -> list[str]:
+        """One line per field that differs; empty where the features are the same.
+
+        Args:
+            other: the spec to compare with.
+            this: what holds this spec, for the text: "store".
+            that: what holds the other.
+            ignore: names of fields that may differ, such as the grid where sizes are free.
+        """
+        return [
+            f"{name}: {describe(mine)} in the {this}, {describe(theirs)} in the {that}"
+            for name in (entry.name for entry in fields(self) if entry.name not in ignore)
+            if (mine := getattr(self, name)) != (theirs := getattr(other, name))
+            and not (name == "weights_hash" and None in (mine, theirs))
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """The spec as plain JSON values."""
+        grid = {"image_hw": list(self.grid.image_hw), "patch": self.grid.patch, "stride": self.grid.stride}
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)} | {"grid": grid}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> "FeatureSpec":
+        """Read what `to_json` wrote; further entries are left alone.
+
+        Raises:
+            KeyError: an entry is missing.
+            TypeError: an entry has another type.
+            GeometryError: the grid does not fit together.
+        """
+        values = {entry.name: body[entry.name] for entry in fields(cls)}
+        for name, kinds in _TYPES.items():
+            if type(values[name]) not in kinds:
+                raise TypeError(f"{name} is {values[name]!r}, not of type {kinds[0].__name__}")
+        grid = values["grid"]
+        grid = PatchGrid.of(tuple(grid["image_hw"]), grid["patch"], grid["stride"])
+        return cls(**values | {"grid": grid})
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "backbone": (str,), "weights_hash": (str, type(None)), "layer": (int,), "norm": (bool,), "grid": (dict,),
+    "channels": (int,),
+}  # fmt: skip
+
+
+def describe(value: object) -> str:
+    """A setting as an error shows it: a grid with its image size, all else as Python writes it."""
+    if isinstance(value, PatchGrid):
+        return f"{value.image_hw[0]} x {value.image_hw[1]} px, {value}"
+    return repr(value)

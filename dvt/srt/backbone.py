@@ -1,0 +1,151 @@
+"""SrtBackbone: a ViT whose features are averaged over shifts of the picture by less than a patch."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from enum import Enum
+from typing import Any
+
+import torch
+
+from dvt.backbone.backbone import Backbone
+from dvt.backbone.features import Features
+from dvt.backbone.wrapped import WrappedBackbone
+from dvt.errors import ConfigError
+from dvt.grid import PatchGrid
+from dvt.shapes import ImageBatch
+from dvt.srt.aggregate import make_aggregator
+from dvt.srt.config import EnsembleConfig
+from dvt.srt.shifts import PaddedBatch, Shift, finer_grid, pad, sub_token_shifts, view
+
+_log = logging.getLogger(__name__)
+
+
+class SrtBackbone(WrappedBackbone):
+    """`srt(images) -> Features` by the Stochastic Resonance Transformer (Lao et al., ICML 2024): nothing is trained.
+
+    Every view shows the picture moved by some pixels, fewer than a patch has. The features of a view are repeated over
+    the pixels of their patches, moved back, and averaged over all views; in the end the pixels of every patch are
+    averaged. All of this is linear, so a few weights per token do it (`shifts.axis_weights`).
+
+    It has the interface of a `Backbone` and stands wherever one is taken. Frozen, in evaluation mode for good.
+    """
+
+    suffix = "+srt"
+
+    def __init__(self, backbone: Backbone, config: EnsembleConfig | None = None):
+        """Wrap a ViT.
+
+        Args:
+            backbone: the ViT, read at any layer, with or without the final norm, at any stride.
+            config: which shifts, and what is made of them; None: the defaults.
+
+        Raises:
+            ConfigError: shifts of a patch or more, or cells that are no whole number of pixels.
+        """
+        super().__init__(backbone)
+        self.config = config or EnsembleConfig()
+        grid = backbone.grid
+        if self.config.max_shift >= grid.patch:
+            raise ConfigError(
+                f"srt.max_shift={self.config.max_shift}: SRT shifts by less than a patch, and {backbone.timm_name} has"
+                f" patches of {grid.patch} px. Give 1 to {grid.patch - 1}."
+            )
+        if grid.stride % self.config.finer:
+            fitting = [number for number in range(1, grid.stride + 1) if grid.stride % number == 0]
+            raise ConfigError(
+                f"srt.finer={self.config.finer} cuts the {grid.stride} px between patches into cells that are no whole"
+                f" number of pixels: give one of {', '.join(map(str, fitting))}."
+            )
+        self.shifts = sub_token_shifts(self.config.max_shift, self.config.step)
+        hashed = backbone.weights_hash + json.dumps(self.settings, sort_keys=True)
+        self.weights_hash = hashlib.sha256(hashed.encode()).hexdigest()
+        self.eval()
+
+    @torch.no_grad()
+    def forward(self, images: ImageBatch) -> Features:
+        """The features of a batch of images of one size.
+
+        Args:
+            images: (B, 3, y, x) RGB in [0, 1], not normalised; any size and aspect that fits patch and stride.
+
+        Returns:
+            Patches on `grid_for((y, x))`; class and register tokens are the mean over all views, whatever the
+            aggregate. In the number format of the ViT; all sums are taken in float32.
+
+        Raises:
+            BackboneError: not a batch of RGB images.
+            GeometryError: the size does not fit patch and stride.
+        """
+        return self.with_raw(images)[0]
+
+    @torch.no_grad()
+    def with_raw(self, images: ImageBatch) -> tuple[Features, Features]:
+        """The features, and the raw ones of the picture that is not shifted; arguments and errors as `forward`."""
+        raw = self.backbone(images)
+        aggregator = make_aggregator(self.config.aggregate, raw.grid, self.config.finer)
+        aggregator.add(self.shifts[0], raw.patches)
+        prefix = raw.prefix.float()
+        margin = self.config.max_shift
+        pixels = images.to(self.device, torch.float32)
+        for shift, features in self._shifted(pad(pixels, margin, self.config.fill, self.backbone.mean)):
+            aggregator.add(shift, features.patches)
+            prefix = prefix + features.prefix.float()
+        patches = aggregator.result()
+        features = Features(
+            patches=patches.to(raw.patches.dtype),
+            prefix=(prefix / self.passes).to(raw.prefix.dtype),
+            grid=self.grid_for(raw.grid.image_hw),
+        )
+        return features, raw
+
+    def _shifted(self, padded: PaddedBatch) -> Iterator[tuple[Shift, Features]]:
+        """The features of all views but the first, in batches that exist one at a time; halved where memory ends."""
+        margin, count = self.config.max_shift, len(padded)
+        todo, at_once = self.shifts[1:], max(1, self.config.batch_size // count)
+        while todo:
+            part = todo[:at_once]
+            try:
+                features = self.backbone(torch.cat([view(padded, margin, shift) for shift in part]))
+            except torch.OutOfMemoryError:
+                if len(part) == 1:
+                    raise
+                at_once = len(part) // 2
+                _log.warning("out of memory on %s: srt.batch_size is lowered to %d.", self.device, at_once * count)
+                continue
+            yield from _by_shift(part, features)
+            todo = todo[at_once:]
+
+    def grid_for(self, image_hw: tuple[int, int]) -> PatchGrid:
+        """The patches of an image of that height and width; with `finer` above 1, the cells.
+
+        Raises:
+            GeometryError: the size does not fit patch and stride.
+        """
+        return finer_grid(self.backbone.grid_for(image_hw), self.config.finer)
+
+    @property
+    def passes(self) -> int:
+        """Its cost: forward passes of the ViT per picture."""
+        return len(self.shifts)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The options that change the features, as plain JSON."""
+        settings = asdict(self.config)
+        del settings["batch_size"]
+        return {"srt": {name: value.value if isinstance(value, Enum) else value for name, value in settings.items()}}
+
+    @property
+    def grid(self) -> PatchGrid:
+        """The patches of an image of the default size; with `finer` above 1, the cells."""
+        return finer_grid(self.backbone.grid, self.config.finer)
+
+
+def _by_shift(shifts: Sequence[Shift], features: Features) -> Iterator[tuple[Shift, Features]]:
+    """The features of a batch of views, shift by shift."""
+    patches, prefix = features.patches.chunk(len(shifts)), features.prefix.chunk(len(shifts))
+    for shift, some_patches, some_prefix in zip(shifts, patches, prefix, strict=True):
+        yield shift, Features(patches=some_patches, prefix=some_prefix, grid=features.grid)

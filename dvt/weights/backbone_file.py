@@ -1,0 +1,109 @@
+"""Weights of a ViT: from the hub, from a file, or random; strict either way."""
+
+import contextlib
+import hashlib
+import io
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from timm.models import eva, vision_transformer
+from torch import Tensor, nn
+
+from dvt.backbone.build import Vit, full_name
+from dvt.errors import WeightsError
+from dvt.weights.backbone_hub import fetch_weights
+from dvt.weights.read_file import load_strict, read_state_dict
+
+RANDOM = "random"
+"""The `weights` of an untrained model."""
+
+_NOT_OURS = ("head.", "head_dist.", "fc_norm.", "attn_pool.", "dino_head.", "ibot_head.")
+"""Pooling, classifiers and training heads: they come after the tokens, and the ViT here is built without them."""
+
+_log = logging.getLogger(__name__)
+
+
+def load_weights(vit: Vit, weights: str | Path | None) -> str:
+    """Fill a ViT with weights.
+
+    Args:
+        vit: the ViT, untrained, in float32.
+        weights: None for the pretrained ones of the hub; `random` to leave it untrained; else a file, with the key
+            names of timm or those of the model's authors.
+
+    Returns:
+        A hash of the tensors, which is the same for one set of weights wherever and in whatever format they lie.
+
+    Raises:
+        WeightsError: the weights cannot be had, read, or do not fit; the latter with a report of the keys.
+    """
+    if weights is None:
+        path = fetch_weights(full_name(vit))
+        fill(vit, read_state_dict(path), source=f"{path.name} of {full_name(vit)}")
+    elif weights != RANDOM:
+        fill(vit, read_state_dict(weights), source=str(weights))
+    return state_hash(vit)
+
+
+def fill(vit: Vit, state: Mapping[str, Tensor], *, source: str) -> None:
+    """Copy the tensors of a file into a ViT.
+
+    Key names of the model's authors are translated by timm's own filter for the class of the ViT, which also resamples
+    a position embedding of another grid (said with a warning). Pooling, classifier and training heads in the file are
+    left aside. All else has to fit exactly.
+
+    Raises:
+        WeightsError: a key is missing, unexpected or of another shape.
+    """
+    converted = {key: tensor for key, tensor in _translate(vit, state, source).items() if not key.startswith(_NOT_OURS)}
+    load_strict(vit, converted, source=source)
+    before, after = state.get("pos_embed"), converted.get("pos_embed")
+    # A translation may take the prefix tokens out of the embedding; a larger difference is another grid.
+    if before is not None and after is not None and abs(before.shape[1] - after.shape[1]) > vit.num_prefix_tokens:
+        _log.warning(
+            "the position embedding of %s has %d entries, that of %s has %d: it was resampled.",
+            source,
+            before.shape[1],
+            full_name(vit),
+            after.shape[1],
+        )
+
+
+def state_hash(module: nn.Module) -> str:
+    """The sha256, in hex, of names, types, shapes and values of all tensors in a module's state."""
+    digest = hashlib.sha256()
+    for key, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _translate(vit: Vit, state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    _check_patch_size(vit, state, source)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # timm prints for each bias that DINOv3 leaves out
+            converted: dict[str, Tensor] = (
+                eva.checkpoint_filter_fn(dict(state), vit)
+                if isinstance(vit, eva.Eva)
+                else vision_transformer.checkpoint_filter_fn(dict(state), vit, adapt_layer_scale=True)
+            )
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"timm cannot translate the keys of {source} for {full_name(vit)} ({error})."
+            " Give weights of this very model."
+        ) from error
+    return converted
+
+
+def _check_patch_size(vit: Vit, state: Mapping[str, Tensor], source: str) -> None:
+    """Refuse a patch embedding that timm's filter would resample to another patch size."""
+    wanted = tuple(vit.patch_embed.proj.weight.shape[-2:])
+    for key, tensor in state.items():
+        is_kernel = key.endswith(("patch_embed.proj.weight", "conv1.weight")) and tensor.ndim == 4
+        if is_kernel and tuple(tensor.shape[-2:]) != wanted:
+            raise WeightsError(
+                f"{source} holds a ViT with patches of {tensor.shape[-2]} x {tensor.shape[-1]} px ({key}), but"
+                f" {full_name(vit)} has patches of {wanted[0]} x {wanted[1]} px. Give weights of this very model."
+            )

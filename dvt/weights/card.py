@@ -1,0 +1,163 @@
+"""The card of a published model (`README.md`), written from what `config.json` says."""
+
+from typing import Any
+
+import timm
+from huggingface_hub import ModelCard, ModelCardData
+
+from dvt.weights.info import ModelInfo
+
+_PAPER = "[Denoising Vision Transformers](https://arxiv.org/abs/2401.02957) (Yang et al., ECCV 2024)"
+_HUB_LICENSES = ("apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc0-1.0")
+"""Identifiers of the hub that occur among ViTs; any other licence goes by its own name."""
+
+_PURPOSE = {
+    "denoiser": (
+        "A small transformer that turns the patch features of a frozen ViT into clean ones: what belongs to the"
+        " position of a patch, and not to the picture, is taken out."
+    ),
+    "distilled": (
+        "A ViT that was trained to give clean patch features by itself: what belongs to the position of a patch, and"
+        " not to the picture, is left out. No extra layers; it loads as the plain timm model."
+    ),
+    "fixed_size": "A ViT with clean patch features, exported for images of one size.",
+    "backbone": "A small ViT for trying things without a download. It has the artifacts that dvt is there to remove.",
+}
+_LIMITS = {
+    "denoiser": "Class and register tokens are those of the ViT, unchanged.",
+    "distilled": "Class and register tokens may have drifted from those of the ViT it started from.",
+    "fixed_size": "It takes images of that one size.",
+    "backbone": "Made for demonstrations and tests: it knows few kinds of pictures.",
+}
+
+
+def model_card(info: ModelInfo, source: str) -> str:
+    """The text of the card, with its YAML header.
+
+    Args:
+        info: what the model is.
+        source: repository or folder of the model, for the code that loads it.
+    """
+    parts = (
+        f"---\n{_header(info)}\n---",
+        f"# {info.backbone}: {info.kind.replace('_', ' ')}",
+        _PURPOSE[info.kind] + (f" Method: {_PAPER}." if info.kind != "backbone" else ""),
+        f"## Use\n\n```python\n{_code(info, source)}\n```",
+        f"## What it is\n\n{_facts(info)}",
+        f"## How it was trained\n\n{_table('setting', 'value', _leaves(info.training)) or 'Not recorded.'}",
+        f"## What it reached\n\n{_table('metric', 'value', _numbers(info.metrics)) or 'Not recorded.'}",
+        f"## Limits\n\n{_limits(info)}",
+        f"## Licence\n\n{_licence(info)}",
+    )
+    text = "\n\n".join(parts) + "\n"
+    return str(ModelCard(text))  # parses the header: a card that the hub would refuse fails here
+
+
+def _header(info: ModelInfo) -> str:
+    known: dict[str, Any] = {}
+    if info.base_license in _HUB_LICENSES:
+        known["license"] = info.base_license
+    elif info.base_license is not None:
+        known |= {"license": "other", "license_name": info.base_license}
+    base = timm.get_pretrained_cfg(info.backbone)
+    if base is not None and base.hf_hub_id:
+        known["base_model"] = base.hf_hub_id
+    data = ModelCardData(
+        library_name="dvt",
+        pipeline_tag="image-feature-extraction",
+        tags=["dvt", "vision-transformer", "dense-features", "denoising", "timm"],
+        **known,
+    )
+    return data.to_yaml().strip()
+
+
+def _code(info: ModelInfo, source: str) -> str:
+    rows, columns = info.grid.hw
+    if info.kind == "fixed_size":
+        height, width = info.grid.image_hw
+        return (
+            "import dvt\n\n"
+            f'model = dvt.load_fixed_size("{source}")\n'
+            f"patches, prefix = model(images)      # images: (B, 3, {height}, {width}) RGB in [0, 1]"
+        )
+    if info.kind == "backbone":
+        return (
+            "import dvt\n\n"
+            f'backbone = dvt.load_backbone("{info.backbone}")\n'
+            "features = backbone(backbone.preprocess(image)[None])\n"
+            f"features.patches                     # (1, {rows}, {columns}, {info.num_channels})"
+        )
+    return (
+        "import dvt\n\n"
+        f'model, preprocess = dvt.load_denoised("{info.backbone}", weights="{source}")\n'
+        'image = preprocess("cat.jpg")        # RGB in [0, 1]; the model normalises by itself\n'
+        f"clean = model(image[None]).patches   # (1, {rows}, {columns}, {info.num_channels})"
+    )
+
+
+def _facts(info: ModelInfo) -> str:
+    height, width = info.grid.image_hw
+    facts = {
+        "ViT (timm)": f"`{info.backbone}`",
+        "hash of its weights": f"`{info.backbone_weights_hash}`" if info.backbone_weights_hash else "not recorded",
+        "features": f"after block {info.layer}, {'with' if info.norm else 'without'} the final norm"
+        + (" (-1 is the last block)" if info.layer < 0 else " (counted from 0)"),
+        "trained at": f"{height} x {width} px: {info.grid}",
+        "channels": str(info.num_channels),
+        **{f"architecture: {name}": value for name, value in _leaves(info.architecture).items()},
+        "written by": f"dvt {info.code_version}",
+    }
+    return _table("", "", facts)
+
+
+def _limits(info: ModelInfo) -> str:
+    lines = (
+        "The position of a patch is removed from its features on purpose. Heads that need to know where a patch stands"
+        " (detection, for instance) may need it back, as a position embedding of their own."
+        if info.kind != "backbone"
+        else "",
+        _LIMITS[info.kind],
+        "Other image sizes than the one above work, by resampling a position embedding; they were not trained."
+        if info.kind != "fixed_size"
+        else "",
+        "It fits the features named above and no others: another layer, norm or set of weights of the ViT is another"
+        " input."
+        if info.kind == "denoiser"
+        else "",
+    )
+    return "\n".join(f"- {line}" for line in lines if line)
+
+
+def _licence(info: ModelInfo) -> str:
+    if info.base_license is None:
+        return "The licence of the ViT's weights is not recorded here: look it up before you pass this model on."
+    return f"The weights of the ViT that this model was made from are under: {info.base_license}."
+
+
+def _leaves(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings by their dotted names; the entries of lists of settings by their numbers."""
+    leaves: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+            value = {str(index): entry for index, entry in enumerate(value)}  # noqa: PLW2901
+        if isinstance(value, dict) and value:
+            leaves |= _leaves(value, f"{prefix}{name}.")
+        else:
+            leaves[f"{prefix}{name}"] = str(value)
+    return leaves
+
+
+def _numbers(metrics: dict[str, float]) -> dict[str, str]:
+    return {name: f"{value:.4g}" for name, value in metrics.items()}
+
+
+def _table(left: str, right: str, rows: dict[str, str]) -> str:
+    """A Markdown table; empty without rows."""
+    if not rows:
+        return ""
+    lines = [f"| {left} | {right} |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {_cell(name)} | {_cell(value)} |" for name, value in rows.items())])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,137 @@
+"""Methods: a closer look and tiles against features that are known; models and functions behind one interface."""
+
+import pytest
+import torch
+from mean_colours import MeanColours
+from torch.nn import functional
+
+import dvt
+from dvt.errors import BackboneError, GeometryError
+from dvt.images.resize import resize
+from dvt.methods.closer_look import CloserLook, Tiles
+from dvt.methods.method import AtSize, Method, OnePass, PictureByPicture
+
+SIZE = (48, 64)
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return dvt.load_backbone("vit_tiny_patch16_224", weights="random", image_size=64)
+
+
+def pictures(count=2, sizes=((96, 128), (70, 50))):
+    rng = torch.Generator().manual_seed(0)
+    return [torch.rand(3, *sizes[number % len(sizes)], generator=rng) for number in range(count)]
+
+
+def smooth(height, width):
+    """A picture that is linear in the place: resizing keeps its mean colours, but at the edges."""
+    y, x = torch.meshgrid(torch.arange(height) / height, torch.arange(width) / width, indexing="ij")
+    return torch.stack([x, y, (x + y) / 2])
+
+
+@pytest.mark.parametrize("around", [CloserLook, Tiles])
+@pytest.mark.parametrize("factor", [2, 3])
+def test_zoom_alone_changes_no_mean_colour(around, factor):
+    """The mean of a patch is the mean of its parts, however they are looked at; what remains is resampling."""
+    plain, zoomed = MeanColours(), around(MeanColours(), factor)
+    picture = smooth(SIZE[0] * factor, SIZE[1] * factor)
+    few, many = plain([picture], SIZE), zoomed([picture], SIZE)
+    assert many.patches.shape == few.patches.shape and many.grid == few.grid == zoomed.grid_for(SIZE)
+    torch.testing.assert_close(many.patches, few.patches, atol=2e-3, rtol=0)
+    torch.testing.assert_close(many.prefix, few.prefix, atol=2e-3, rtol=0)
+    block = functional.avg_pool2d(picture[None], 8 * factor).permute(0, 2, 3, 1)  # no resampling: exact
+    torch.testing.assert_close(many.patches, block)
+
+
+@pytest.mark.parametrize("around", [CloserLook, Tiles])
+def test_each_picture_keeps_its_place_in_the_batch(around):
+    method, some = around(MeanColours(), 2), pictures(4)
+    together = method(some, SIZE)
+    for picture, patches, prefix in zip(some, together.patches, together.prefix, strict=True):
+        alone = method([picture], SIZE)
+        torch.testing.assert_close(patches, alone.patches[0])
+        torch.testing.assert_close(prefix, alone.prefix[0])
+
+
+def test_tiles_are_blind_to_each_other_and_a_closer_look_is_not():
+    class Whole(MeanColours):
+        """Every patch has the mean colour of all that the method sees."""
+
+        def __call__(self, pictures, image_hw):
+            features = super().__call__(pictures, image_hw)
+            features.patches[:] = features.prefix[:, None]
+            return features
+
+    picture = torch.zeros(3, 96, 128)
+    picture[:, :48, 64:] = 1.0  # the right upper tile
+    tiles = Tiles(Whole(), 2)([picture], SIZE).patches[0, ..., 0]
+    assert tiles[:3, 4:].eq(1).all() and tiles[3:].eq(0).all() and tiles[:, :4].eq(0).all()
+    assert CloserLook(Whole(), 2)([picture], SIZE).patches.unique().tolist() == pytest.approx([0.25])
+
+
+def test_what_zoom_costs_and_is_called():
+    raw, srt = MeanColours(), MeanColours(name="srt")
+    assert [CloserLook(raw, 3).name, Tiles(raw, 2).name, Tiles(raw, 3).name] == ["raw@3x", "tiles", "tiles@3x"]
+    assert [CloserLook(srt, 2).name, Tiles(srt, 2).name, Tiles(srt, 4).name] == ["srt@2x", "srt-tiles", "srt-tiles@4x"]
+    for method in (CloserLook(raw, 3), Tiles(raw, 3)):
+        assert method.passes == 9 and method.num_channels == 3 and isinstance(method, Method)
+    prints = [each.fingerprint for each in (raw, CloserLook(raw, 2), CloserLook(raw, 3), Tiles(raw, 2), Tiles(raw, 3))]
+    assert all(prints.count(each) == 1 for each in prints)
+
+
+@pytest.mark.parametrize("around", [CloserLook, Tiles])
+def test_overlapping_patches_and_odd_sizes_are_refused(around):
+    with pytest.raises(BackboneError, match=r"backbone\.stride=4 makes patches of 8 px overlap"):
+        around(MeanColours(stride=4), 2)(pictures(), SIZE)
+    with pytest.raises(GeometryError):
+        around(MeanColours(), 2)(pictures(), (50, 64))
+
+
+def test_a_model_sees_every_picture_squashed(backbone):
+    method, some = OnePass("raw", backbone), pictures()
+    features = method(some, (32, 64))
+    expected = backbone(torch.stack([resize(picture, (32, 64)) for picture in some]))
+    assert torch.equal(features.patches, expected.patches) and torch.equal(features.prefix, expected.prefix)
+    assert features.grid.hw == (2, 4) and method.grid_for((32, 64)) == features.grid
+    assert method.num_channels == 192 and method.passes == 1
+
+
+def test_half_precision_comes_back_in_float32_and_under_a_fingerprint_of_its_own(backbone):
+    half = dvt.load_backbone("vit_tiny_patch16_224", weights="random", image_size=64, precision="bf16")
+    features = OnePass("raw", half)(pictures(), (32, 32))
+    assert features.patches.dtype == features.prefix.dtype == torch.float32
+    assert OnePass("raw", half).fingerprint != OnePass("raw", backbone).fingerprint
+
+
+def test_a_fingerprint_says_how_the_model_is_read(backbone):
+    earlier = dvt.load_backbone("vit_tiny_patch16_224", weights="random", image_size=64, layer=5)
+    without = dvt.load_backbone("vit_tiny_patch16_224", weights="random", image_size=64, norm=False)
+    prints = [OnePass("raw", each).fingerprint for each in (backbone, earlier, without)]
+    prints.append(OnePass("srt", backbone, options={"shifts": 3}).fingerprint)
+    assert all(prints.count(each) == 1 for each in prints)
+    assert OnePass("other", backbone).fingerprint == prints[0]  # the name is not what it is
+
+
+def test_a_function_works_out_every_picture_at_the_size_that_is_asked_for(backbone):
+    seen = []
+
+    def clean(picture, model):
+        seen.append((tuple(picture.shape), model.grid.image_hw))
+        assert model.device.type == "cpu"
+        return model(resize(picture, model.grid.image_hw)[None]).patches[0] + 1.0
+
+    method = PictureByPicture("decomposed", backbone, clean, passes=7, options={"views": 7})
+    some = pictures()
+    features, raw = method(some, (32, 48)), OnePass("raw", backbone)(some, (32, 48))
+    assert seen == [((3, 96, 128), (32, 48)), ((3, 70, 50), (32, 48))]
+    torch.testing.assert_close(features.patches, raw.patches + 1.0, atol=1e-4, rtol=1e-4)
+    assert torch.equal(features.prefix, raw.prefix) and features.grid == raw.grid
+    assert method.passes == 7 and method.num_channels == 192
+    assert method.fingerprint == OnePass("raw", backbone).fingerprint | {"views": 7}
+
+
+def test_a_model_at_another_size_refuses_what_does_not_fit(backbone):
+    assert AtSize(backbone, (32, 96)).grid.hw == (2, 6)
+    with pytest.raises(GeometryError):
+        AtSize(backbone, (33, 96))

@@ -1,0 +1,200 @@
+"""load_denoised: the ViT and its denoiser, checked against each other; a distilled ViT in their place."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from originals import block_state, run_blocks
+from PIL import Image
+
+import dvt
+from dvt.errors import ConfigError, GeometryError, WeightsError
+from dvt.weights.folder import read_model_info, write_model_folder
+
+TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+
+
+def load(weights, backbone="augreg_tiny", **options):
+    return dvt.load_denoised(backbone, weights, device="cpu", **{"backbone_weights": "random", **options})
+
+
+@pytest.fixture
+def original(save):
+    """A file of the original for 4 x 4 patches."""
+    return save({"denoiser": block_state(192)}, f"checkpoints/mine_denoised/{TINY}.pth")
+
+
+@pytest.fixture
+def ours(original):
+    """The same as a model folder that knows its ViT."""
+    model, _ = load(original)
+    model.denoiser.info = replace(
+        model.denoiser.info, backbone_weights_hash=model.backbone.weights_hash, layer=5, norm=False
+    )
+    model.denoiser.save_pretrained("ours")
+    return "ours"
+
+
+@pytest.mark.parametrize("how", ["recipe", "name", "path", "folder"])
+def test_a_denoiser_of_the_original(original, how):
+    weights = {
+        "recipe": "mine_denoised",
+        "name": f"mine_denoised/{TINY}",
+        "path": original,
+        "folder": "checkpoints/mine_denoised",
+    }[how]
+    model, preprocess = load(weights)
+    image = preprocess(torch.rand(3, 50, 70))
+    assert isinstance(model, dvt.DenoisedBackbone) and image.shape == (3, 64, 64), "the size of its 4 x 4 patches"
+    raw = model.backbone(image[None])
+    assert (model.layer, model.norm) == (11, True)
+    expected = run_blocks(block_state(192), raw.patches.flatten(1, 2)).unflatten(1, (4, 4))
+    clean = model(image[None])
+    assert (clean.patches - expected).abs().max() <= 1e-5
+    assert torch.equal(clean.prefix, raw.prefix)
+
+
+def test_ours_is_read_where_it_was_trained(ours):
+    model, _ = load(ours)
+    assert (model.layer, model.norm, model.grid.image_hw) == (5, False, (64, 64))
+    model, preprocess = load(ours, image_size=(80, 48), stride=8)
+    assert preprocess.image_hw == (80, 48) and model.grid.hw == (9, 5)
+    assert model(torch.rand(1, 3, 80, 48)).patches.shape == (1, 9, 5, 192)
+    with pytest.raises(GeometryError):
+        load(ours, image_size=65)
+
+
+def test_another_backbone_or_other_weights_are_named(ours, save, tiny_vit_state):
+    with pytest.raises(WeightsError) as caught:
+        load(ours, backbone="vit_small_patch16_224.dino")
+    message = str(caught.value)
+    assert f"backbone: the weights were made for {TINY}, given is vit_small_patch16_224.dino" in message
+    assert "num_channels: the weights were made for 192, given is 384" in message
+    other = save({key: tensor + 1 for key, tensor in tiny_vit_state.items()}, "other.pth")
+    with pytest.raises(WeightsError, match=r"backbone_weights_hash: .*(?s:.)*backbone_weights="):
+        load(ours, backbone_weights=other)
+
+
+def test_a_hash_that_was_not_recorded_is_not_checked(ours, save, tiny_vit_state):
+    state = dvt.load_denoiser(ours).state_dict()
+    write_model_folder("open", state, replace(read_model_info(ours), backbone_weights_hash=None))
+    other = save({key: tensor + 1 for key, tensor in tiny_vit_state.items()}, "other.pth")
+    assert load("open", backbone_weights=other)[0].layer == 5
+
+
+def test_a_file_for_another_number_of_channels(save):
+    path = save({"denoiser": block_state(64)}, "a.pth")
+    with pytest.raises(WeightsError, match=r"a.pth is made for 64 channels, .* has 192"):
+        load(path)
+
+
+def test_a_released_denoiser_of_another_backbone(save):
+    save({"denoiser": block_state(768, 4)}, "checkpoints/voc_denoised/vit_base_patch14_dinov2.lvd142m.pth")
+    with pytest.raises(
+        WeightsError, match=r"made for vit_base_patch14_dinov2.lvd142m, given is vit_base_patch16_224.dino"
+    ):
+        load("voc_denoised/dinov2_base", backbone="dino_base")
+
+
+@pytest.mark.parametrize("key", ["model", "denoiser", "folder"])
+def test_a_distilled_vit(save, tiny_vit_state, ours, key):
+    student = {name: tensor + 0.01 for name, tensor in tiny_vit_state.items()}
+    if key == "folder":
+        weights = "student"
+        write_model_folder(weights, student, replace(read_model_info(ours), kind="distilled", architecture={}))
+    else:
+        content = {key: {f"model.{name}": tensor for name, tensor in student.items()}, "optimizer": {}, "step": 3}
+        weights = save(content, f"checkpoints/mine_distilled/{TINY}.pth")
+        assert dvt.load_backbone("augreg_tiny", weights=weights, image_size=64, device="cpu").num_channels == 192
+    model, preprocess = load(weights, backbone_weights=None)
+    assert isinstance(model, dvt.Backbone)
+    for name, tensor in model.vit.state_dict().items():
+        assert torch.equal(tensor, student[name])
+    size, layer, norm = ((64, 64), 5, False) if key == "folder" else ((224, 224), 11, True)
+    assert (preprocess.image_hw, model.layer, model.norm) == (size, layer, norm)
+    with pytest.raises(ConfigError, match="leave one of them out"):
+        load(weights, backbone_weights="random")
+    with pytest.raises(WeightsError, match=r"made for|does not fit"):
+        load(weights, backbone="vit_small_patch16_224.dino", backbone_weights=None)
+
+
+def test_weights_that_say_their_backbone_need_no_name(ours, save, monkeypatch):
+    model, _ = dvt.load_denoised(weights=ours, backbone_weights="random", device="cpu")
+    assert model.backbone.timm_name == TINY and model.layer == 5
+    save({"denoiser": block_state(384, 4)}, "checkpoints/voc_denoised/vit_small_patch14_dinov2.lvd142m.pth")
+    model, _ = load("voc_denoised/dinov2_small", backbone=None)
+    assert model.backbone.timm_name == "vit_small_patch14_dinov2.lvd142m"
+
+
+SETTINGS = {"denoiser": {"kind": "block"}, "data": "00"}
+FEATURES = {"backbone": TINY, "weights_hash": "0", "layer": 3, "norm": False, "image_hw": [64, 96], "stride": 16}
+
+
+def checkpoint(save, state, settings):
+    content = {"state_dict": {f"network.{key}": tensor for key, tensor in state.items()}, "dvt": {"settings": settings}}
+    return save(content, "run/checkpoints/step-00000002.ckpt")
+
+
+def test_a_checkpoint_of_our_training_has_to_say_its_features(save):
+    path = checkpoint(save, block_state(192), SETTINGS)
+    assert dvt.load_denoiser(path).info is None
+    with pytest.raises(WeightsError, match=r"does not say which features(?s:.)*folder of the run"):
+        load(path)
+    known = dvt.load_backbone(TINY, weights="random", image_size=64, device="cpu").weights_hash
+    checkpoint(save, block_state(192, positions=0), {**SETTINGS, "features": {**FEATURES, "weights_hash": known}})
+    model, preprocess = load(path, backbone=None)
+    assert (model.layer, model.norm, preprocess.image_hw) == (3, False, (64, 96))
+    assert dvt.load_denoiser(path).info.backbone == TINY
+
+
+def test_a_checkpoint_of_another_vit_is_refused(save):
+    path = checkpoint(save, block_state(192, positions=0), {**SETTINGS, "features": FEATURES})
+    with pytest.raises(WeightsError, match="backbone_weights_hash: the weights were made for 0"):
+        load(path)
+    with pytest.raises(WeightsError, match=f"backbone: the weights were made for {TINY}"):
+        load(path, backbone="deit_tiny_patch16_224")
+
+
+def test_the_folder_of_an_unfinished_run(save):
+    checkpoint(save, block_state(192), SETTINGS)
+    with pytest.raises(WeightsError, match=r"run that has not finished(?s:.)*step-00000002.ckpt"):
+        load("run")
+
+
+def test_a_checkpoint_of_a_student(save, tiny_vit_state):
+    state = {f"backbone.vit.{key}": tensor for key, tensor in tiny_vit_state.items()}
+    path = checkpoint(save, state, {"denoiser": "runs/denoiser", "features": FEATURES})
+    model, _ = load(path, backbone_weights=None)
+    assert (type(model), model.layer, model.norm) == (dvt.Backbone, 3, False)
+    assert torch.equal(model.vit.state_dict()["cls_token"], tiny_vit_state["cls_token"])
+
+
+def test_preprocess_takes_every_kind_of_picture(original, here):
+    _, preprocess = load(original)
+    pixels = np.random.default_rng(0).integers(256, size=(90, 70, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(here / "a.png")
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+    views = [preprocess(each) for each in ("a.png", here / "a.png", Image.open(here / "a.png"), tensor, pixels)]
+    for view in views:
+        assert view.shape == (3, 64, 64) and torch.equal(view, views[0])
+    edge = torch.zeros(3, 96, 96)
+    edge[:, :, 48:] = 1
+    assert preprocess(edge).aminmax() == (0, 1), "bicubic interpolation would overstep"
+
+
+def test_preprocess_goes_to_other_processes(original):
+    import pickle
+
+    _, preprocess = load(original)
+    assert pickle.loads(pickle.dumps(preprocess)) == preprocess
+
+
+def test_half_precision(original):
+    model, _ = load(original, precision="bf16")
+    assert model(torch.rand(1, 3, 64, 64)).patches.dtype == torch.bfloat16
+
+
+def test_a_backbone_that_does_not_exist(original):
+    with pytest.raises(dvt.DvtError, match="dinov2_base"):
+        load(original, backbone="dinov2_bas")
