@@ -1,32 +1,32 @@
-"""Errors written for the person at the keyboard: what was given, what was expected, what to do.
+"""User-fixable errors. Each text says what was given, what was expected and what to do.
 
-Every error that a user can mend is a `DvtError`; the command line prints its text alone and exits with code 2.
-Anything else that escapes is our fault and keeps its traceback.
+The command line prints the text of a `DvtError` alone and exits with code 2. Any other exception is a bug of dvt and
+keeps its traceback.
 """
 
 
 class DvtError(ValueError):
-    """Something the person at the keyboard can mend; the text says how."""
+    """An error that the user can fix; the text says how."""
 
 
 class ConfigError(DvtError):
-    """An option that does not exist, or a value that it cannot take."""
+    """An unknown option, or an invalid value."""
 
 
 class ImageError(DvtError):
-    """An image that is missing, unreadable, or not fit for the job."""
+    """An image that is missing, unreadable or unsuitable."""
 
 
 class GeometryError(DvtError):
-    """Image size, patch size and stride that do not go together."""
+    """Image size, patch size and stride that do not fit together."""
 
 
 class BackboneError(DvtError):
-    """A backbone that does not exist, is not a ViT, or cannot do what was asked."""
+    """A backbone that is unknown, is not a ViT, or cannot do what was asked."""
 
 
 class WeightsError(BackboneError):
-    """Weights that cannot be had, read, or fitted to the model."""
+    """Weights that cannot be found, read or loaded into the model."""
 
 
 class DecompositionError(DvtError):
@@ -34,16 +34,16 @@ class DecompositionError(DvtError):
 
 
 class StoreError(DvtError):
-    """A feature store that is missing, damaged, full, or made with other settings."""
+    """A feature store that is missing, damaged or made with other settings."""
 
 
 class EngineError(DvtError):
-    """Workers of Ray or jobs of SLURM that cannot be had, or that do not see what they need."""
+    """Ray workers or SLURM jobs that cannot start, or that lack the files they need."""
 
 
 class TrainingError(DvtError):
-    """A training that cannot begin, go on, or be resumed."""
+    """A training run that cannot start, continue or resume."""
 
 
 class EvaluationError(DvtError):
-    """Data of a task that are missing, do not fit together, or cannot be scored."""
+    """Evaluation data that are missing, inconsistent or cannot be scored."""

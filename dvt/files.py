@@ -18,19 +18,19 @@ import torch
 from dvt.errors import DvtError
 
 TEMP_SUFFIX = ".tmp"
-"""End of the name of a file that is still being written."""
+"""Suffix of a file that is still being written."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 class DiskError(DvtError):
-    """The disk is full or refuses to write: every further image would fail the same way."""
+    """The disk is full or refuses writes: every further image would fail in the same way."""
 
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn an `OSError` of the block, which writes `path`, into a `DiskError` that says what to do."""
+    """Turn an `OSError` raised while writing `path` into a `DiskError` that says what to do."""
     try:
         yield
     except OSError as error:
@@ -41,12 +41,12 @@ def disk_errors(path: Path) -> Iterator[None]:
             ) from error
         raise DiskError(
             f"cannot write {path} ({error.strerror}). What is committed is safe:"
-            " mend the disk or the permissions and run the same command again."
+            " fix the disk or the permissions and run the same command again."
         ) from error
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, or a crash, sees all of it or none; an older file of that name is replaced.
+    """Write or replace a file atomically: a reader or a crash sees all of it or none.
 
     Raises:
         DiskError: the disk is full or refuses; no temporary file is left.
@@ -57,10 +57,10 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def create_exclusive(path: Path, data: bytes) -> bool:
-    """Write a file unless it is there already; of several processes that try at once, one wins.
+    """Write a file unless it exists; of several processes that try at once, one succeeds.
 
     Returns:
-        True when this call made the file, False when it was there.
+        True if this call wrote the file, False if it existed.
 
     Raises:
         DiskError: the disk is full or refuses; no temporary file is left.
@@ -73,8 +73,8 @@ def create_exclusive(path: Path, data: bytes) -> bool:
         except OSError as error:
             if error.errno not in _NO_HARD_LINKS:
                 raise
-            # A file system without hard links (FAT, some network mounts): the window between the two calls is
-            # open, but what is renamed is whole, and the caller compares what it finds afterwards.
+            # A file system without hard links (FAT, some network mounts): two processes may both pass this check.
+            # The file is still complete, and the caller compares its content afterwards.
             if path.exists():
                 return False
             temp.replace(path)
@@ -83,7 +83,7 @@ def create_exclusive(path: Path, data: bytes) -> bool:
 
 
 def move_into_place(temp: Path, path: Path) -> None:
-    """Flush a file that was written aside on the same disk, and give it its name; an older one of it is replaced.
+    """Flush a temporary file on the same disk and rename it; an older file of that name is replaced.
 
     Raises:
         DiskError: the disk is full or refuses.
@@ -139,7 +139,7 @@ def to_json(value: Any, *, indent: int | None = 2) -> str:
 
 @contextmanager
 def _written_aside(path: Path, data: bytes) -> Iterator[Path]:
-    """A flushed temporary file beside `path`, gone when the block ends unless it was renamed."""
+    """A flushed temporary file beside `path`; deleted at the end of the block unless it was renamed."""
     temp = path.with_name(f".{path.name}.{uuid4().hex[:8]}{TEMP_SUFFIX}")
     try:
         with temp.open("xb", buffering=0) as file:
@@ -153,7 +153,7 @@ def _written_aside(path: Path, data: bytes) -> Iterator[Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk, where the system can."""
+    """Flush the entries of a folder to the disk where the system supports it."""
     with suppress(PermissionError):  # Windows cannot open a folder
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""Device, precision and seeds: decided once, said once."""
+"""Device, precision, seeds and the environment of a run."""
 
 import hashlib
 import platform
@@ -12,7 +12,7 @@ from dvt.version import __version__
 
 
 class Precision(str, Enum):
-    """The number format that a backbone computes in."""
+    """Number format of a forward pass."""
 
     fp32 = "fp32"
     """32 bits: exact, the default."""
@@ -23,7 +23,7 @@ class Precision(str, Enum):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The torch type of it."""
+        """The torch dtype."""
         return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[self.value]
 
     @classmethod
@@ -31,7 +31,7 @@ class Precision(str, Enum):
         """The precision of that name.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: the name is unknown.
         """
         try:
             return cls(value)
@@ -43,7 +43,7 @@ class Precision(str, Enum):
 
 
 def pick_device(device: str | torch.device = "auto") -> torch.device:
-    """The device to compute on.
+    """The device with this name.
 
     Args:
         device: `auto` (cuda, else mps, else cpu), or `cpu`, `mps`, `cuda`, `cuda:<number>`.
@@ -69,9 +69,9 @@ def _present_devices() -> list[str]:
 
 
 def seed_for(seed: int, key: str) -> int:
-    """The seed of one piece of work, such as one image: 63 bits that depend on the run's seed and the key alone.
+    """The seed of one image: 63 bits that depend on the seed of the run and the key alone.
 
-    The number of workers, the order of the work and restarts do not change it.
+    The number of workers, the order of images and restarts do not change it.
 
     Args:
         seed: of the run.
@@ -82,10 +82,10 @@ def seed_for(seed: int, key: str) -> int:
 
 
 def environment(device: torch.device | None = None) -> dict[str, str]:
-    """What a result was made with: versions of dvt, python, torch and timm, the platform, the name of the device.
+    """Versions of dvt, Python, torch and timm, the platform and the device name, for records.
 
     Args:
-        device: where the work ran; the CPU when left out.
+        device: the device of the run; the CPU by default.
     """
     return {
         "dvt": __version__,

@@ -5,8 +5,8 @@
 
 Features are channel-last everywhere. Coordinates carry their frame in their name: `image_xy` is x then y in [0, 1] of
 the image, `patch_index` an integer row-major position on the patch grid, `box_px` pixels.
-The aliases are documentation for people and type checkers; tests turn them into run-time checks. They need jaxtyping;
-without it (`torch.hub`, which knows torch and timm alone) a shape is the bare type of the array.
+The aliases document shapes for readers and type checkers; the tests check them at run time. Without jaxtyping
+(`torch.hub` installs only torch and timm) an alias is the bare tensor type.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ else:
     except ModuleNotFoundError:
 
         class Float:
-            """Stands for every number format: `Float[Tensor, "H W C"]` is `Tensor`."""
+            """Stand-in for jaxtyping: `Float[Tensor, "H W C"]` is `Tensor`."""
 
             def __class_getitem__(cls, item: tuple[Any, str]) -> Any:
                 """The type of the array, without its shape."""
@@ -30,26 +30,26 @@ else:
         Float32 = Int64 = Float
 
 ImageTensor = Float[Tensor, "3 y x"]
-"""One RGB picture, values in [0, 1]."""
+"""One RGB image, values in [0, 1]."""
 ResizedImage = Float[Tensor, "3 height width"]
-"""One RGB picture that was brought to another size; bicubic interpolation may step a little outside [0, 1]."""
+"""One RGB image after resizing, values in [0, 1]."""
 AnySizeImage = Float[Tensor, "3 _ _"]
-"""One RGB picture of several whose sizes differ, values in [0, 1]."""
+"""One RGB image of a list whose sizes may differ, values in [0, 1]."""
 ImageBatch = Float[Tensor, "B 3 y x"]
-"""RGB pictures or views of one size, values in [0, 1]."""
+"""RGB images or views of one size, values in [0, 1]."""
 ResizedBatch = Float[Tensor, "B 3 height width"]
-"""RGB pictures that were brought to one size."""
+"""RGB images after resizing to one size."""
 FeatureMap = Float[Tensor, "H W C"]
 """One value vector per patch of the grid."""
 FeatureMaps = Float[Tensor, "B H W C"]
 """Feature maps of a batch of images or views."""
 DenoiserInput = Float[Tensor, "B H W inputs"]
-"""Feature maps of a batch; with a denoiser that reads earlier blocks, theirs follow in the last dimension."""
+"""Feature maps of a batch. Maps of earlier blocks, if the denoiser uses them, follow in the last dimension."""
 PrefixTokens = Float[Tensor, "B P C"]
 """Class and register tokens."""
 Tokens = Float[Tensor, "N C"]
 """Feature vectors without a layout."""
 ImageXY = Float32[Tensor, "*dims 2"]
-"""Positions in the image, x then y, [0, 1]; float32 always (half precision cannot tell neighbours apart)."""
+"""Positions in the image, x then y, in [0, 1]. Always float32: half precision cannot separate neighbours."""
 PatchIndex = Int64[Tensor, " N"]
 """Row-major position of a token on the patch grid of its view."""

@@ -1,4 +1,4 @@
-"""Where the files lie that come with the project beside its code: configs, checkpoints."""
+"""Folders that ship beside the code: configs, checkpoints."""
 
 from pathlib import Path
 
