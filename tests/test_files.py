@@ -43,7 +43,7 @@ def test_a_target_that_cannot_be_replaced_leaves_no_temporary_file(tmp_path):
 
 
 def test_a_folder_that_is_gone_is_an_error_for_people(tmp_path):
-    with pytest.raises(DiskError, match=r"cannot write .*mend the disk or the permissions"):
+    with pytest.raises(DiskError, match=r"cannot write .*fix the disk or the permissions"):
         write_atomic(tmp_path / "gone" / "a", b"one")
 
 

@@ -8,7 +8,7 @@ import torch
 
 from dvt.weights.folder import read_model_folder, read_model_info
 
-sys.path.append(str(Path(__file__).parents[1] / "hub"))
+sys.path.append(str(Path(__file__).parents[1] / "weights"))
 
 from originals import block_state
 
