@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvt.backbone.config import BackboneConfig
-from dvt.cli.console import DONE, USAGE, Seldom, complain, say
+from dvt.cli.console import DONE, USAGE, complain, say
 from dvt.cli.doctor_app import DoctorApp as Options
 from dvt.cli.help import verb_page
 from dvt.errors import ConfigError
@@ -58,6 +58,7 @@ def print_environment() -> int:
 def doctor(options: Options, choices: dict[str, str]) -> int:
     """Examine a ViT, write the picture, print table and words; returns the exit code."""
     from dvt.backbone.load import load_from_config
+    from dvt.cli.reporter import TerminalReporter
     from dvt.diagnosis.advice import advise
     from dvt.diagnosis.diagnosis import diagnose
     from dvt.diagnosis.examine import examine
@@ -73,9 +74,10 @@ def doctor(options: Options, choices: dict[str, str]) -> int:
     check_picture(Path(options.out), images)
     start = time.monotonic()
     backbone = load_from_config(options.backbone, pick_device(options.device))
-    reader = BackboneReader(backbone, options.layers)
-    say(f"{reader.name}, {reader.grid}: {len(chosen)} of {len(images)} pictures")
-    examination = examine(reader, images, options, max_pixels=options.max_pixels, tell=Told())
+    blocks = BackboneReader(backbone, options.layers)
+    say(f"{blocks.name}, {blocks.grid}: {len(chosen)} of {len(images)} pictures")
+    with TerminalReporter() as reporter:
+        examination = examine(blocks, images, options, max_pixels=options.max_pixels, reporter=reporter)
     diagnosis = diagnose(examination)
     given = options.images if isinstance(options.images, str) else "IMAGES"
     advice = advise(diagnosis, examination, backbone=backbone_arguments(options.backbone), images=shlex.quote(given))
@@ -118,15 +120,3 @@ def backbone_arguments(wanted: BackboneConfig) -> str:
         "backbone.norm": None if wanted.norm else "false",
     }
     return " ".join(f"{name}={shlex.quote(str(value))}" for name, value in given.items() if value is not None)
-
-
-class Told:
-    """A line on stderr every few seconds."""
-
-    def __init__(self) -> None:
-        self._line = Seldom()
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Say how far it is, if it is time."""
-        if self._line.due():
-            say(f"{what} {done}/{total}")

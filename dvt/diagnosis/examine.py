@@ -1,6 +1,6 @@
-"""Every artifact score at every layer, from one pass over some pictures."""
+"""Artifact scores of every layer of a ViT, from one pass over the images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -10,13 +10,13 @@ from dvt.diagnosis.config import DoctorConfig
 from dvt.diagnosis.layers import Layer, Reader
 from dvt.diagnosis.scores import ArtifactMeter, ArtifactReport
 from dvt.diagnosis.windows import choose_images, cut_windows
-from dvt.evaluation.artifact_scores import views
-from dvt.evaluation.task import Tell, tell_nobody
 from dvt.grid import PatchGrid
 from dvt.images.read import read_image
 from dvt.images.resize import resize
 from dvt.images.sources import ImageFile
+from dvt.progress import SILENT, Reporter
 from dvt.runtime import seed_for
+from dvt.shapes import AnySizeImage, FeatureMaps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +41,7 @@ def examine(
     config: DoctorConfig | None = None,
     *,
     max_pixels: int = 100_000_000,
-    tell: Tell = tell_nobody,
+    reporter: Reporter = SILENT,
 ) -> Examination:
     """Measure the artifact scores of every layer of a ViT.
 
@@ -50,7 +50,7 @@ def examine(
         images: pictures of any kind; no labels are needed.
         config: how many of them, and the seed.
         max_pixels: larger pictures are refused.
-        tell: told how far it is.
+        reporter: receives the progress.
 
     Raises:
         ImageError: too few pictures, or one that cannot be read.
@@ -60,22 +60,66 @@ def examine(
     chosen = choose_images(images, config.num_images, config.seed)
     grid = reader.grid
     meters = [ArtifactMeter(f"{reader.name}, {layer.name}", len(chosen), seed=config.seed) for layer in reader.layers]
-    numbered, done = enumerate(chosen), 0
-    tell("features", 0, len(chosen))
-    while batch := list(islice(numbered, config.batch_size)):
+
+    def features(views: list[AnySizeImage]) -> Sequence[FeatureMaps]:
+        return reader(torch.stack([resize(view, grid.image_hw) for view in views]).to(reader.device))
+
+    reporter.start(len(chosen), "images", "features")
+    fill_meters(
+        meters,
+        features,
+        grid,
+        chosen,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        max_pixels=max_pixels,
+        reporter=reporter,
+    )
+    reporter.start(len(meters), "layers", "scores")
+    reports = []
+    for meter in meters:
+        reports.append(meter.result())
+        reporter.advance()
+    return Examination(reader.name, grid, len(chosen), list(reader.layers), reports)
+
+
+def fill_meters(
+    meters: Sequence[ArtifactMeter],
+    features: Callable[[list[AnySizeImage]], Sequence[FeatureMaps]],
+    grid: PatchGrid,
+    images: Sequence[ImageFile],
+    *,
+    seed: int = 0,
+    batch_size: int = 4,
+    max_pixels: int = 100_000_000,
+    reporter: Reporter = SILENT,
+) -> None:
+    """Give every meter its features of three views of each image: two windows and the whole image.
+
+    Args:
+        meters: one for each kind of features.
+        features: views of any size to the (B, H, W, C) maps of every meter.
+        grid: the patches of the maps.
+        images: the images, at least four.
+        seed: of the windows and flips.
+        batch_size: images per call of `features`, three views of each.
+        max_pixels: larger images are refused.
+        reporter: receives the number of images that are done.
+
+    Raises:
+        ImageError: an image cannot be read.
+        GeometryError: the grid has fewer than 2 x 2 patches.
+        EvaluationError: features that are not finite.
+    """
+    numbered = enumerate(images)
+    while batch := list(islice(numbered, batch_size)):
         wholes = [read_image(image.path, max_pixels=max_pixels) for _, image in batch]
         pairs = [
-            cut_windows(whole, grid, number, seed_for(config.seed, image.key))
+            cut_windows(whole, grid, number, seed_for(seed, image.key))
             for whole, (number, image) in zip(wholes, batch, strict=True)
         ]
-        pictures = torch.stack([resize(view, grid.image_hw) for view in views(pairs, wholes)])
-        for meter, maps in zip(meters, reader(pictures.to(reader.device)), strict=True):
+        views = [*(pair.first for pair in pairs), *(pair.second for pair in pairs), *wholes]
+        for meter, maps in zip(meters, features(views), strict=True):
             first, second, whole = maps.chunk(3)
             meter.update(first, second, [pair.shift for pair in pairs], whole, [number for number, _ in batch])
-        done += len(batch)
-        tell("features", done, len(chosen))
-    reports = []
-    for number, meter in enumerate(meters):
-        tell("scores", number, len(meters))
-        reports.append(meter.result())
-    return Examination(reader.name, grid, len(chosen), list(reader.layers), reports)
+        reporter.advance(len(batch))

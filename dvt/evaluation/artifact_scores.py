@@ -1,24 +1,19 @@
 """The artifact scores of a method, as a task."""
 
 from collections.abc import Sequence
-from itertools import islice
 from math import isnan
 from pathlib import Path
 from typing import Any
 
 from dvt.backbone.load import image_hw
+from dvt.diagnosis.examine import fill_meters
 from dvt.diagnosis.sampling import ArtifactScoresConfig
 from dvt.diagnosis.scores import ArtifactMeter, ArtifactReport, plain_map
-from dvt.diagnosis.windows import WindowPair, choose_images, cut_windows
+from dvt.diagnosis.windows import choose_images
 from dvt.evaluation.task import Metric, Scores, Tell, tell_nobody
-from dvt.images.read import read_image
 from dvt.images.sources import find_images
 from dvt.methods.method import Method
-from dvt.runtime import seed_for
-from dvt.shapes import AnySizeImage
-
-PICTURES_AT_ONCE = 4
-"""How many pictures are read and handed to a method at once, three views of each."""
+from dvt.progress import SilentReporter
 
 METRICS = (
     Metric("position share", "", False, "Share of token variance that position explains, over random crops and flips."),
@@ -92,25 +87,26 @@ class ArtifactScores:
 
     def _report(self, method: Method, seed: int, tell: Tell) -> ArtifactReport:
         images = choose_images(self._images, self._config.num_images, seed)
-        grid = method.grid_for(self._image_hw)
         meter = ArtifactMeter(method.name, len(images), seed=seed)
-        done, total = seed * len(images), self._config.seeds * len(images)
-        tell("features", done, total)
-        numbered = enumerate(images)
-        while batch := list(islice(numbered, PICTURES_AT_ONCE)):
-            numbers = [number for number, _ in batch]
-            wholes = [read_image(image.path) for _, image in batch]
-            pairs = [
-                cut_windows(whole, grid, number, seed_for(seed, image.key))
-                for whole, (number, image) in zip(wholes, batch, strict=True)
-            ]
-            first, second, whole = method(views(pairs, wholes), self._image_hw).patches.chunk(3)
-            meter.update(first, second, [pair.shift for pair in pairs], whole, numbers)
-            done += len(batch)
-            tell("features", done, total)
+        reporter = _Advance(tell, seed * len(images), self._config.seeds * len(images))
+        fill_meters(
+            [meter],
+            lambda views: [method(views, self._image_hw).patches],
+            method.grid_for(self._image_hw),
+            images,
+            seed=seed,
+            reporter=reporter,
+        )
         return meter.result()
 
 
-def views(pairs: Sequence[WindowPair], wholes: Sequence[AnySizeImage]) -> list[AnySizeImage]:
-    """All first windows, all second ones, all whole pictures."""
-    return [*(pair.first for pair in pairs), *(pair.second for pair in pairs), *wholes]
+class _Advance(SilentReporter):
+    """Passes progress on to `tell`, until tasks take a reporter."""
+
+    def __init__(self, tell: Tell, done: int, total: int):
+        self._tell, self._done, self._total = tell, done, total
+        tell("features", done, total)
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        self._done += count
+        self._tell("features", self._done, self._total)
