@@ -15,17 +15,17 @@ from omegaconf import OmegaConf
 import dvt
 from dvt.backbone.catalogue import CATALOGUE
 from dvt.backbone.config import BackboneConfig
-from dvt.cli.apps import DecomposeApp
+from dvt.cli.decompose import Options as DecomposeOptions
 from dvt.cli.help import attribute_docs
 from dvt.cli.main import VERBS
-from dvt.cli.method_apps import ShowApp
+from dvt.cli.show import Options as ShowOptions
 from dvt.decomposition.config import DecomposeConfig
 from dvt.decomposition.quality import load_quality, qualities
 from dvt.views.config import ViewsConfig
 
 ROOT = Path(__file__).parents[1]
 TEXTS = ("*.py", "*.md", "*.yaml", "*.toml", "*.sh", "*.json", ".ci/run")
-CONFIGS = {"decompose": DecomposeApp, "show": ShowApp}
+CONFIGS = {"decompose": DecomposeOptions, "show": ShowOptions}
 
 
 def name(path):
@@ -40,7 +40,7 @@ def configs(kind):
             yield from configs(type(value))
 
 
-@pytest.mark.parametrize("kind", [DecomposeApp, ShowApp, DecomposeConfig, ViewsConfig, BackboneConfig])
+@pytest.mark.parametrize("kind", [DecomposeOptions, ShowOptions, DecomposeConfig, ViewsConfig, BackboneConfig])
 def test_every_option_says_what_it_is(kind):
     for part in configs(kind):
         docs = attribute_docs(part)

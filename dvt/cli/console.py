@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dvt.training.resume import Start
 
+MISSING = "???"
+"""How OmegaConf marks an option that must be given."""
+
 DONE = 0
 CRASH = 1
 """A fault of ours, with its traceback; or `dvt export` whose result differs from PyTorch by more than is accepted."""

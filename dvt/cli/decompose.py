@@ -1,21 +1,22 @@
 """`dvt decompose`: clean features of images, into a store."""
 
 import shlex
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dvt.cli.apps import DecomposeApp as Options
-from dvt.cli.apps import StoreMethodName
-from dvt.cli.console import DONE, INTERRUPTED, SOME_FAILED, say
+from dvt.backbone.config import BackboneConfig
+from dvt.cli.console import DONE, INTERRUPTED, MISSING, SOME_FAILED, say
 from dvt.cli.help import verb_page
-from dvt.cluster.config import EngineName
+from dvt.cluster.config import EngineConfig, EngineName
+from dvt.decomposition.config import DecomposeConfig
+from dvt.srt.config import EnsembleConfig
 
 if TYPE_CHECKING:
-    from dvt.decomposition.config import DecomposeConfig
     from dvt.decomposition.progress import Progress
     from dvt.decomposition.run_list import ListOptions
     from dvt.images import ImageFile
-    from dvt.srt.config import EnsembleConfig
 
 SAID_BYTES = 1_000_000_000
 """Bytes in a store from which it is said that they are being checked."""
@@ -35,6 +36,56 @@ usage: dvt decompose images=PATH store=FOLDER [key=value ...]
   dvt decompose images=a.png store=runs/a backbone.timm=vit_tiny_patch16_224 backbone.weights=vit.safetensors
 
 Stopped or crashed? The same command again continues; what is verified to be done is skipped."""
+
+
+class StoreDtype(str, Enum):
+    """Number format of a store."""
+
+    float16 = "float16"
+    """16 bits: half the disk, three significant digits."""
+    float32 = "float32"
+    """32 bits: as computed."""
+    int8 = "int8"
+    """8 bits between the smallest and the largest value of each channel of a map: half the disk of float16."""
+
+
+class StoreMethodName(str, Enum):
+    """What the clean features of a store are made by."""
+
+    decomposed = "decomposed"
+    """Stage 1: the field F of each image."""
+    srt = "srt"
+    """SRT: raw features averaged over shifts by less than a patch."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Options(DecomposeConfig):
+    """Options of `dvt decompose`."""
+
+    images: Any = MISSING
+    """An image, a folder, a glob such as 'photos/**/*.jpg', or a .txt list of paths."""
+    store: str = MISSING
+    """Folder that the features go to; the same command continues one that was begun."""
+    method: StoreMethodName = StoreMethodName.decomposed
+    """What the clean features are: decomposed, or srt (whose options are srt.*; quality and views do not count)."""
+    srt: EnsembleConfig = field(default_factory=EnsembleConfig)
+    """SRT, for method=srt."""
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    """The ViT."""
+    seed: int = 0
+    """Seed of the run; every image gets its own from this and its key."""
+    shard: str = "0/1"
+    """Do part i of n of the list, as i/n, counted from 0: several processes may share a store."""
+    arrays: list[str] = field(default_factory=lambda: ["raw", "clean"])
+    """Maps to store: some of raw, clean, artifact."""
+    dtype: StoreDtype = StoreDtype.float16
+    """Number format of the store: float16, float32 or int8 (half of float16)."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    """Who decomposes: this process, workers of Ray, or jobs of SLURM."""
+    max_pixels: int = 100_000_000
+    """Larger pictures are refused as decompression bombs."""
 
 
 def help_page() -> str:
@@ -113,7 +164,7 @@ def _say_checking(store: str) -> None:
         say(f"checking what is there already: {num_bytes / 1e9:.1f} GB")
 
 
-def _config(options: Options) -> "DecomposeConfig | EnsembleConfig":
+def _config(options: Options) -> DecomposeConfig | EnsembleConfig:
     return options.srt if options.method is StoreMethodName.srt else options
 
 

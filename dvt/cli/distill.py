@@ -1,12 +1,15 @@
 """`dvt distill`: a ViT that is clean by itself, from a ViT with a denoiser or from SRT."""
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
 
-from dvt.cli.apps import DistillApp as Options
-from dvt.cli.apps import TeacherName
-from dvt.cli.console import DONE, INTERRUPTED, say, say_start
+from dvt.backbone.config import BackboneConfig
+from dvt.cli.console import DONE, INTERRUPTED, MISSING, say, say_start
 from dvt.cli.help import verb_page
+from dvt.distillation.config import DistillConfig
 from dvt.errors import ConfigError
+from dvt.srt.config import EnsembleConfig
 
 if TYPE_CHECKING:
     from dvt.denoiser.denoised import DenoisedBackbone
@@ -29,6 +32,35 @@ The result is a plain timm model. An image that cannot be read stops the trainin
 Stopped or crashed? The same command again continues from the last checkpoint."""
 
 GROUPS = ("trainer", "logger", "backbone")
+
+
+class TeacherName(str, Enum):
+    """What a distilled ViT learns from."""
+
+    denoiser = "denoiser"
+    """The ViT with its denoiser."""
+    srt = "srt"
+    """The ViT averaged over shifts by less than a patch."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Options(DistillConfig):
+    """Options of `dvt distill`."""
+
+    teacher: TeacherName = TeacherName.denoiser
+    """What is learnt: denoiser (features of the ViT with denoiser=...) or srt (its features averaged over shifts)."""
+    denoiser: str | None = None
+    """Denoiser of the teacher: a folder that `dvt train` wrote, a file, or a released one such as voc_denoised."""
+    srt: EnsembleConfig = field(default_factory=EnsembleConfig)
+    """SRT, for teacher=srt."""
+    images: Any = MISSING
+    """An image folder, a glob such as 'photos/**/*.jpg', or a .txt list of paths."""
+    out: str = MISSING
+    """Folder of the run, and of the finished ViT; the same command continues one that was begun."""
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    """The ViT; its layer, norm and (when left out) image size are those of the denoiser, where there is one."""
+    max_pixels: int = 100_000_000
+    """Larger pictures are refused as decompression bombs."""
 
 
 def help_page() -> str:
@@ -92,7 +124,7 @@ def load_teacher(options: Options) -> "DenoisedBackbone | SrtBackbone":
     """
     if options.teacher is TeacherName.srt:
         return _srt_teacher(options)
-    from dvt.cli.models import load_cleaned
+    from dvt.cli.methods import load_cleaned
     from dvt.denoiser.denoised import DenoisedBackbone
 
     if options.denoiser is None:

@@ -3,13 +3,14 @@
 import shlex
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dvt.backbone.config import BackboneConfig
-from dvt.cli.console import DONE, USAGE, complain, say
-from dvt.cli.doctor_app import DoctorApp as Options
+from dvt.cli.console import DONE, MISSING, USAGE, complain, say
 from dvt.cli.help import verb_page
+from dvt.diagnosis.config import DoctorConfig
 from dvt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,6 +27,24 @@ usage: dvt doctor images=FOLDER [out=doctor.png] [key=value ...]
   dvt doctor images=photos/ backbone=augreg_tiny                     a small ViT: a minute on two CPU cores
   dvt doctor images=photos/ backbone.timm=vit_small_patch16_224.dino num_images=40 layers=[8,9,10,11]
   dvt doctor images=photos/ backbone=dino_small json=true > dino.json"""
+
+
+@dataclass(kw_only=True, slots=True)
+class Options(DoctorConfig):
+    """Options of `dvt doctor`."""
+
+    images: Any = MISSING
+    """An image folder, a glob such as 'photos/**/*.jpg', or a .txt list of paths; 16 pictures or more, better 100."""
+    out: str = "doctor.png"
+    """The picture to write: scores over depth, maps of every layer."""
+    json: bool = False
+    """Print everything as JSON, with the maps, instead of the table and the words."""
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    """The ViT; blocks up to backbone.layer are looked at."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    max_pixels: int = 100_000_000
+    """Larger pictures are refused as decompression bombs."""
 
 
 def help_page() -> str:

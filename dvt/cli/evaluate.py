@@ -1,13 +1,21 @@
 """`dvt evaluate`: features of several methods side by side in a task, as a table."""
 
 import sys
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dvt.cli.console import DONE, say
-from dvt.cli.evaluate_app import EvaluateApp as Options
-from dvt.cli.evaluate_app import Report
+from dvt.cli.console import DONE, MISSING, say
 from dvt.cli.help import verb_page
+from dvt.cli.methods import MethodsOptions, check_methods, load_methods
+from dvt.diagnosis.sampling import ArtifactScoresConfig
+from dvt.errors import ConfigError
+from dvt.evaluation.depth.config import LinearDepthConfig
+from dvt.evaluation.discovery.config import ObjectDiscoveryConfig, SaliencyConfig
+from dvt.evaluation.retrieval.config import RetrievalConfig
+from dvt.evaluation.segmentation.config import KnnSegmentationConfig, LinearSegmentationConfig
+from dvt.evaluation.video.config import VideoSegmentationConfig
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,6 +48,52 @@ _PICTURES = 3
 """Images shown on the page where none were named."""
 
 
+class Report(str, Enum):
+    """What is written beside the tables."""
+
+    none = "none"
+    """Nothing."""
+    html = "html"
+    """One page with tables, plots and pictures, that needs nothing else."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Options(MethodsOptions):
+    """Options of `dvt evaluate`."""
+
+    task: Any = MISSING
+    """One or several of linear_segmentation, knn_segmentation, linear_depth, object_discovery, saliency,
+    video_segmentation, retrieval, artifact_scores; the options of each stand under its name."""
+    data: str = MISSING
+    """Folder of the data; a task that does not find what it needs says which layout it looked for."""
+    out: str | None = None
+    """Folder for tables (.md, .json), features that were dear, and the report; left out: the table is printed, nothing
+    is kept."""
+    report: Report = Report.none
+    """html: one page with tables, plots and pictures in out."""
+    pictures: Any = None
+    """Images that the report shows; a few of the data when left out."""
+    method: list[str] = field(default_factory=lambda: ["raw", "tiles", "decomposed"])
+    """Features side by side: raw, srt, decomposed, denoised, distilled; raw@2x looks at twice the image size, tiles at
+    2 x 2 parts of the picture (tiles@3x, srt-tiles): how much of a gain is zoom alone."""
+    linear_segmentation: LinearSegmentationConfig = field(default_factory=LinearSegmentationConfig)
+    """Linear probe for classes of patches or pixels."""
+    knn_segmentation: KnnSegmentationConfig = field(default_factory=KnnSegmentationConfig)
+    """Classes by nearest class means, without training."""
+    linear_depth: LinearDepthConfig = field(default_factory=LinearDepthConfig)
+    """Linear probe for depth."""
+    object_discovery: ObjectDiscoveryConfig = field(default_factory=ObjectDiscoveryConfig)
+    """Boxes around objects, without training."""
+    saliency: SaliencyConfig = field(default_factory=SaliencyConfig)
+    """Masks of objects, without training."""
+    video_segmentation: VideoSegmentationConfig = field(default_factory=VideoSegmentationConfig)
+    """A mask carried through a video."""
+    retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
+    """Pictures found by pictures, and classified by their neighbours."""
+    artifact_scores: ArtifactScoresConfig = field(default_factory=ArtifactScoresConfig)
+    """What belongs to the position of a patch."""
+
+
 def help_page() -> str:
     """What `dvt evaluate --help` prints."""
     return verb_page(USAGE, Options)
@@ -54,7 +108,6 @@ def run(arguments: list[str]) -> int:
 
 def evaluate(options: Options, choices: dict[str, str]) -> int:
     """Score the methods; returns the exit code."""
-    from dvt.cli.methods import check_methods, load_methods
     from dvt.cli.progress import TaskLine
     from dvt.evaluation import run as evaluation
 
@@ -90,8 +143,6 @@ def checked_out(options: Options) -> Path | None:
     Raises:
         ConfigError: a report without a folder, or a folder that is a file.
     """
-    from dvt.errors import ConfigError
-
     if options.out is None:
         if options.report is not Report.none:
             raise ConfigError(f"report={options.report.value} is written into out=: give out=FOLDER.")
@@ -111,7 +162,6 @@ def make_tasks(options: Options) -> "list[Task]":
     """
     from difflib import get_close_matches
 
-    from dvt.errors import ConfigError
     from dvt.evaluation.catalogue import TASKS, make_task
 
     names = [options.task] if isinstance(options.task, str) else list(options.task or [])
@@ -131,8 +181,6 @@ def _refuse_without_effect(options: Options, tasks: list[str]) -> None:
     Raises:
         ConfigError: says what to give instead.
     """
-    from dvt.errors import ConfigError
-
     if options.backbone.image_size is not None:
         raise ConfigError(
             f"backbone.image_size={options.backbone.image_size}: each task looks at pictures in a size of its own. Give"

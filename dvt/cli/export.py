@@ -1,10 +1,12 @@
 """`dvt export`: a backbone at one image size, as a file that runs without dvt."""
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dvt.cli.apps import ExportApp as Options
-from dvt.cli.console import CRASH, DONE, complain, say
+from dvt.backbone.config import BackboneConfig
+from dvt.cli.console import CRASH, DONE, MISSING, complain, say
 from dvt.cli.help import verb_page
+from dvt.export.config import ExportFormat
 
 if TYPE_CHECKING:
     from dvt.backbone.backbone import Backbone
@@ -22,6 +24,23 @@ usage: dvt export out=NAME [denoiser=FOLDER] [key=value ...]
 
 What is written takes images (B, 3, height, width), RGB in [0, 1], not normalised, and gives patches (B, H, W, C) and
 prefix tokens (B, P, C). It is compared with PyTorch; above the tolerance nothing is left and the exit code is 1."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Options:
+    """Options of `dvt export`."""
+
+    out: str = MISSING
+    """What to write: a file that ends in .onnx or .pt2, or a folder (safetensors)."""
+    denoiser: str | None = None
+    """Denoiser behind the ViT: a folder that `dvt train` wrote, a file, or a released one such as voc_denoised; also a
+    distilled ViT. Its layer and norm are taken."""
+    format: ExportFormat = ExportFormat.auto
+    """auto (by the name of out), onnx, torch_export or safetensors."""
+    tolerance: float | None = None
+    """Largest difference from PyTorch that is accepted; left out: 1e-3 for onnx, else 1e-4."""
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    """The ViT; its image_size is the one size that the exported model takes."""
 
 
 def help_page() -> str:
@@ -60,7 +79,7 @@ def load_model(options: Options) -> "Backbone | DenoisedBackbone":
         ConfigError: another layer or norm than the denoiser was trained on.
     """
     from dvt.backbone.load import load_from_config
-    from dvt.cli.models import load_cleaned
+    from dvt.cli.methods import load_cleaned
 
     if options.denoiser is None:
         return load_from_config(options.backbone, "cpu")

@@ -1,11 +1,13 @@
 """The methods that `dvt show` and `dvt evaluate` put side by side, from their options."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from dvt.cli.method_apps import MethodsApp
+from dvt.backbone.config import BackboneConfig
+from dvt.decomposition.config import DecomposeConfig
 from dvt.errors import ConfigError
+from dvt.srt.config import EnsembleConfig
 
 if TYPE_CHECKING:
     from dvt.backbone.backbone import Backbone
@@ -13,7 +15,28 @@ if TYPE_CHECKING:
     from dvt.methods.method import Method
 
 
-def check_methods(options: MethodsApp) -> None:
+@dataclass(kw_only=True, slots=True)
+class MethodsOptions(DecomposeConfig):
+    """Options that `dvt show` and `dvt evaluate` have in common."""
+
+    method: list[str] = field(default_factory=lambda: ["raw", "decomposed"])
+    """Features side by side: raw, srt, decomposed, denoised, distilled; raw@2x looks at twice the image size, tiles at
+    2 x 2 parts of the picture (tiles@3x, srt-tiles): how much of a gain is zoom alone."""
+    denoiser: str | None = None
+    """For denoised: a folder that dvt train wrote, a file, or the name of a released one."""
+    distilled: str | None = None
+    """For distilled: a folder that dvt distill wrote, a file, or the name of a released one."""
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    """The ViT."""
+    srt: EnsembleConfig = field(default_factory=EnsembleConfig)
+    """Sub-token shifts, for srt."""
+    seed: int = 0
+    """Seed of the views, for decomposed."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+
+
+def check_methods(options: MethodsOptions) -> None:
     """Refuse methods that do not exist, and those that lack their weights, before anything is loaded.
 
     Raises:
@@ -33,7 +56,7 @@ def check_methods(options: MethodsApp) -> None:
             )
 
 
-def load_methods(options: MethodsApp) -> "tuple[Backbone, list[Method]]":
+def load_methods(options: MethodsOptions) -> "tuple[Backbone, list[Method]]":
     """The raw ViT, and every method that was asked for, on one device and one reading of the ViT.
 
     Raises:
@@ -64,11 +87,10 @@ def load_methods(options: MethodsApp) -> "tuple[Backbone, list[Method]]":
 
 
 def _models(
-    options: MethodsApp,
+    options: MethodsOptions,
 ) -> "tuple[Backbone, DenoisedBackbone | Backbone | None, DenoisedBackbone | Backbone | None]":
     """The raw ViT, the denoised and the distilled one, where they are asked for."""
     from dvt.backbone.load import load_from_config
-    from dvt.cli.models import load_cleaned
     from dvt.denoiser.denoised import DenoisedBackbone
     from dvt.runtime import pick_device
 
@@ -89,3 +111,34 @@ def _models(
             " one of them at a time, or give backbone.image_size."
         )
     return raw, denoised, distilled
+
+
+def load_cleaned(wanted: BackboneConfig, weights: str, device: str) -> "DenoisedBackbone | Backbone":
+    """A ViT with a denoiser behind it, or a distilled one, at the layer and norm that the weights were trained for.
+
+    Args:
+        wanted: the options of the ViT.
+        weights: a folder, file or name, as `dvt.load_denoised` takes it.
+        device: where to.
+
+    Raises:
+        ConfigError: the options ask for another layer or norm.
+        WeightsError: the weights cannot be had or read, or belong to another backbone.
+    """
+    from dvt.weights.build import load_denoised
+
+    model, _ = load_denoised(
+        wanted.timm or wanted.name,
+        weights=weights,
+        image_size=tuple(wanted.image_size) if isinstance(wanted.image_size, list) else wanted.image_size,
+        stride=wanted.stride,
+        device=device,
+        precision=wanted.precision,
+        backbone_weights=wanted.weights,
+    )
+    if wanted.layer not in (-1, model.layer) or (model.norm and not wanted.norm):
+        raise ConfigError(
+            f"{weights} was trained on layer {model.layer} {'after' if model.norm else 'before'} the final norm: leave"
+            " out backbone.layer and backbone.norm."
+        )
+    return model

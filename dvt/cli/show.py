@@ -1,12 +1,15 @@
 """`dvt show`: pictures of the features of an image, of several, or of a video."""
 
 import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvt.cli.console import DONE
+from dvt.cli.console import DONE, MISSING, say
 from dvt.cli.help import verb_page
-from dvt.cli.method_apps import ShowApp as Options
+from dvt.cli.methods import MethodsOptions, check_methods, load_methods
+from dvt.errors import ConfigError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from dvt.backbone.backbone import Backbone
     from dvt.grid import PatchGrid
     from dvt.methods.method import Method
-    from dvt.shapes import ImageTensor
+    from dvt.shapes import FeatureMap, ImageTensor
     from dvt.viz import Tile
 
 USAGE = """\
@@ -28,6 +31,38 @@ usage: dvt show image=PATH [out=FILE.png] [method=[raw,decomposed]] [key=value .
   dvt show image=cat.jpg patch=[4,7] out=pictures/cat.png         similarity to the patch in row 4, column 7
   dvt show image=photos/ out=pictures/                            a picture for each
   dvt show image=clip.mp4 method=[raw,denoised] denoiser=runs/denoiser      a video, in one basis of colours"""
+
+_BASIS_FRAMES = 16
+"""Frames that the basis of colours is fitted to, evenly spaced over the video."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Options(MethodsOptions):
+    """Options of `dvt show`."""
+
+    image: str = MISSING
+    """An image; a folder or glob of images; a video (.mp4, .mov, .mkv, .webm, .gif)."""
+    out: str | None = None
+    """The .png to write; for several images a folder, or a .mp4 or .gif; <image>.dvt.png (.mp4 for a video) in the
+    working directory when left out."""
+    patch: list[int] | None = None
+    """Row and column of the patch that similarities are taken to; the centre when left out."""
+    max_frames: int | None = None
+    """Of a video at most so many frames, from the first; null for all."""
+    every: int = 1
+    """Of a video every n-th frame."""
+    fps: float | None = None
+    """Frames per second of the video written; that of the video read, or 10, when left out."""
+    max_pixels: int = 100_000_000
+    """Larger pictures are refused as decompression bombs."""
+
+    def __post_init__(self) -> None:
+        """Refuse values without meaning."""
+        MethodsOptions.__post_init__(self)
+        if self.every < 1 or (self.max_frames is not None and self.max_frames < 1):
+            raise ConfigError(f"every={self.every}, max_frames={self.max_frames}: give 1 or more.")
+        if self.fps is not None and not 0 < self.fps <= 1000:
+            raise ConfigError(f"fps={self.fps}: give more than 0 and at most 1000 frames per second.")
 
 
 def help_page() -> str:
@@ -44,8 +79,6 @@ def run(arguments: list[str]) -> int:
 
 def show(options: Options, choices: dict[str, str]) -> int:
     """Write the picture; returns the exit code. What can be wrong is looked at before the work begins."""
-    from dvt.cli.methods import check_methods
-    from dvt.cli.show_many import show_folder, show_video, wants_video
     from dvt.images.video import is_video
 
     check_methods(options)
@@ -58,7 +91,6 @@ def show(options: Options, choices: dict[str, str]) -> int:
 
 def show_image(options: Options) -> int:
     """One image, one picture."""
-    from dvt.cli.methods import load_methods
     from dvt.images import read_image
     from dvt.viz import save_png
 
@@ -97,14 +129,100 @@ def panel_rows(
     return method_rows(picture, maps, patch=patch)
 
 
+def wants_video(out: str | None) -> bool:
+    """Whether what is to be written is a video."""
+    from dvt.viz.video import VIDEO_OUTPUTS
+
+    return out is not None and Path(out).suffix.lower() in VIDEO_OUTPUTS
+
+
+def show_folder(options: Options) -> int:
+    """Several images, a picture each: `<out>/<key>.dvt.png`."""
+    from dvt.images import find_images, read_image
+    from dvt.viz import save_png
+
+    files = find_images(options.image)
+    out = Path(options.out or "pictures")
+    if out.suffix or out.is_file():
+        raise ConfigError(f"out={out}: {options.image} stands for several images: give a folder, or a .mp4 or .gif.")
+    check_writable(out, files[0].path)
+    backbone, methods = load_methods(options)
+    for number, file in enumerate(files, 1):
+        image = read_image(file.path, max_pixels=options.max_pixels)
+        path = out / f"{file.key}.dvt.png"
+        save_png(panel(image, file.key, backbone, methods, options), path)
+        say(f"{number}/{len(files)} {path}")
+    print(out)
+    return DONE
+
+
+def show_video(options: Options) -> int:
+    """A video, or several images, as a video: the picture and the PCA colours of every method, in one basis."""
+    from dvt.viz import PCABasis, colour_row, draw_panel, write_video
+    from dvt.viz.video import require_writer
+
+    frames, fps = _source(options)
+    out = Path(options.out or f"{Path(options.image).stem}.dvt.mp4")
+    require_writer(out)
+    check_writable(out, Path(options.image))
+    count = sum(1 for _ in frames)
+    backbone, methods = load_methods(options)
+    image_hw = backbone.grid.image_hw
+
+    def maps(frame: "ImageTensor") -> "dict[str, FeatureMap]":
+        return {method.name: method([frame], image_hw).patches[0].cpu() for method in methods}
+
+    chosen = {number * count // _BASIS_FRAMES for number in range(_BASIS_FRAMES)}
+    say(f"{count} frames -> {out}   {backbone.timm_name}, {backbone.grid}, {', '.join(options.method)}")
+    fitted = [each for number, frame in enumerate(frames) if number in chosen for each in maps(frame).values()]
+    basis = PCABasis.fit(fitted)
+
+    def panels() -> "Iterator[Image.Image]":
+        for number, frame in enumerate(frames, 1):
+            yield draw_panel([colour_row(frame, maps(frame), basis)])
+            if number % 10 == 0 or number == count:
+                say(f"{number}/{count}")
+
+    write_video(out, panels(), fps)
+    print(out)
+    return DONE
+
+
+def _source(options: Options) -> "tuple[Iterable[ImageTensor], float]":
+    """The pictures, which can be gone through again and again, and how many a second."""
+    from dvt.images import find_images
+    from dvt.images.video import Video, is_video
+
+    if is_video(options.image):
+        video = Video.open(options.image, every=options.every, max_frames=options.max_frames)
+        return video, options.fps or video.fps
+    paths = [file.path for file in find_images(options.image)][:: options.every][: options.max_frames]
+    return _Pictures(paths, options.max_pixels), options.fps or 10.0
+
+
+class _Pictures:
+    """Image files as frames: all in the size of the first."""
+
+    def __init__(self, paths: list[Path], max_pixels: int):
+        self._paths, self._max_pixels = paths, max_pixels
+
+    def __iter__(self) -> "Iterator[ImageTensor]":
+        from dvt.images import read_image
+        from dvt.images.resize import resize
+
+        image_hw: tuple[int, int] | None = None
+        for path in self._paths:
+            image = read_image(path, max_pixels=self._max_pixels)
+            image_hw = image_hw or (image.shape[1], image.shape[2])
+            yield resize(image, image_hw).clamp(0, 1)
+
+
 def check_out(out: Path, image: Path) -> None:
     """Refuse a picture that could not be written.
 
     Raises:
         ConfigError: a wrong ending, a folder that does not take files, or the image itself.
     """
-    from dvt.errors import ConfigError
-
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         ending = out.suffix or "no suffix"
         raise ConfigError(f"out={out} ends in {ending}: give a name that ends in .png or .jpg (a video: .mp4, .gif).")
@@ -119,8 +237,6 @@ def check_writable(out: Path, image: Path) -> None:
     Raises:
         ConfigError: says which.
     """
-    from dvt.errors import ConfigError
-
     image = image.expanduser()
     if out.exists() and image.exists() and out.samefile(image):
         raise ConfigError(f"out={out} is the image itself: give another name, it would be overwritten.")
@@ -140,8 +256,6 @@ def patch_of(patch: list[int] | None, grid: "PatchGrid") -> tuple[int, int] | No
     Raises:
         ConfigError: not two numbers, or outside the grid.
     """
-    from dvt.errors import ConfigError
-
     if patch is None:
         return None
     rows, columns = grid.hw

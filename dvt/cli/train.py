@@ -1,16 +1,19 @@
 """`dvt train`: a denoiser from feature stores."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from dvt.cli.apps import StoreBackboneConfig
-from dvt.cli.apps import TrainApp as Options
-from dvt.cli.console import DONE, INTERRUPTED, say, say_start
+from dvt.backbone.config import BackboneConfig
+from dvt.cli.console import DONE, INTERRUPTED, MISSING, SOME_FAILED, Seldom, say, say_start
 from dvt.cli.help import verb_page
+from dvt.denoiser.config import TrainConfig
+from dvt.denoiser.online.config import StreamConfig
 from dvt.errors import ConfigError
 
 if TYPE_CHECKING:
     from dvt.backbone.backbone import Backbone
+    from dvt.denoiser.online.train import Stream
     from dvt.denoiser.sources import Sources
     from dvt.store import StoreMeta
     from dvt.training.resume import Start
@@ -34,6 +37,47 @@ usage: dvt train store=FOLDER out=FOLDER [key=value ...]
 Stopped or crashed? The same command again continues from the last checkpoint."""
 
 GROUPS = ("recipe", "trainer", "logger", "backbone")
+
+
+@dataclass(kw_only=True, slots=True)
+class StoreBackboneConfig:
+    """The ViT that the features of a store come from. The store says all of it; what is given here has to agree."""
+
+    name: str | None = None
+    """Catalogue name of the ViT."""
+    timm: str | None = None
+    """Its timm name; used instead of name."""
+    weights: str | None = None
+    """Local weights file, where the ViT is run; left out: downloaded from the hub."""
+    image_size: Any = None
+    """Size in pixels of a view: one number, or [height,width]."""
+    stride: int | None = None
+    """Pixels between neighbouring patches."""
+    layer: int | None = None
+    """Block whose output was taken, counted from 0; -1 is the last."""
+    norm: bool | None = None
+    """Whether the ViT's final norm was applied."""
+    precision: str = "fp32"
+    """Number format of the forward pass, where the ViT is run: fp32, fp16 or bf16."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Options(TrainConfig):
+    """Options of `dvt train`."""
+
+    store: Any = None
+    """Feature store that dvt decompose filled; several as [a,b]. Left out: images are decomposed on the way."""
+    out: str = MISSING
+    """Folder of the run, and of the finished denoiser; the same command continues one that was begun."""
+    images: Any = None
+    """Learn from these images only: a folder, glob or .txt list. Needed without a store, and where pairs.raw is not
+    stored."""
+    stream: StreamConfig = field(default_factory=StreamConfig)
+    """How images are decomposed on the way, without a store."""
+    backbone: StoreBackboneConfig = field(default_factory=StoreBackboneConfig)
+    """The ViT, where it is not left to the store."""
+    max_pixels: int = 100_000_000
+    """Larger pictures are refused as decompression bombs."""
 
 
 def help_page() -> str:
@@ -62,8 +106,6 @@ def train(options: Options, choices: dict[str, str]) -> int:
             raise ConfigError(
                 "dvt train needs store=... (what dvt decompose wrote), or images=... to decompose on the way."
             )
-        from dvt.cli.train_from_images import train_from_images
-
         return train_from_images(options)
     stores = [options.store] if isinstance(options.store, str) else list(options.store)
     if not stores:
@@ -170,3 +212,55 @@ def _load(meta: "StoreMeta", options: Options) -> "Backbone":
         device="cpu",  # the training moves it to where the work is
         precision=wanted.precision,
     )
+
+
+def train_from_images(options: Options) -> int:
+    """Do what the options say; 0, 3 when pictures failed, or 130 when it was stopped before its end."""
+    from dvt.backbone.load import load_from_config
+    from dvt.cli.progress import TrainingLine
+    from dvt.denoiser.online import train as online
+    from dvt.images import find_images
+    from dvt.runtime import pick_device
+
+    images = find_images(options.images)
+    device = pick_device("cpu" if options.trainer.accelerator == "cpu" else "auto")
+    backbone = load_from_config(_given_backbone(options), device)
+
+    seldom = Seldom()
+
+    def on_start(stream: "Stream", start: "Start") -> None:
+        say_start(
+            start,
+            f"{stream.num_images} images -> {options.out}   {backbone.timm_name}, {backbone.grid}, {device}, stage 1 on"
+            f" the way ({options.stream.quality}), {options.num_steps} steps of {options.batch_size}",
+        )
+
+    def on_made(num_made: int) -> None:
+        if seldom.due():
+            say(f"{num_made} pictures decomposed")
+
+    with TrainingLine("train", options.batch_size) as line:
+        streamed = online.train_from_images(
+            images,
+            options.out,
+            backbone,
+            options,
+            options.stream,
+            max_pixels=options.max_pixels,
+            on_start=on_start,
+            on_made=on_made,
+            on_progress=line.update,
+        )
+    for key, reason in streamed.failures.items():
+        say(f"failed: {key}: {reason}")
+    say(f"{streamed.num_made} pictures decomposed, {len(streamed.failures)} failed")
+    say(end_text(streamed.trained, options))
+    if streamed.trained.interrupted:
+        return INTERRUPTED
+    return SOME_FAILED if streamed.failures else DONE
+
+
+def _given_backbone(options: Options) -> BackboneConfig:
+    """What is given, and defaults for what is not."""
+    given = {entry.name: getattr(options.backbone, entry.name) for entry in fields(options.backbone)}
+    return BackboneConfig(**{name: value for name, value in given.items() if value is not None})

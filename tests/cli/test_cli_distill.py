@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 import pytest
 
 from dvt.backbone.load import load_backbone
-from dvt.cli.apps import DistillApp
+from dvt.cli.distill import Options
 from dvt.cli.help import attribute_docs
 from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.network import Denoiser
@@ -121,7 +121,7 @@ def test_every_option_says_what_it_is():
             if is_dataclass(value := getattr(kind(), entry.name)):
                 yield from parts(type(value))
 
-    for part in parts(DistillApp):
+    for part in parts(Options):
         docs = attribute_docs(part)
         assert all(docs.get(entry.name, "").endswith(".") for entry in fields(part)), part
 

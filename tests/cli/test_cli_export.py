@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dvt.backbone.load import load_backbone
-from dvt.cli.apps import ExportApp
+from dvt.cli.export import Options
 from dvt.cli.messages import option_paths
 from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.denoised import DenoisedBackbone
@@ -148,7 +148,7 @@ def test_a_missing_extra_is_said_before_the_backbone_is_loaded(dvt, monkeypatch)
 
 def test_its_page(dvt):
     page = dvt("export", "--help").out
-    for name in option_paths(ExportApp):
+    for name in option_paths(Options):
         assert name == "backbone" or f"  {name}=" in page, name
     assert "dinov2_base" in page and "quality" not in page
     assert all(len(line) <= 120 for line in page.splitlines())

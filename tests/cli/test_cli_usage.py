@@ -2,10 +2,10 @@
 
 import pytest
 
-from dvt.cli.apps import DecomposeApp
+from dvt.cli.decompose import Options as DecomposeOptions
 from dvt.cli.main import VERBS
 from dvt.cli.messages import option_paths
-from dvt.cli.method_apps import ShowApp
+from dvt.cli.show import Options as ShowOptions
 
 GIVEN = ("decompose", "images=x", "store=s")
 
@@ -97,7 +97,7 @@ def test_pages_and_version(dvt):
         assert all(len(line) <= 120 for line in page.out.splitlines())
 
 
-@pytest.mark.parametrize(("verb", "schema"), [("decompose", DecomposeApp), ("show", ShowApp)])
+@pytest.mark.parametrize(("verb", "schema"), [("decompose", DecomposeOptions), ("show", ShowOptions)])
 def test_help_names_every_option_and_choice(dvt, verb, schema):
     page = dvt(verb, "--help").out
     groups = {name.partition(".")[0] for name in option_paths(schema) if "." in name} | {"gradient.hash_grid"}
