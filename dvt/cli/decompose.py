@@ -11,10 +11,10 @@ from dvt.cli.console import DONE, INTERRUPTED, MISSING, SOME_FAILED, say
 from dvt.cli.help import verb_page
 from dvt.cluster.config import EngineConfig, EngineName
 from dvt.decomposition.config import DecomposeConfig
-from dvt.srt.config import EnsembleConfig
+from dvt.srt.config import SrtConfig
 
 if TYPE_CHECKING:
-    from dvt.decomposition.progress import Progress
+    from dvt.decomposition.outcome import Outcome
     from dvt.decomposition.run_list import ListOptions
     from dvt.images import ImageFile
 
@@ -68,7 +68,7 @@ class Options(DecomposeConfig):
     """Folder that the features go to; the same command continues one that was begun."""
     method: StoreMethodName = StoreMethodName.decomposed
     """What the clean features are: decomposed, or srt (whose options are srt.*; quality and views do not count)."""
-    srt: EnsembleConfig = field(default_factory=EnsembleConfig)
+    srt: SrtConfig = field(default_factory=SrtConfig)
     """SRT, for method=srt."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     """The ViT."""
@@ -117,10 +117,10 @@ def decompose(options: Options, choices: dict[str, str]) -> int:
     return report(run_engine(find_images(options.images), options, list_options), options)
 
 
-def _here(files: list["ImageFile"], options: Options, list_options: "ListOptions") -> "Progress":
+def _here(files: list["ImageFile"], options: Options, list_options: "ListOptions") -> "Outcome":
     """In this process."""
     from dvt.backbone.load import load_from_config
-    from dvt.cli.progress import ProgressLine
+    from dvt.cli.reporter import TerminalReporter
     from dvt.decomposition.run_list import decompose_list
     from dvt.runtime import pick_device
 
@@ -128,11 +128,11 @@ def _here(files: list["ImageFile"], options: Options, list_options: "ListOptions
     vit = f"{backbone.timm_name}, {backbone.grid}, {backbone.precision}, {backbone.device}"
     say(describe(vit, options, len(files)))
     _say_checking(options.store)
-    with ProgressLine() as line:
-        return decompose_list(files, backbone, options.store, _config(options), list_options, line.update)
+    with TerminalReporter() as reporter:
+        return decompose_list(files, backbone, options.store, _config(options), list_options, reporter)
 
 
-def _elsewhere(files: list["ImageFile"], options: Options, list_options: "ListOptions") -> "Progress":
+def _elsewhere(files: list["ImageFile"], options: Options, list_options: "ListOptions") -> "Outcome":
     """By workers of Ray, or jobs of SLURM."""
     from dvt.cli.progress import ProgressLine
     from dvt.cluster.job import Job
@@ -164,7 +164,7 @@ def _say_checking(store: str) -> None:
         say(f"checking what is there already: {num_bytes / 1e9:.1f} GB")
 
 
-def _config(options: Options) -> DecomposeConfig | EnsembleConfig:
+def _config(options: Options) -> DecomposeConfig | SrtConfig:
     return options.srt if options.method is StoreMethodName.srt else options
 
 
@@ -179,7 +179,7 @@ def describe(vit: str, options: Options, num_files: int) -> str:
     return f"{_count(num_files)} -> {options.store}   {vit}, {how}"
 
 
-def report(progress: "Progress", options: Options) -> int:
+def report(progress: "Outcome", options: Options) -> int:
     """Say how it went and what to do next; returns the exit code."""
     for reason in progress.damaged:
         say(f"damaged: {reason}")

@@ -9,7 +9,7 @@ from dvt.cli.console import DONE, INTERRUPTED, MISSING, say, say_start
 from dvt.cli.help import verb_page
 from dvt.distillation.config import DistillConfig
 from dvt.errors import ConfigError
-from dvt.srt.config import EnsembleConfig
+from dvt.srt.config import SrtConfig
 
 if TYPE_CHECKING:
     from dvt.denoiser.denoised import DenoisedBackbone
@@ -51,7 +51,7 @@ class Options(DistillConfig):
     """What is learnt: denoiser (features of the ViT with denoiser=...) or srt (its features averaged over shifts)."""
     denoiser: str | None = None
     """Denoiser of the teacher: a folder that `dvt train` wrote, a file, or a released one such as voc_denoised."""
-    srt: EnsembleConfig = field(default_factory=EnsembleConfig)
+    srt: SrtConfig = field(default_factory=SrtConfig)
     """SRT, for teacher=srt."""
     images: Any = MISSING
     """An image folder, a glob such as 'photos/**/*.jpg', or a .txt list of paths."""

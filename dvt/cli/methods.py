@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dvt.backbone.config import BackboneConfig
 from dvt.decomposition.config import DecomposeConfig
 from dvt.errors import ConfigError
-from dvt.srt.config import EnsembleConfig
+from dvt.srt.config import SrtConfig
 
 if TYPE_CHECKING:
     from dvt.backbone.backbone import Backbone
@@ -28,7 +28,7 @@ class MethodsOptions(DecomposeConfig):
     """For distilled: a folder that dvt distill wrote, a file, or the name of a released one."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     """The ViT."""
-    srt: EnsembleConfig = field(default_factory=EnsembleConfig)
+    srt: SrtConfig = field(default_factory=SrtConfig)
     """Sub-token shifts, for srt."""
     seed: int = 0
     """Seed of the views, for decomposed."""

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from dvt.cli.console import Seldom
 
 if TYPE_CHECKING:
-    from dvt.decomposition.progress import Progress as RunProgress
+    from dvt.decomposition.outcome import Outcome
     from dvt.evaluation.result import TaskResult
     from dvt.training.callbacks import TrainingProgress
 
@@ -59,7 +59,7 @@ class ProgressLine(_Line):
         self._bar.start()
         return self
 
-    def update(self, progress: "RunProgress", key: str) -> None:
+    def update(self, progress: "Outcome", key: str) -> None:
         """Show the state of a run over images; called before the first and after every image."""
         if not key:  # the run begins: scanning the store does not count
             self._restart()

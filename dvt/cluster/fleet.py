@@ -10,7 +10,7 @@ from typing import Any
 from dvt.cluster.crew import Crew, Death, Heard
 from dvt.cluster.ledger import Chunk, Ledger
 from dvt.cluster.worker import Answer, Refusal, Started, Survey
-from dvt.decomposition.progress import Progress
+from dvt.decomposition.outcome import Outcome
 from dvt.errors import DvtError, EngineError
 from dvt.images import ImageFile
 from dvt.store.journal import FailureLog
@@ -46,8 +46,8 @@ class Fleet:
         store: Path,
         name: str,
         size: int,
-        progress: Progress,
-        on_progress: Callable[[Progress, str], None],
+        progress: Outcome,
+        on_progress: Callable[[Outcome, str], None],
         on_note: Callable[[str], None],
     ) -> None:
         self.about: Mapping[str, Any] | None = None

@@ -9,12 +9,12 @@ from dvt.backbone.config import BackboneConfig
 from dvt.backbone.load import load_from_config
 from dvt.cluster.config import EngineConfig
 from dvt.decomposition.config import DecomposeConfig
-from dvt.decomposition.methods import StoreMethod, store_method
 from dvt.decomposition.run_list import ListOptions, Shard
+from dvt.decomposition.store_method import StoreMethod, store_method
 from dvt.errors import ConfigError, EngineError
 from dvt.images import ImageFile
 from dvt.runtime import pick_device
-from dvt.srt.config import EnsembleConfig
+from dvt.srt.config import SrtConfig
 from dvt.version import __version__
 from dvt.weights.backbone_file import RANDOM
 
@@ -29,7 +29,7 @@ class Job:
     """Where a worker runs it, as in `pick_device`."""
     store: str
     """Folder of the store."""
-    config: DecomposeConfig | EnsembleConfig
+    config: DecomposeConfig | SrtConfig
     """How an image is decomposed; options of SRT make its features the clean ones instead."""
     options: ListOptions
     """Seed, arrays and the like."""

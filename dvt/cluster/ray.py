@@ -17,8 +17,7 @@ from dvt.cluster.fleet import Fleet
 from dvt.cluster.job import Job, absolute, check
 from dvt.cluster.ray_crew import RayCrew
 from dvt.cluster.sight import Token
-from dvt.decomposition.progress import Progress
-from dvt.decomposition.record import run_record
+from dvt.decomposition.outcome import Outcome, run_record
 from dvt.errors import ConfigError, EngineError
 from dvt.images import ImageFile
 from dvt.store import write_run_record
@@ -31,9 +30,9 @@ def decompose_on_ray(
     files: Sequence[ImageFile],
     job: Job,
     engine: EngineConfig,
-    on_progress: Callable[[Progress, str], None] = lambda progress, key: None,
+    on_progress: Callable[[Outcome, str], None] = lambda progress, key: None,
     on_note: Callable[[str], None] = lambda text: None,
-) -> Progress:
+) -> Outcome:
     """Decompose images into a store by workers of Ray; those that are verified to be there are skipped.
 
     Each worker loads the ViT once. Images are dealt to whoever is free. A worker that dies is replaced, and what it
@@ -56,7 +55,7 @@ def decompose_on_ray(
         StoreError: the store was made with other settings, or the disk is full (what is committed is safe).
     """
     check(job, engine)
-    progress = Progress(total=len(files))
+    progress = Outcome(total=len(files))
     if not files:
         return progress
     files = absolute(files)
@@ -72,7 +71,7 @@ def decompose_on_ray(
     return progress
 
 
-def _run(fleet: Fleet, progress: Progress, job: Job, engine: EngineConfig, name: str) -> None:
+def _run(fleet: Fleet, progress: Outcome, job: Job, engine: EngineConfig, name: str) -> None:
     """Let a fleet work, and write down how it went."""
     started = time.time()
     try:

@@ -19,7 +19,7 @@ from dvt.cluster.config import Cluster, EngineConfig
 from dvt.cluster.job import Job, absolute, check
 from dvt.cluster.sight import check_sees
 from dvt.cluster.worker import Refusal
-from dvt.decomposition.progress import Progress
+from dvt.decomposition.outcome import Outcome
 from dvt.decomposition.run_list import Shard, decompose_part
 from dvt.errors import ConfigError, DvtError, EngineError
 from dvt.images import ImageFile
@@ -41,7 +41,7 @@ class ShardJob:
     files: Sequence[ImageFile]
     """Its images."""
 
-    def __call__(self) -> Progress | Refusal:
+    def __call__(self) -> Outcome | Refusal:
         """Decompose them; those that are in the store are skipped."""
         try:
             folder = self.files[0].path.parent
@@ -62,10 +62,10 @@ def decompose_on_slurm(
     files: Sequence[ImageFile],
     job: Job,
     engine: EngineConfig,
-    on_progress: Callable[[Progress, str], None] = lambda progress, key: None,
+    on_progress: Callable[[Outcome, str], None] = lambda progress, key: None,
     on_note: Callable[[str], None] = lambda text: None,
     poll_s: float = POLL_S,
-) -> Progress:
+) -> Outcome:
     """Decompose images into a store by an array of jobs, each with an equal part of the list, and wait for them.
 
     A job that is preempted or reaches its time limit is queued again and goes on. Ctrl-C ends the waiting alone: the
@@ -88,7 +88,7 @@ def decompose_on_slurm(
         StoreError: the folder of the store holds something else.
     """
     check(job, engine)
-    progress = Progress(total=len(files))
+    progress = Outcome(total=len(files))
     if not files:
         return progress
     parts = _parts(absolute(files), job, engine)
@@ -168,8 +168,8 @@ def _gpus(job: Job, engine: EngineConfig) -> int:
 
 def _wait(
     parts: dict[Any, ShardJob],
-    progress: Progress,
-    on_progress: Callable[[Progress, str], None],
+    progress: Outcome,
+    on_progress: Callable[[Outcome, str], None],
     on_note: Callable[[str], None],
     poll_s: float,
 ) -> None:
@@ -196,16 +196,16 @@ def _wait(
         raise EngineError("\n".join(["no job could do its part.", *dict.fromkeys(refusals)]))
 
 
-def _outcome(job: Any) -> Progress | Refusal:
+def _outcome(job: Any) -> Outcome | Refusal:
     error = job.exception()
     if error is not None:
         return _crash(job, _reason(str(error)))
-    outcome: Progress | Refusal = job.result()
+    outcome: Outcome | Refusal = job.result()
     return outcome
 
 
-def _crash(job: Any, reason: str) -> Progress:
-    return Progress(total=0, crash=f"job {job.job_id}: {reason}   (log: {job.paths.stderr})")
+def _crash(job: Any, reason: str) -> Outcome:
+    return Outcome(total=0, crash=f"job {job.job_id}: {reason}   (log: {job.paths.stderr})")
 
 
 def _reason(text: str) -> str:

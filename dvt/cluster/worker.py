@@ -12,10 +12,9 @@ from typing import Any
 from dvt.backbone.backbone import Backbone
 from dvt.cluster.job import Job
 from dvt.cluster.sight import PATIENCE_S, check_sees
-from dvt.decomposition.methods import StoreMethod
-from dvt.decomposition.progress import Progress
-from dvt.decomposition.record import about
+from dvt.decomposition.outcome import Outcome, about
 from dvt.decomposition.run_list import decompose_into, make_meta
+from dvt.decomposition.store_method import StoreMethod
 from dvt.errors import DvtError
 from dvt.images import ImageFile
 from dvt.store import StoreWriter
@@ -117,7 +116,7 @@ class Worker:
         Raises:
             DiskError: the disk is full or refuses (what is committed is safe).
         """
-        progress = Progress(total=len(files))
+        progress = Outcome(total=len(files))
         begun: list[str] = []
         for file in files:
             if self._stopped:

@@ -1,7 +1,7 @@
 """Stage 1 for a list of images: into a store, resumably; one bad image does not stop the others."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +9,12 @@ import torch
 
 from dvt.backbone.backbone import Backbone
 from dvt.decomposition.config import DecomposeConfig
-from dvt.decomposition.methods import StoreMethod, store_method
-from dvt.decomposition.progress import Progress
-from dvt.decomposition.record import about, run_record
+from dvt.decomposition.outcome import Outcome, about, run_record
+from dvt.decomposition.store_method import StoreMethod, store_method
 from dvt.errors import ConfigError, DvtError
 from dvt.images import ImageFile, read_image
-from dvt.srt.config import EnsembleConfig
+from dvt.progress import SILENT, Reporter
+from dvt.srt.config import SrtConfig
 from dvt.store import DiskError, StoreMeta, StoreWriter, write_run_record
 from dvt.version import __version__
 
@@ -74,10 +74,10 @@ def decompose_list(
     files: Sequence[ImageFile],
     backbone: Backbone,
     store: str | Path,
-    config: DecomposeConfig | EnsembleConfig,
+    config: DecomposeConfig | SrtConfig,
     options: ListOptions | None = None,
-    on_progress: Callable[[Progress, str], None] = lambda progress, key: None,
-) -> Progress:
+    reporter: Reporter = SILENT,
+) -> Outcome:
     """Decompose images into a store; those that are verified to be there are skipped.
 
     An image that fails is written down with its reason, and the run goes on. Ctrl-C drops the image in work, commits
@@ -89,7 +89,7 @@ def decompose_list(
         store: folder of the store; made when it does not exist.
         config: how an image is decomposed; options of SRT make its features the clean ones instead.
         options: seed, shard and the like.
-        on_progress: called before the first image and after every one, with the key of the image.
+        reporter: receives the progress, counted in images.
 
     Returns:
         What was done, skipped and failed.
@@ -100,7 +100,7 @@ def decompose_list(
     """
     options = options or ListOptions()
     method = store_method(backbone, config, options.seed, options.quality, options.arrays)
-    return decompose_part(options.shard.of(files), backbone, method, store, config, options, on_progress)
+    return decompose_part(options.shard.of(files), backbone, method, store, config, options, reporter)
 
 
 def decompose_part(
@@ -108,39 +108,41 @@ def decompose_part(
     backbone: Backbone,
     method: StoreMethod,
     store: str | Path,
-    config: DecomposeConfig | EnsembleConfig,
+    config: DecomposeConfig | SrtConfig,
     options: ListOptions,
-    on_progress: Callable[[Progress, str], None] = lambda progress, key: None,
-) -> Progress:
+    reporter: Reporter = SILENT,
+) -> Outcome:
     """As `decompose_list`, with the method made and the images of this part picked.
 
     Raises:
         StoreError: as `decompose_list`.
     """
     started = time.time()
-    progress = Progress(total=len(part))
+    outcome = Outcome(total=len(part))
     meta = make_meta(backbone, method, options)
     with StoreWriter.open(store, meta, worker=options.shard.worker) as writer:
         done = writer.done_keys({file.key for file in part})
-        progress.damaged = writer.damaged
+        outcome.damaged = writer.damaged
         todo = [file for file in part if file.key not in done]
-        progress.skipped = len(part) - len(todo)
-        on_progress(progress, "")
+        outcome.skipped = len(part) - len(todo)
+        if outcome.skipped:
+            reporter.note(f"{outcome.skipped} of {len(part)} images are in the store already")
+        reporter.start(len(todo), "images", "decompose")
         try:
-            decompose_into(writer, todo, method, options.max_pixels, progress, on_progress)
+            decompose_into(writer, todo, method, options.max_pixels, outcome, reporter)
         except KeyboardInterrupt:
-            progress.interrupted = True
+            outcome.interrupted = True
         except SystemExit:  # a batch system takes its machine back
-            progress.interrupted = True
+            outcome.interrupted = True
             raise
         except Exception as error:
-            progress.crash = f"{type(error).__name__}: {error}"
+            outcome.crash = f"{type(error).__name__}: {error}"
             raise
         finally:
             worker = options.shard.worker
-            record = run_record(progress, about(backbone), config, seed=options.seed, worker=worker, started=started)
+            record = run_record(outcome, about(backbone), config, seed=options.seed, worker=worker, started=started)
             write_run_record(store, record, worker=worker)
-    return progress
+    return outcome
 
 
 def decompose_into(
@@ -148,8 +150,8 @@ def decompose_into(
     todo: Sequence[ImageFile],
     method: StoreMethod,
     max_pixels: int,
-    progress: Progress,
-    on_progress: Callable[[Progress, str], None] = lambda progress, key: None,
+    outcome: Outcome,
+    reporter: Reporter = SILENT,
 ) -> None:
     """Decompose images into an open store one by one, or write down why not.
 
@@ -158,8 +160,8 @@ def decompose_into(
         todo: images with their keys, none of which is in the store.
         method: makes the maps of an image.
         max_pixels: larger pictures are refused.
-        progress: brought up to date after every image.
-        on_progress: called after every image, with its key.
+        outcome: updated after every image.
+        reporter: advances by one after every image; the caller starts it.
 
     Raises:
         DiskError: the disk is full or refuses (what is committed is safe).
@@ -168,18 +170,18 @@ def decompose_into(
         start_s = time.perf_counter()
         try:
             image = read_image(file.path, max_pixels=max_pixels)
-            progress.seconds["read"] += time.perf_counter() - start_s
+            outcome.seconds["read"] += time.perf_counter() - start_s
             made = method(image, file.key)
             writer.put(file.key, {name: made.maps[name] for name in writer.meta.arrays})
-            progress.add_seconds(made.seconds)
-            progress.done += 1
+            outcome.add_seconds(made.seconds)
+            outcome.done += 1
         except DiskError:
             raise
         except (DvtError, torch.OutOfMemoryError) as error:
             reason = str(error) if isinstance(error, DvtError) else _NO_ROOM
             writer.fail(file.key, file.path, reason)
-            progress.failed[file.key] = reason
-        on_progress(progress, file.key)
+            outcome.failed[file.key] = reason
+        reporter.advance()
 
 
 def make_meta(backbone: Backbone, method: StoreMethod, options: ListOptions) -> StoreMeta:

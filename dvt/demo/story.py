@@ -24,7 +24,8 @@ from dvt.evaluation.run import Watch, evaluate
 from dvt.images import ImageFile, read_image
 from dvt.methods.many_passes import decomposed_method, srt_method
 from dvt.methods.method import Method, OnePass
-from dvt.srt.config import EnsembleConfig
+from dvt.progress import SilentReporter
+from dvt.srt.config import SrtConfig
 from dvt.store import FeatureStore
 from dvt.training.config import LoggerConfig, LoggerKind, OptimizerConfig, TrainerConfig
 from dvt.viz import PCABasis, colour_row, decomposition_rows, draw_panel, method_rows, save_png, write_video
@@ -111,6 +112,23 @@ class _Clock:
         self.seconds[name], self._last_s = now - self._last_s, now
 
 
+class _Pictures(SilentReporter):
+    """Reports images to a `Telling`."""
+
+    def __init__(self, telling: Telling) -> None:
+        self._telling, self._done, self._total = telling, 0, 0
+
+    def start(self, total: int, unit: str, task: str = "") -> None:
+        """The images begin."""
+        self._done, self._total = 0, total
+        self.advance(0)
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Images are done."""
+        self._done += count
+        self._telling.progress("pictures", self._done, self._total)
+
+
 def _decompose(
     pictures: list[ImageFile], backbone: Backbone, store: Path, quality: DecomposeConfig, telling: Telling
 ) -> None:
@@ -121,7 +139,7 @@ def _decompose(
         store,
         quality,
         ListOptions(arrays=arrays),
-        lambda progress, key: telling.progress("pictures", progress.skipped + progress.done, progress.total),
+        _Pictures(telling),
     )
     if run.interrupted:
         raise KeyboardInterrupt
@@ -157,7 +175,7 @@ def _score(
 ) -> TaskResult:
     methods: list[Method] = [
         OnePass("raw", backbone),
-        srt_method(backbone, EnsembleConfig(max_shift=6, step=6)),
+        srt_method(backbone, SrtConfig(max_shift=6, step=6)),
         decomposed_method(backbone, quality),
         *(OnePass(name, model) for name, model in denoised.items()),
     ]

@@ -7,13 +7,13 @@ from torch import Tensor
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.features import FeatureExtractor
 from dvt.decomposition.config import DecomposeConfig
-from dvt.decomposition.methods import solver_settings
 from dvt.decomposition.run import decompose_image
+from dvt.decomposition.store_method import solver_settings
 from dvt.methods.method import OnePass, PictureByPicture
 from dvt.runtime import seed_for
 from dvt.shapes import ImageTensor
 from dvt.srt.backbone import SrtBackbone
-from dvt.srt.config import EnsembleConfig
+from dvt.srt.config import SrtConfig
 
 
 def decomposed_method(backbone: Backbone, config: DecomposeConfig, seed: int = 0) -> PictureByPicture:
@@ -33,7 +33,7 @@ def decomposed_method(backbone: Backbone, config: DecomposeConfig, seed: int = 0
     return PictureByPicture("decomposed", backbone, clean, passes=config.views.num_views + 1, options=settings)
 
 
-def srt_method(backbone: Backbone, config: EnsembleConfig) -> OnePass:
+def srt_method(backbone: Backbone, config: SrtConfig) -> OnePass:
     """Sub-token shifts as a method."""
     srt = SrtBackbone(backbone, config)
     return OnePass("srt", srt, passes=srt.passes, options=srt.settings)

@@ -17,7 +17,7 @@ from dvt.errors import ConfigError
 from dvt.grid import PatchGrid
 from dvt.shapes import ImageBatch
 from dvt.srt.aggregate import make_aggregator
-from dvt.srt.config import EnsembleConfig
+from dvt.srt.config import SrtConfig
 from dvt.srt.shifts import PaddedBatch, Shift, finer_grid, pad, sub_token_shifts, view
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class SrtBackbone(WrappedBackbone):
 
     suffix = "+srt"
 
-    def __init__(self, backbone: Backbone, config: EnsembleConfig | None = None):
+    def __init__(self, backbone: Backbone, config: SrtConfig | None = None):
         """Wrap a ViT.
 
         Args:
@@ -46,7 +46,7 @@ class SrtBackbone(WrappedBackbone):
             ConfigError: shifts of a patch or more, or cells that are no whole number of pixels.
         """
         super().__init__(backbone)
-        self.config = config or EnsembleConfig()
+        self.config = config or SrtConfig()
         grid = backbone.grid
         if self.config.max_shift >= grid.patch:
             raise ConfigError(

@@ -27,7 +27,7 @@ class Fill(str, Enum):
 
 
 @dataclass(kw_only=True, slots=True)
-class EnsembleConfig:
+class SrtConfig:
     """All options of SRT; `docs/srt.md` has the measurements behind the defaults."""
 
     max_shift: int = 3

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 import dvt.cli.decompose
 from dvt.backbone.build import build_vit
-from dvt.cli.progress import ProgressLine
+from dvt.cli.reporter import TerminalReporter
 from dvt.store import FeatureStore, verify
 
 
@@ -164,14 +164,14 @@ def test_ctrl_c_ends_a_sweep_says_how_to_go_on_and_the_same_command_does(tiny, p
         photo(f"photos/{index}.png", seed=index)
     command = ("decompose", "-m", "images=photos", "backbone.layer=3,4", "store=s${backbone.layer}")
 
-    class Impatient(ProgressLine):
-        def update(self, progress, key):
-            super().update(progress, key)
-            if progress.done == 2:
+    class Impatient(TerminalReporter):
+        def advance(self, count=1, note=""):
+            super().advance(count, note)
+            if self._completed == 2:
                 signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr("dvt.cli.progress.ProgressLine", Impatient)
+        patch.setattr("dvt.cli.reporter.TerminalReporter", Impatient)
         stopped = tiny(*command)
     assert stopped.code == 130 and "The same command again continues" in stopped.err
     assert len(FeatureStore.open("s3")) == 2 and verify("s3").ok

@@ -2,7 +2,7 @@
 
 from dvt.cli import progress as module
 from dvt.cli.progress import ProgressLine
-from dvt.decomposition.progress import Progress
+from dvt.decomposition.outcome import Outcome
 
 
 def test_elsewhere_a_line_every_ten_seconds_and_the_scan_of_the_store_does_not_count(capsys, monkeypatch):
@@ -10,7 +10,7 @@ def test_elsewhere_a_line_every_ten_seconds_and_the_scan_of_the_store_does_not_c
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     with ProgressLine() as line:
         now[0] += 500  # the store is scanned
-        run = Progress(total=110, skipped=10)
+        run = Outcome(total=110, skipped=10)
         line.update(run, "")
         for _ in range(50):
             now[0] += 0.5
@@ -26,7 +26,7 @@ def test_on_a_terminal_a_bar(capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
     with ProgressLine() as line:
-        run = Progress(total=4, skipped=1)
+        run = Outcome(total=4, skipped=1)
         line.update(run, "")
         for _ in range(3):
             run.done += 1

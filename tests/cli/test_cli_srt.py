@@ -9,7 +9,7 @@ from dvt.backbone.load import load_backbone
 from dvt.decomposition.run_list import decompose_list
 from dvt.images import find_images, read_image
 from dvt.srt.backbone import SrtBackbone
-from dvt.srt.config import EnsembleConfig
+from dvt.srt.config import SrtConfig
 from dvt.store import FeatureStore
 from dvt.weights.folder import read_model_folder
 
@@ -38,7 +38,7 @@ def test_a_store_of_srt_is_filled_and_a_denoiser_learns_from_it(dvt, photos, vit
     result = dvt(*STORE)
     assert result.code == 0, result.err
     assert "srt, mean over shifts of up to 2 px every 2 px" in result.err and "3 done" in result.err
-    store, srt = FeatureStore.open("s"), SrtBackbone(vit, EnsembleConfig(max_shift=2, step=2))
+    store, srt = FeatureStore.open("s"), SrtBackbone(vit, SrtConfig(max_shift=2, step=2))
     for image in find_images(photos):
         picture = srt.preprocess(read_image(image.path))[None]
         for name, model in (("clean", srt), ("raw", vit)):
@@ -100,7 +100,7 @@ def test_images_that_cannot_be_done_are_listed(dvt, photos, photo):
 
 
 def test_python_makes_the_same_store(dvt, photos, vit):
-    progress = decompose_list(find_images(photos), vit, "s", EnsembleConfig(max_shift=2, step=2))
+    progress = decompose_list(find_images(photos), vit, "s", SrtConfig(max_shift=2, step=2))
     assert progress.done == 3 and progress.seconds["solve"] == 0 < progress.seconds["extract"]
     result = dvt(*STORE)
     assert result.code == 0 and "0 done, 3 there already" in result.err
@@ -114,7 +114,7 @@ def test_a_vit_learns_from_srt_and_the_same_command_continues(dvt, photos, vit):
     assert "3 images -> run   vit_tiny_patch16_224" in result.err and "+srt" in result.err.splitlines()[0]
     _, info = read_model_folder(photos.parent / "run", kind="distilled")
     assert info.training["teacher_settings"]["srt"]["max_shift"] == 1
-    assert info.training["teacher_sha256"] == SrtBackbone(vit, EnsembleConfig(max_shift=1)).weights_hash
+    assert info.training["teacher_sha256"] == SrtBackbone(vit, SrtConfig(max_shift=1)).weights_hash
     assert info.metrics["mse"] > 0 and info.backbone_weights_hash == vit.weights_hash
     longer = dvt(*DISTILL, "num_steps=3", "allow_changes=true")
     assert longer.code == 0 and "continuing at step 2" in longer.err

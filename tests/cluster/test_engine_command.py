@@ -4,7 +4,7 @@ import pytest
 
 from dvt.cli.main import run
 from dvt.cluster.config import Cluster
-from dvt.decomposition.progress import Progress
+from dvt.decomposition.outcome import Outcome
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def stand_in(monkeypatch, name, outcome):
 
 
 def test_the_options_reach_the_engine(command, files, tmp_path, monkeypatch):
-    given = stand_in(monkeypatch, "slurm", Progress(total=9, done=9))
+    given = stand_in(monkeypatch, "slurm", Outcome(total=9, done=9))
     options = ["engine=slurm", "engine.workers=3", "engine.cluster=local", "quality=tiny", "seed=5", "arrays=[clean]"]
     code, said = command(*options, "backbone=dino_small", "dtype=float32")
     ((found, job, engine),) = given
@@ -46,13 +46,13 @@ def test_the_options_reach_the_engine(command, files, tmp_path, monkeypatch):
 
 
 def test_srt_goes_with_engines(command, monkeypatch):
-    given = stand_in(monkeypatch, "ray", Progress(total=9, done=9))
+    given = stand_in(monkeypatch, "ray", Outcome(total=9, done=9))
     assert command("engine=ray", "method=srt", "srt.max_shift=2")[0] == 0
     assert given[0][1].config.max_shift == 2
 
 
 def test_a_part_that_crashed_is_named_and_the_exit_code_says_so(command, monkeypatch):
-    stand_in(monkeypatch, "slurm", Progress(total=9, done=5, crash="job 1: no\njob 2: neither"))
+    stand_in(monkeypatch, "slurm", Outcome(total=9, done=5, crash="job 1: no\njob 2: neither"))
     code, said = command("engine=slurm", "engine.workers=3")
     assert code == 3 and "crashed: job 1: no\ncrashed: job 2: neither\n" in said
     assert "The same command again does what is left" in said
@@ -60,7 +60,7 @@ def test_a_part_that_crashed_is_named_and_the_exit_code_says_so(command, monkeyp
 
 @pytest.mark.parametrize(("engine", "continues"), [("ray", True), ("slurm", False)])
 def test_interrupted(command, monkeypatch, engine, continues):
-    stand_in(monkeypatch, engine, Progress(total=9, done=5, interrupted=True))
+    stand_in(monkeypatch, engine, Outcome(total=9, done=5, interrupted=True))
     code, said = command(f"engine={engine}", "engine.workers=3")
     assert code == 130 and ("The same command again continues" in said) is continues
 

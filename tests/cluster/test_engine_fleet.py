@@ -14,7 +14,7 @@ from dvt.cluster.fleet import GIVEN_UP, Fleet
 from dvt.cluster.job import Job
 from dvt.cluster.sight import Token
 from dvt.cluster.worker import Refusal, Worker
-from dvt.decomposition.progress import Progress
+from dvt.decomposition.outcome import Outcome
 from dvt.errors import EngineError
 from dvt.store import DiskError, FeatureStore, StoreWriter, verify
 
@@ -45,7 +45,7 @@ def run(tmp_path, files, loaded, monkeypatch):
 
     def start(size, dies=lambda crew, worker, chunk: False, seed=0, on_progress=None, crew_type=InProcessCrew):
         job = make_job(tmp_path / "s")
-        start.progress, start.notes, start.seen = Progress(total=len(files)), [], []
+        start.progress, start.notes, start.seen = Outcome(total=len(files)), [], []
         with Token(tmp_path / "s") as token:
             start.crew = crew_type(job, token.path, files[0].path.parent, dies, seed)
             start.fleet = Fleet(

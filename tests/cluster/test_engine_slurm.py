@@ -18,7 +18,7 @@ from dvt.cluster import slurm as module
 from dvt.cluster.config import Cluster, EngineConfig, EngineName
 from dvt.cluster.slurm import ShardJob, _reason, decompose_on_slurm
 from dvt.cluster.worker import Refusal
-from dvt.decomposition.progress import Progress
+from dvt.decomposition.outcome import Outcome
 from dvt.errors import EngineError
 from dvt.store import status, verify
 
@@ -158,7 +158,7 @@ def test_ctrl_c_leaves_the_jobs_and_says_how_to_look_and_to_stop_them(files, tmp
 
     notes = []
     engine = EngineConfig(name=EngineName.slurm, workers=2, cluster=cluster)
-    outcomes = [Progress(total=5, done=5), None]
+    outcomes = [Outcome(total=5, done=5), None]
     options = {"on_progress": impatient, "on_note": notes.append}
     progress = on_stubs(monkeypatch, files, tmp_path / "s", outcomes, engine, **options)
     assert progress.interrupted and progress.done == 5
@@ -167,7 +167,7 @@ def test_ctrl_c_leaves_the_jobs_and_says_how_to_look_and_to_stop_them(files, tmp
 
 def test_a_node_that_refuses_is_a_crash_of_its_part_and_all_of_them_an_error(files, tmp_path, monkeypatch):
     refusal = Refusal("n1", "no GPU here.")
-    progress = on_stubs(monkeypatch, files, tmp_path / "s", [Progress(total=5, done=5), refusal], HERE)
+    progress = on_stubs(monkeypatch, files, tmp_path / "s", [Outcome(total=5, done=5), refusal], HERE)
     assert progress.crash == "job 77_1: on node n1: no GPU here.   (log: logs/77_1.err)" and progress.done == 5
     with pytest.raises(EngineError) as caught:
         on_stubs(monkeypatch, files, tmp_path / "s", [refusal, refusal], HERE)

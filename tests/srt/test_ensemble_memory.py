@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from dvt.srt.backbone import SrtBackbone
-from dvt.srt.config import Aggregate, EnsembleConfig
+from dvt.srt.config import Aggregate, SrtConfig
 
 
 class LargestSum(TorchDispatchMode):
@@ -32,7 +32,7 @@ class LargestSum(TorchDispatchMode):
 
 
 def most_bytes(backbone, images, aggregate, max_shift):
-    config = EnsembleConfig(max_shift=max_shift, aggregate=aggregate, batch_size=8)
+    config = SrtConfig(max_shift=max_shift, aggregate=aggregate, batch_size=8)
     wrapped = SrtBackbone(backbone, config)
     with LargestSum() as sum_:
         wrapped(images)
@@ -61,8 +61,8 @@ def test_where_memory_ends_batches_are_halved(planted, pictures, caplog):
 
     backbone, images = planted(small_memory), pictures(2, 12, 20)
     with caplog.at_level(logging.WARNING):
-        given = SrtBackbone(backbone, EnsembleConfig(max_shift=1, batch_size=16))(images)
-    expected = SrtBackbone(planted(coarse), EnsembleConfig(max_shift=1))(images)
+        given = SrtBackbone(backbone, SrtConfig(max_shift=1, batch_size=16))(images)
+    expected = SrtBackbone(planted(coarse), SrtConfig(max_shift=1))(images)
     torch.testing.assert_close(given.patches, expected.patches)
     assert backbone.seen == [2, 16, 8, 4, 4, 4, 4] and "srt.batch_size is lowered to 4" in caplog.text
 
@@ -75,5 +75,5 @@ def test_where_not_even_one_shift_fits_it_is_said(planted, pictures):
 
     backbone = planted(full_after_three)
     with pytest.raises(torch.OutOfMemoryError, match="full"):
-        SrtBackbone(backbone, EnsembleConfig(max_shift=1, batch_size=1))(pictures(1, 12, 20))
+        SrtBackbone(backbone, SrtConfig(max_shift=1, batch_size=1))(pictures(1, 12, 20))
     assert backbone.seen == [1] * 4

@@ -9,11 +9,11 @@ from dvt.backbone.backbone import Backbone
 from dvt.backbone.features import FeatureExtractor, Features
 from dvt.errors import BackboneError, ConfigError, GeometryError
 from dvt.srt.backbone import SrtBackbone
-from dvt.srt.config import Aggregate, EnsembleConfig, Fill
+from dvt.srt.config import Aggregate, Fill, SrtConfig
 
 
 def srt(backbone, **options):
-    return SrtBackbone(backbone, EnsembleConfig(**options))
+    return SrtBackbone(backbone, SrtConfig(**options))
 
 
 @pytest.mark.parametrize(

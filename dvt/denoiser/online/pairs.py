@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import Dataset
 
 from dvt.backbone.backbone import Backbone
-from dvt.decomposition.methods import StoreMethod
+from dvt.decomposition.store_method import StoreMethod
 from dvt.denoiser.denoised import denoiser_input
 from dvt.denoiser.online.window import Window
 from dvt.errors import DvtError, TrainingError

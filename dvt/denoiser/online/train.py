@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dvt.backbone.backbone import Backbone
-from dvt.decomposition.methods import StoreMethod, store_method
 from dvt.decomposition.quality import load_quality
 from dvt.decomposition.run_list import ListOptions, make_meta
+from dvt.decomposition.store_method import StoreMethod, store_method
 from dvt.denoiser.config import Raw, TrainConfig
 from dvt.denoiser.learn import learn
 from dvt.denoiser.online.config import StreamConfig

@@ -12,7 +12,7 @@ from dvt.errors import ConfigError, ImageError
 from dvt.runtime import seed_for
 from dvt.shapes import FeatureMap, ImageTensor
 from dvt.srt.backbone import SrtBackbone
-from dvt.srt.config import EnsembleConfig
+from dvt.srt.config import SrtConfig
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +80,7 @@ class BySrt:
 
     quality = "none"
 
-    def __init__(self, backbone: Backbone, config: EnsembleConfig, arrays: tuple[str, ...]):
+    def __init__(self, backbone: Backbone, config: SrtConfig, arrays: tuple[str, ...]):
         """Prepare the method.
 
         Args:
@@ -123,7 +123,7 @@ class BySrt:
 
 
 def store_method(
-    backbone: Backbone, config: DecomposeConfig | EnsembleConfig, seed: int, quality: str, arrays: tuple[str, ...]
+    backbone: Backbone, config: DecomposeConfig | SrtConfig, seed: int, quality: str, arrays: tuple[str, ...]
 ) -> StoreMethod:
     """The method whose options are given.
 
