@@ -20,7 +20,7 @@ from torch import Tensor
 
 import dvt
 from dvt.backbone.features import FeatureExtractor
-from dvt.evaluation.samples import Sample
+from dvt.evaluation.datasets.samples import Sample
 from dvt.runtime import environment
 
 

@@ -21,12 +21,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from dvt.diagnosis.scores import PositionShare
+from dvt.evaluation.config.segmentation import PatchProbeConfig
+from dvt.evaluation.datasets.camvid import CLASSES, CODES, find_camvid
+from dvt.evaluation.datasets.labels import LabelledPictures
+from dvt.evaluation.metrics import Confusion
 from dvt.evaluation.patches import majority_labels
-from dvt.evaluation.segmentation.config import PatchProbeConfig
-from dvt.evaluation.segmentation.confusion import Confusion
-from dvt.evaluation.segmentation.datasets.camvid import CLASSES, CODES, find_camvid
-from dvt.evaluation.segmentation.datasets.pairs import LabelledPictures
-from dvt.evaluation.segmentation.probe import train_probe
+from dvt.evaluation.probes.patch_probe import train_probe
 from dvt.grid import PatchGrid
 
 

@@ -11,10 +11,10 @@ from dvt.cli.help import verb_page
 from dvt.cli.methods import MethodsOptions, check_methods, load_methods
 from dvt.diagnosis.sampling import ArtifactScoresConfig
 from dvt.errors import ConfigError
-from dvt.evaluation.depth.config import LinearDepthConfig
+from dvt.evaluation.config.depth import LinearDepthConfig
+from dvt.evaluation.config.segmentation import KnnSegmentationConfig, LinearSegmentationConfig
 from dvt.evaluation.discovery.config import ObjectDiscoveryConfig, SaliencyConfig
 from dvt.evaluation.retrieval.config import RetrievalConfig
-from dvt.evaluation.segmentation.config import KnnSegmentationConfig, LinearSegmentationConfig
 from dvt.evaluation.video.config import VideoSegmentationConfig
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def run(arguments: list[str]) -> int:
 
 def evaluate(options: Options, choices: dict[str, str]) -> int:
     """Score the methods; returns the exit code."""
-    from dvt.cli.progress import TaskLine
+    from dvt.cli.reporter import TerminalReporter
     from dvt.evaluation import run as evaluation
 
     check_methods(options)
@@ -119,7 +119,7 @@ def evaluate(options: Options, choices: dict[str, str]) -> int:
         methods = [kept(method, out) for method in methods]
     results = []
     for task in tasks:
-        with TaskLine() as line:
+        with TerminalReporter() as reporter:
             results.append(
                 evaluation.evaluate(
                     task,
@@ -128,7 +128,7 @@ def evaluate(options: Options, choices: dict[str, str]) -> int:
                     data=options.data,
                     out=out,
                     device=backbone.device,
-                    watch=evaluation.Watch(line.begins, line.tell, line.ends),
+                    reporter=reporter,
                 )
             )
         print_result(results[-1])
@@ -227,7 +227,7 @@ def report(
     results: "list[TaskResult]", backbone: "Backbone", methods: "list[Method]", options: Options, out: Path
 ) -> None:
     """Say where the results are, and write the page that was asked for."""
-    from dvt.evaluation.report.page import write_page
+    from dvt.evaluation.report import write_page
 
     say(f"written: {', '.join(str(out / f'{result.task}.md') for result in results)}")
     if options.report is Report.html:

@@ -13,7 +13,6 @@ from dvt.cli.console import Seldom
 
 if TYPE_CHECKING:
     from dvt.decomposition.outcome import Outcome
-    from dvt.evaluation.result import TaskResult
     from dvt.training.callbacks import TrainingProgress
 
 
@@ -85,40 +84,6 @@ class TrainingLine(_Line):
         loss = "" if isnan(progress.loss) else f"loss {progress.loss:.4g}, "
         pace = f"{loss}{progress.samples_per_s:.0f} images/s, {_clock(left_s)} left"
         self._show(progress.step, progress.num_steps, pace)
-
-
-class TaskLine(_Line):
-    """What a task does with a method: features, probe."""
-
-    def __init__(self) -> None:
-        super().__init__("evaluate")
-        self._method = ""
-
-    def __enter__(self) -> "TaskLine":
-        self._bar.start()
-        return self
-
-    def begins(self, task: str, method: str) -> None:
-        """A method begins."""
-        self._restart()
-        self._method = method
-        self._bar.update(self._task, description=f"{task} {method}")
-
-    def tell(self, what: str, done: int, total: int) -> None:
-        """How far it is."""
-        if done == 0:  # one part of the work after the other: each has a pace of its own
-            self._restart()
-        spent_s = time.monotonic() - self._start_s
-        left = f"{_clock(spent_s / done * (total - done))} left" if done else ""
-        self._show(done, total, f"{self._method} {what} {left}".rstrip())
-
-    def ends(self, result: "TaskResult", method: str, known: bool) -> None:
-        """A method was scored."""
-        metric = result.metrics[0]
-        from dvt.evaluation.table import cell
-
-        text = f"{method}: {metric.name} {cell(result, method, metric)}"
-        self._bar.console.print(f"{text}   (there already)" if known else text, highlight=False)
 
 
 def _pace(finished: int, left: int, seconds: float) -> str:

@@ -18,9 +18,9 @@ from dvt.denoiser.config import TrainConfig
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.train import train_denoiser
 from dvt.diagnosis.sampling import ArtifactScoresConfig
-from dvt.evaluation.artifact_scores import ArtifactScores
 from dvt.evaluation.result import TaskResult
-from dvt.evaluation.run import Watch, evaluate
+from dvt.evaluation.run import evaluate
+from dvt.evaluation.tasks.artifact_scores import ArtifactScores
 from dvt.images import ImageFile, read_image
 from dvt.methods.many_passes import decomposed_method, srt_method
 from dvt.methods.method import Method, OnePass
@@ -180,14 +180,28 @@ def _score(
         *(OnePass(name, model) for name, model in denoised.items()),
     ]
     task = ArtifactScores(ArtifactScoresConfig(num_images=18, seeds=1), [picture.path for picture in pictures])
-    names: list[str] = []
-    watch = Watch(
-        begins=lambda task, method: names.append(method),
-        tell=lambda what, done, total: telling.progress(names[-1], done, total),
-    )
     return evaluate(
-        task, methods, backbone=backbone.timm_name, data="pieces of six photographs", out=out / "scores", watch=watch
+        task,
+        methods,
+        backbone=backbone.timm_name,
+        data="pieces of six photographs",
+        out=out / "scores",
+        reporter=_Scored(telling),
     )
+
+
+class _Scored(SilentReporter):
+    """Shows the progress of the evaluation as that of the demo."""
+
+    def __init__(self, telling: Telling):
+        self._telling, self._task, self._done, self._total = telling, "", 0, 0
+
+    def start(self, total: int, unit: str, task: str = "") -> None:
+        self._task, self._done, self._total = task, 0, total
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        self._done += count
+        self._telling.progress(self._task, self._done, self._total)
 
 
 def _draw(

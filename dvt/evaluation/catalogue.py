@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from dvt.evaluation.task import Task
 
 TASKS: Final = {
-    "linear_segmentation": ("dvt.evaluation.segmentation.linear", "LinearSegmentation"),
-    "knn_segmentation": ("dvt.evaluation.segmentation.knn", "KnnSegmentation"),
-    "linear_depth": ("dvt.evaluation.depth.linear", "LinearDepth"),
+    "linear_segmentation": ("dvt.evaluation.tasks.linear_segmentation", "LinearSegmentation"),
+    "knn_segmentation": ("dvt.evaluation.tasks.knn_segmentation", "KnnSegmentation"),
+    "linear_depth": ("dvt.evaluation.tasks.linear_depth", "LinearDepth"),
     "object_discovery": ("dvt.evaluation.discovery.object_discovery", "ObjectDiscovery"),
     "saliency": ("dvt.evaluation.discovery.saliency", "Saliency"),
     "video_segmentation": ("dvt.evaluation.video.segmentation", "VideoSegmentation"),
     "retrieval": ("dvt.evaluation.retrieval.retrieval", "Retrieval"),
-    "artifact_scores": ("dvt.evaluation.artifact_scores", "ArtifactScores"),
+    "artifact_scores": ("dvt.evaluation.tasks.artifact_scores", "ArtifactScores"),
 }
 """Name of a task -> its module and class. The options of a task stand under its name."""
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from dvt.evaluation.layout import Layout
+from dvt.evaluation.config.layout import Layout
 from dvt.evaluation.task import Metric
 
 _LAID_OUT: Final = {

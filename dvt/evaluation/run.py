@@ -2,8 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +10,13 @@ import torch
 
 from dvt.errors import EvaluationError
 from dvt.evaluation.result import Row, TaskResult
-from dvt.evaluation.table import markdown
-from dvt.evaluation.task import Task, Tell, tell_nobody
+from dvt.evaluation.table import cell, markdown
+from dvt.evaluation.task import Task
 from dvt.files import disk_errors, write_atomic
 from dvt.methods.method import Method
+from dvt.progress import SILENT, Reporter
 from dvt.runtime import environment
 from dvt.version import __version__
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Told how an evaluation goes."""
-
-    begins: Callable[[str, str], None] = lambda task, method: None
-    """A method begins in a task."""
-    tell: Tell = tell_nobody
-    """How far it is."""
-    ends: Callable[[TaskResult, str, bool], None] = lambda result, method, known: None
-    """A method was scored; whether its scores were there already."""
 
 
 def evaluate(
@@ -39,7 +27,7 @@ def evaluate(
     data: str,
     out: str | Path | None = None,
     device: torch.device | None = None,
-    watch: Watch | None = None,
+    reporter: Reporter = SILENT,
 ) -> TaskResult:
     """Score methods in a task, one after the other.
 
@@ -51,13 +39,12 @@ def evaluate(
         out: folder for `<task>.json` and `<task>.md`, written after every method. Scores that are there already are
             taken where version and method are the same; those of another task, data or protocol are not replaced.
         device: where the ViT computes, for the record.
-        watch: told how it goes.
+        reporter: shows the progress, and a note with the main metric of every method.
 
     Raises:
         EvaluationError: what `out` holds cannot be read, or was measured in another way.
         DvtError: the data cannot be read or do not fit.
     """
-    watch = watch or Watch()
     fresh = TaskResult(
         task=task.name,
         backbone=backbone,
@@ -71,18 +58,19 @@ def evaluate(
         row = None if before is None else before.rows.get(method.name)
         known = row is not None and row.fingerprint == _fingerprint(method)
         if row is None or not known:
-            watch.begins(task.name, method.name)
-            row = _scored(task, method, watch.tell, environment(device))
+            row = _scored(task, method, reporter, environment(device))
         result = result.with_row(method.name, row)
         if out is not None and not known:
             _write(_with_others(result, before), Path(out))
-        watch.ends(result, method.name, known)
+        main = result.metrics[0]
+        text = f"{method.name}: {main.name} {cell(result, method.name, main)}"
+        reporter.note(f"{text}   (scored before)" if known else text)
     return result
 
 
-def _scored(task: Task, method: Method, tell: Tell, machine: dict[str, str]) -> Row:
+def _scored(task: Task, method: Method, reporter: Reporter, machine: dict[str, str]) -> Row:
     start = time.perf_counter()
-    scores = task.evaluate(method, tell)
+    scores = task.evaluate(method, reporter)
     seconds = time.perf_counter() - start
     return Row(
         scores=scores,

@@ -1,17 +1,10 @@
 """What a task is: it scores one method at a time, and says how."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from dvt.methods.method import Method
-
-Tell = Callable[[str, int, int], None]
-"""Told how far a task is: what it does ("features", "probe"), how much of it is done, how much there is."""
-
-
-def tell_nobody(what: str, done: int, total: int) -> None:
-    """For those who do not watch."""
+from dvt.progress import SILENT, Reporter
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +50,12 @@ class Task(Protocol):
     def protocol(self) -> dict[str, Any]:
         """How it is measured, as plain JSON for the table: data set, split, number of pictures, sizes, steps, seeds."""
 
-    def evaluate(self, method: Method, tell: Tell = tell_nobody) -> Scores:
+    def evaluate(self, method: Method, reporter: Reporter = SILENT) -> Scores:
         """Score a method.
 
         Args:
             method: makes the features.
-            tell: told how far it is.
+            reporter: shows the progress.
 
         Raises:
             DvtError: the data cannot be read or do not fit.

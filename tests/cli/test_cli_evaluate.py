@@ -55,7 +55,7 @@ def test_what_was_scored_is_not_scored_again(tiny, camvid, tmp_path):
     first = tiny("evaluate", *_KNN, camvid, "method=[raw]", "out=run")
     again = tiny("evaluate", *_KNN, camvid, "method=[raw,raw@2x]", "out=run", "report=html")
     assert first.code == again.code == 0, again.err
-    assert "raw: mIoU" in again.err and again.err.count("(there already)") == 1
+    assert "raw: mIoU" in again.err and again.err.count("(scored before)") == 1
     written = json.loads((tmp_path / "run/knn_segmentation.json").read_text())
     assert list(written["rows"]) == ["raw", "raw@2x"] and written["data"] == "camvid"
     assert (tmp_path / "run/knn_segmentation.md").exists()

@@ -6,13 +6,14 @@ import math
 import pytest
 import torch
 from PIL import Image
+from recorder import Recorder
 from torch.nn import functional
 
 from dvt.backbone.features import Features
 from dvt.diagnosis.sampling import ArtifactScoresConfig
 from dvt.errors import EvaluationError, GeometryError, ImageError
-from dvt.evaluation.artifact_scores import ArtifactScores
 from dvt.evaluation.catalogue import make_task
+from dvt.evaluation.tasks.artifact_scores import ArtifactScores
 from dvt.grid import PatchGrid
 from dvt.images.resize import resize
 
@@ -86,12 +87,12 @@ def test_layout_counts_upright_alone(tmp_path):
 
 def test_details_protocol_and_progress(folder):
     task = make_task("artifact_scores", ArtifactScoresConfig(**CONFIG), folder)
-    told, method = [], PatchColours()
-    scores = task.evaluate(method, lambda *how_far: told.append(how_far))
+    recorder, method = Recorder(), PatchColours()
+    scores = task.evaluate(method, recorder)
     maps = scores.details["maps of seed 0"]
     assert len(maps["position share"]) == len(maps["position share"][0]) == 8
     json.dumps([scores.details, task.protocol], allow_nan=False)
-    assert told[0] == ("features", 0, 32) and told[-1] == ("features", 32, 32)
+    assert recorder.works == [["images", 32, 32]]
     assert method.largest_batch == 12  # three views of four pictures
     assert task.name == "artifact_scores" and task.metrics[0].name == "position share"
 

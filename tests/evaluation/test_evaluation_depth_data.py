@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dvt.errors import EvaluationError
-from dvt.evaluation.depth.config import SevenScenesConfig
-from dvt.evaluation.depth.files import EIGEN_BOX, NYU_BORDER_BOX, DepthFile, DepthPictures, read_depth
-from dvt.evaluation.depth.nyuv2 import find_nyuv2
-from dvt.evaluation.depth.sevenscenes import find_sevenscenes, split_blocks
+from dvt.evaluation.config.depth import SevenScenesConfig
+from dvt.evaluation.datasets.depth import EIGEN_BOX, NYU_BORDER_BOX, DepthFile, DepthPictures, read_depth
+from dvt.evaluation.datasets.nyuv2 import find_nyuv2
+from dvt.evaluation.datasets.sevenscenes import find_sevenscenes, split_blocks
 
 PLAIN = SevenScenesConfig()
 

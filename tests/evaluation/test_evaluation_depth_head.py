@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 import torch
 from mean_colours import MeanColours
+from recorder import Recorder
 from sklearn.metrics import mean_absolute_percentage_error, mean_squared_error
 from torch.nn import functional
 
 from dvt.backbone.features import Features
 from dvt.errors import EvaluationError, GeometryError
-from dvt.evaluation.depth.augment import augment, rotate
-from dvt.evaluation.depth.config import PaperConfig
-from dvt.evaluation.depth.fit import Batch, fit_head, learning_rate_at, momentum_at
-from dvt.evaluation.depth.head import DepthHead, with_class_token
-from dvt.evaluation.depth.head_config import GradientLoss, HeadConfig, LossConfig, OptimizerConfig
-from dvt.evaluation.depth.losses import depth_loss, gradient_loss, log_error, scale_invariant_loss
-from dvt.evaluation.depth.metrics import depth_errors
-from dvt.evaluation.samples import Sample
-from dvt.evaluation.sizes import fitting_hw
-from dvt.evaluation.upsample import upsample
+from dvt.evaluation.config.depth import PaperConfig
+from dvt.evaluation.config.depth_head import GradientLoss, HeadConfig, LossConfig, OptimizerConfig
+from dvt.evaluation.datasets.samples import Sample
+from dvt.evaluation.metrics import depth_errors
+from dvt.evaluation.patches import fitting_hw, upsample
+from dvt.evaluation.probes.depth_augment import augment, rotate
+from dvt.evaluation.probes.depth_fit import Batch, fit_head, learning_rate_at, momentum_at
+from dvt.evaluation.probes.depth_head import DepthHead, with_class_token
+from dvt.evaluation.probes.depth_losses import depth_loss, gradient_loss, log_error, scale_invariant_loss
 from dvt.grid import PatchGrid
 
 
@@ -201,19 +201,20 @@ def test_a_head_learns_what_is_there_and_says_when_it_breaks(rng):
     tokens = 8 * torch.rand(4, 4, 4, 1, generator=rng) - 4
     batch = Batch(tokens, grid, 2.5 + 0.375 * upsample(tokens, grid, (16, 16))[..., 0])
     head = DepthHead(1, HeadConfig(num_bins=32, max_depth=5.0), rng)
-    told = []
+    recorder = Recorder()
+    recorder.start(60, "steps")
 
     def fit(**options):
         optimizer = OptimizerConfig(num_steps=60, warmup_steps=6, **options)
         everything = {"range_m": HeadConfig(), "loss": LossConfig(variance_from=5), "optimizer": optimizer}
-        fit_head(head, [batch] * 60, **everything, progress=told.append)
+        fit_head(head, [batch] * 60, **everything, reporter=recorder)
 
     def error():
         return (head(tokens, grid) - batch.depth).abs().mean().item()
 
     before = error()
     fit(learning_rate=0.1)
-    assert error() < 0.1 < before and told == list(range(1, 61))
+    assert error() < 0.1 < before and recorder.works == [["steps", 60, 60]]
     with pytest.raises(
         EvaluationError, match=r"no longer finite after its training. Set a smaller learning_rate than 1e"
     ):

@@ -11,19 +11,21 @@ import torch
 from mean_colours import MeanColours
 from omegaconf import OmegaConf
 from PIL import Image
+from recorder import Recorder
 
 import dvt
 from dvt.backbone.features import Features
 from dvt.cli.help import attribute_docs
 from dvt.errors import ConfigError, EvaluationError, GeometryError
-from dvt.evaluation.depth.config import DepthDataset, DepthProtocol, LinearDepthConfig, PaperConfig, SevenScenesConfig
-from dvt.evaluation.depth.head_config import HeadConfig, LossConfig, OptimizerConfig
-from dvt.evaluation.depth.linear import LinearDepth
-from dvt.evaluation.depth.score import score_heads
-from dvt.evaluation.layout import Layout
-from dvt.evaluation.samples import Sample
-from dvt.evaluation.task import Task, tell_nobody
+from dvt.evaluation.config.depth import DepthDataset, DepthProtocol, LinearDepthConfig, PaperConfig, SevenScenesConfig
+from dvt.evaluation.config.depth_head import HeadConfig, LossConfig, OptimizerConfig
+from dvt.evaluation.config.layout import Layout
+from dvt.evaluation.datasets.samples import Sample
+from dvt.evaluation.probes.depth_score import score_heads
+from dvt.evaluation.task import Task
+from dvt.evaluation.tasks.linear_depth import LinearDepth
 from dvt.methods.method import OnePass
+from dvt.progress import SILENT
 
 HW = (48, 64)
 FIT = OptimizerConfig(num_steps=60, batch_size=4, learning_rate=0.1, warmup_steps=6)
@@ -79,9 +81,9 @@ def scene(tmp_path_factory):
 
 def test_depth_that_the_features_tell_is_found_in_every_layout(scene):
     layouts = [Layout.usual, Layout.crops, Layout.upside_down]
-    task, told = linear_depth(scene, layouts=layouts, seeds=2), []
+    task, recorder = linear_depth(scene, layouts=layouts, seeds=2), Recorder()
     assert isinstance(task, Task) and task.name == "linear_depth"
-    scores = task.evaluate(Colours(), lambda *each: told.append(each))
+    scores = task.evaluate(Colours(), recorder)
     names = [f"{name}{end}" for end in ("", " crops", " upside down") for name in NAMES]
     assert [metric.name for metric in task.metrics] == names == list(scores.values)
     assert all(len(values) == 2 for values in scores.values.values()) and len(set(scores.values["RMSE"])) == 2
@@ -89,7 +91,7 @@ def test_depth_that_the_features_tell_is_found_in_every_layout(scene):
         assert max(scores.values[f"RMSE{end}"]) < 0.1  # a head that says 2.5 m everywhere has 0.6
         assert min(scores.values[f"delta1{end}"]) > 99
     assert max(scores.values["RMSE crops"]) < 0.2
-    assert scores.notes == () and ("probe", 120, 120) in told and told[-1] == ("features", 6, 6)
+    assert scores.notes == () and ["steps", 120, 120] in recorder.works and recorder.works[-1] == ["images", 6, 6]
 
 
 def test_the_same_seeds_give_the_same_scores(scene):
@@ -157,7 +159,7 @@ def test_with_flip_a_picture_and_its_mirror_image_score_the_same():
             ramp = torch.linspace(0, 1, features.patches.shape[2])[:, None]
             return Features(patches=features.patches + ramp, prefix=features.prefix, grid=features.grid)
 
-    from dvt.evaluation.depth.head import DepthHead
+    from dvt.evaluation.probes.depth_head import DepthHead
 
     rng = torch.Generator().manual_seed(0)
     head = DepthHead(6, HeadConfig(), rng)
@@ -165,7 +167,7 @@ def test_with_flip_a_picture_and_its_mirror_image_score_the_same():
     picture, depth = torch.rand(3, *HW, generator=rng), 1 + torch.rand(HW, generator=rng)
     samples = [Sample("one", picture, depth), Sample("mirrored", picture.flip(-1), depth.flip(-1))]
     for flip in (True, False):
-        options = {"flip": flip, "range_m": HeadConfig(), "tell": tell_nobody}
+        options = {"flip": flip, "range_m": HeadConfig(), "reporter": SILENT}
         ((one, mirrored),), _ = score_heads([head], Locked(), samples, HW, **options)
         assert (one["RMSE"] == pytest.approx(mirrored["RMSE"], abs=1e-6)) is flip
 
@@ -245,7 +247,7 @@ def test_every_option_says_what_it_is_and_is_read_without_torch():
     for part in configs(LinearDepthConfig):
         docs = attribute_docs(part)
         assert all(docs.get(entry.name, "").endswith(".") for entry in fields(part)), part
-    code = "import sys, dvt.evaluation.depth.config; sys.exit('torch' in sys.modules)"
+    code = "import sys, dvt.evaluation.config.depth; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

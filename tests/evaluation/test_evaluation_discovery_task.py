@@ -8,6 +8,7 @@ import pytest
 import torch
 from coloured_objects import BOX, HW, save_mask_with_void, save_picture, write_davis, write_folders, write_voc
 from mean_colours import MeanColours
+from recorder import Recorder
 
 from dvt.errors import EvaluationError
 from dvt.evaluation.discovery.boxes import Box
@@ -15,6 +16,7 @@ from dvt.evaluation.discovery.config import Algorithm, ObjectDiscoveryConfig, Se
 from dvt.evaluation.discovery.object_discovery import ObjectDiscovery
 from dvt.evaluation.discovery.search import BATCH_SIZE, found_objects, looked_at_hw
 from dvt.methods.closer_look import CloserLook
+from dvt.progress import SILENT
 
 MIDDLE = "for comparison: the same box in the middle of every picture, half its area, has CorLoc 0.0"
 
@@ -24,12 +26,12 @@ def discovery(root, **options):
 
 
 def test_a_rectangle_is_found_on_davis(tmp_path):
-    task, told = discovery(write_davis(tmp_path), every=1), []
-    scores = task.evaluate(MeanColours(), lambda *what: told.append(what))
+    task, recorder = discovery(write_davis(tmp_path), every=1), Recorder()
+    scores = task.evaluate(MeanColours(), recorder)
     assert scores.values == {"CorLoc": (100.0,), "box IoU": (100.0,)}
     assert scores.details == {"CorLoc by sequence": {"dog": 100.0, "swan": 100.0}}
     assert scores.notes == ("1 picture left out, for no object is marked in it: swan/00002", MIDDLE)
-    assert told[0] == ("features", 0, 10) and told[-1] == ("features", 10, 10)
+    assert recorder.works == [["images", 10, 10]]
     assert json.loads(json.dumps(task.protocol))["pictures"] == 10
 
 
@@ -117,7 +119,7 @@ def test_pictures_of_different_sizes_are_not_mixed_in_a_batch(tmp_path):
     sizes = [HW] * (BATCH_SIZE + 1) + [(48, 64)] + [HW] * 2
     method = MeanColours()
     pictures = ((number, torch.rand(3, *hw)) for number, hw in enumerate(sizes))
-    found = list(found_objects(method, pictures, ObjectDiscoveryConfig(), lambda *_: None, len(sizes)))
+    found = list(found_objects(method, pictures, ObjectDiscoveryConfig(), SILENT, len(sizes)))
     assert method.seen == [BATCH_SIZE, 1, 1, 2]
     assert [truth for truth, _, _ in found] == list(range(len(sizes)))
     assert [grid.image_hw for _, _, grid in found] == sizes

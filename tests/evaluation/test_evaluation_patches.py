@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from mean_colours import MeanColours
+from recorder import Recorder
 
 from dvt.errors import EvaluationError
+from dvt.evaluation.datasets.samples import Sample
 from dvt.evaluation.patches import (
     BATCH_SIZE,
     class_shares,
@@ -17,9 +19,8 @@ from dvt.evaluation.patches import (
     majority_labels,
     maps_and_targets,
 )
-from dvt.evaluation.samples import Sample
-from dvt.evaluation.task import tell_nobody
 from dvt.grid import PatchGrid
+from dvt.progress import SILENT
 
 COUNT = 2 * BATCH_SIZE + 3
 
@@ -33,35 +34,37 @@ def samples(count=COUNT):
 
 
 def test_pictures_are_read_when_their_batch_comes():
-    method, told, read = MeanColours(), [], []
+    method, recorder, read = MeanColours(), Recorder(), []
+    recorder.start(COUNT, "images")
 
     def pictures():
         for number in range(COUNT):
             read.append(number)
             yield torch.rand(3, 24, 24)
 
-    for features in features_of(method, pictures(), COUNT, (16, 24), lambda *each: told.append(each)):
+    for features in features_of(method, pictures(), COUNT, (16, 24), recorder):
         assert len(read) == sum(method.seen)
+        assert recorder.works == [["images", sum(method.seen[:-1]), COUNT]]
         assert features.patches.shape[1:] == (2, 3, 3)
     assert method.seen == [BATCH_SIZE, BATCH_SIZE, 3]
-    assert told == [("features", done, COUNT) for done in (0, BATCH_SIZE, 2 * BATCH_SIZE, COUNT)]
+    assert recorder.works == [["images", COUNT, COUNT]]
 
 
 def test_targets_stay_with_their_features():
     some = samples()
-    for features, targets in features_and_targets(MeanColours(), some, (16, 24), tell_nobody):
+    for features, targets in features_and_targets(MeanColours(), some, (16, 24), SILENT):
         for patches, target in zip(features.patches, targets, strict=True):
             alone = MeanColours()([some[int(target[0, 0])].picture], (16, 24)).patches[0]
             torch.testing.assert_close(patches, alone)
 
 
 def test_targets_of_a_batch_are_the_readers_to_keep():
-    kept = [targets for _, targets in features_and_targets(MeanColours(), samples(), (16, 24), tell_nobody)]
+    kept = [targets for _, targets in features_and_targets(MeanColours(), samples(), (16, 24), SILENT)]
     assert [len(targets) for targets in kept] == [BATCH_SIZE, BATCH_SIZE, 3]
 
 
 def test_all_maps_at_once():
-    maps, targets = maps_and_targets(MeanColours(), samples(), (16, 24), tell_nobody)
+    maps, targets = maps_and_targets(MeanColours(), samples(), (16, 24), SILENT)
     assert maps.shape == (COUNT, 2, 3, 3) and maps.dtype == torch.float32
     assert [int(target[0, 0]) for target in targets] == list(range(COUNT))
     assert targets[1].shape == (21, 30)

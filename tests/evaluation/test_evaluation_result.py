@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from recorder import Recorder
 
 from dvt.backbone.features import Features
 from dvt.errors import ConfigError, EvaluationError
-from dvt.evaluation.report.page import write_page
+from dvt.evaluation.report import write_page
 from dvt.evaluation.result import Row, TaskResult
-from dvt.evaluation.run import Watch, evaluate
+from dvt.evaluation.run import evaluate
 from dvt.evaluation.table import findings, markdown, notes, table
 from dvt.evaluation.task import Metric, Scores
 from dvt.grid import PatchGrid
@@ -48,9 +49,9 @@ class Planted:
         self.scores, self.metrics, self.protocol = scores, metrics, protocol or {"size": (64, 64), "seeds": 3}
         self.name, self.asked = "planted", []
 
-    def evaluate(self, method, tell):
+    def evaluate(self, method, reporter):
         self.asked.append(method.name)
-        tell("features", 1, 1)
+        reporter.start(1, "images")
         scores = self.scores[method.name]
         if isinstance(scores, BaseException):
             raise scores
@@ -133,10 +134,9 @@ def test_an_evaluation_that_was_stopped_goes_on(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         evaluate(stopped, methods, backbone="vit", data="here", out=tmp_path)
     assert "n/a" not in (tmp_path / "planted.md").read_text()
-    task, ends = Planted({"raw": (9.0,), "srt": (2.0,)}), []
-    watch = Watch(ends=lambda result, method, known: ends.append((method, known)))
-    result = evaluate(task, methods, backbone="vit", data="here", out=tmp_path, watch=watch)
-    assert task.asked == ["srt"] and ends == [("raw", True), ("srt", False)]
+    task, recorder = Planted({"raw": (9.0,), "srt": (2.0,)}), Recorder()
+    result = evaluate(task, methods, backbone="vit", data="here", out=tmp_path, reporter=recorder)
+    assert task.asked == ["srt"] and recorder.notes == ["raw: mIoU 1.0   (scored before)", "srt: mIoU 2.0"]
     assert result.mean("raw", "mIoU") == 1.0
     assert json.loads((tmp_path / "planted.json").read_text())["rows"].keys() == {"raw", "srt"}
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from mean_colours import MeanColours
 from PIL import Image
+from recorder import Recorder
 
 import dvt
 from dvt.backbone.features import Features
@@ -55,14 +56,14 @@ class NoClassToken(MeanColours):
 
 
 def test_colours_find_their_class(tmp_path):
-    task, told = retrieval(write_split(tmp_path), pooling=[*Pooling]), []
-    scores = task.evaluate(MeanColours(), lambda *what: told.append(what))
+    task, recorder = retrieval(write_split(tmp_path), pooling=[*Pooling]), Recorder()
+    scores = task.evaluate(MeanColours(), recorder)
     assert [metric.name for metric in task.metrics] == list(scores.values)
     for label in ("mean", "GeM", "class token"):
         assert all(scores.values[f"{name} {label}"] == (100.0,) for name in ("top-1", "recall@1", "recall@10", "mAP"))
         assert math.isfinite(scores.values[f"KoLeo {label}"][0])
     assert scores.details["top-1 by class"]["mean"] == dict.fromkeys(COLOURS, 100.0)
-    assert scores.notes == () and told[-1] == ("features", 27, 27)
+    assert scores.notes == () and recorder.works == [["images", 27, 27]]
     protocol = json.loads(json.dumps(task.protocol))
     assert (protocol["queries"], protocol["database"], protocol["classes"]) == (9, 18, 3)
     assert next(metric for metric in task.metrics if "KoLeo" in metric.name).higher_is_better is None

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from dvt.errors import EvaluationError
-from dvt.evaluation.layout import Layout
-from dvt.evaluation.samples import LaidOut, Sample, upside_down
-from dvt.evaluation.segmentation.datasets.pairs import LabelCodes, LabelledFiles, LabelledPictures
+from dvt.evaluation.config.layout import Layout
+from dvt.evaluation.datasets.labels import LabelCodes, LabelledFiles, LabelledPictures
+from dvt.evaluation.datasets.samples import LaidOut, Sample, upside_down
 
 
 class Numbered(Sequence):

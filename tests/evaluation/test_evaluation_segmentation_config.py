@@ -11,8 +11,8 @@ from omegaconf.errors import ValidationError
 
 from dvt.cli.help import attribute_docs
 from dvt.errors import ConfigError
-from dvt.evaluation.layout import Layout
-from dvt.evaluation.segmentation.config import (
+from dvt.evaluation.config.layout import Layout
+from dvt.evaluation.config.segmentation import (
     DatasetName,
     KnnSegmentationConfig,
     LinearProtocol,
@@ -24,7 +24,7 @@ from dvt.evaluation.segmentation.config import (
 
 
 def test_the_options_are_read_without_torch():
-    code = "import sys, dvt.evaluation.segmentation.config; sys.exit('torch' in sys.modules)"
+    code = "import sys, dvt.evaluation.config.segmentation; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

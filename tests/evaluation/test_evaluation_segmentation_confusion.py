@@ -10,11 +10,11 @@ from sklearn.metrics import accuracy_score, jaccard_score, recall_score
 from torch.nn import functional
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
-from dvt.evaluation.layout import Layout
+from dvt.evaluation.config.layout import Layout
 from dvt.evaluation.layout_metrics import metric_in
-from dvt.evaluation.segmentation.confusion import Confusion
-from dvt.evaluation.segmentation.summary import MIOU, Counted, scores_of
-from dvt.evaluation.upsample import upsample_scores, winners
+from dvt.evaluation.metrics import Confusion
+from dvt.evaluation.patches import upsample_scores, winners
+from dvt.evaluation.tasks.summary import MIOU, Counted, scores_of
 from dvt.grid import PatchGrid
 
 

@@ -11,10 +11,10 @@ from PIL import Image
 from tiny_camvid import COLOURS, write_camvid, write_scene
 
 from dvt.errors import ConfigError, EvaluationError
-from dvt.evaluation.segmentation.config import DatasetName, LinearSegmentationConfig, SegmentationConfig, Split
-from dvt.evaluation.segmentation.datasets.find import find_data
-from dvt.evaluation.segmentation.datasets.pairs import LabelCodes, read_labels
-from dvt.evaluation.segmentation.linear import LinearSegmentation
+from dvt.evaluation.config.segmentation import DatasetName, LinearSegmentationConfig, SegmentationConfig, Split
+from dvt.evaluation.datasets.labels import LabelCodes, read_labels
+from dvt.evaluation.datasets.segmentation import find_data
+from dvt.evaluation.tasks.linear_segmentation import LinearSegmentation
 
 CODES = LabelCodes(num_classes=3, void=255)
 

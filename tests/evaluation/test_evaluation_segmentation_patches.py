@@ -8,23 +8,24 @@ import pytest
 import torch
 from mean_colours import MeanColours
 from PIL import Image
+from recorder import Recorder
 from sklearn.linear_model import LogisticRegression
 from tiny_camvid import COLOURS, blocks, write_camvid, write_scene
 from torch.nn import functional
 
 from dvt.errors import ConfigError, EvaluationError, GeometryError
-from dvt.evaluation.layout import Layout
-from dvt.evaluation.patches import class_shares
-from dvt.evaluation.segmentation.config import (
+from dvt.evaluation.config.layout import Layout
+from dvt.evaluation.config.segmentation import (
     KnnSegmentationConfig,
     LinearProtocol,
     LinearSegmentationConfig,
     PatchProbeConfig,
 )
-from dvt.evaluation.segmentation.knn import CentroidBank, KnnSegmentation, class_centroids
-from dvt.evaluation.segmentation.linear import LinearSegmentation
-from dvt.evaluation.segmentation.probe import train_probe
+from dvt.evaluation.patches import class_shares
+from dvt.evaluation.probes.patch_probe import train_probe
 from dvt.evaluation.task import Task
+from dvt.evaluation.tasks.knn_segmentation import CentroidBank, KnnSegmentation, class_centroids
+from dvt.evaluation.tasks.linear_segmentation import LinearSegmentation
 from dvt.grid import PatchGrid
 
 ALL = [Layout.usual, Layout.crops, Layout.upside_down]
@@ -195,11 +196,11 @@ def test_overlapping_patches_work(tmp_path):
     assert min(linear(tmp_path).evaluate(MeanColours(patch=8, stride=4)).values["mIoU"]) > 60
 
 
-def test_progress_is_told(tmp_path):
+def test_progress_is_reported(tmp_path):
     write_camvid(tmp_path)
-    told = []
-    linear(tmp_path).evaluate(MeanColours(), lambda *each: told.append(each))
-    assert ("features", 4, 4) in told and ("features", 3, 3) in told and ("probe", 2, 2) in told
+    recorder = Recorder()
+    linear(tmp_path).evaluate(MeanColours(), recorder)
+    assert recorder.works == [["images", 4, 4], ["probes", 2, 2], ["images", 3, 3]]
 
 
 def test_centroids_are_means_over_the_pixels_of_a_class():
@@ -229,7 +230,7 @@ def test_a_bank_in_parts_votes_as_in_one(monkeypatch):
     bank = CentroidBank(centroids, torch.randint(0, 5, (40,), generator=rng), 5, 20, 0.07)
     maps = torch.randn(2, 3, 4, 6, generator=rng)
     whole = bank(maps)
-    monkeypatch.setattr("dvt.evaluation.segmentation.knn._MOST_SIMILARITIES", 100)
+    monkeypatch.setattr("dvt.evaluation.tasks.knn_segmentation._MOST_SIMILARITIES", 100)
     torch.testing.assert_close(bank(maps), whole)
     torch.testing.assert_close(whole.sum(dim=-1), torch.ones(2, 3, 4))
 

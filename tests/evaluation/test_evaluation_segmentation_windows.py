@@ -6,14 +6,15 @@ import math
 import pytest
 import torch
 from mean_colours import MeanColours
+from recorder import Recorder
 from tiny_camvid import write_camvid
 from torch.nn import functional
 
 from dvt.errors import EvaluationError
-from dvt.evaluation.layout import Layout
-from dvt.evaluation.samples import Sample
-from dvt.evaluation.segmentation.config import LinearProtocol, LinearSegmentationConfig, WindowsConfig
-from dvt.evaluation.segmentation.crops import (
+from dvt.evaluation.config.layout import Layout
+from dvt.evaluation.config.segmentation import LinearProtocol, LinearSegmentationConfig, WindowsConfig
+from dvt.evaluation.datasets.samples import Sample
+from dvt.evaluation.probes.crops import (
     PAD_COLOUR,
     TrainingCrops,
     distort,
@@ -22,12 +23,12 @@ from dvt.evaluation.segmentation.crops import (
     scaled_hw,
     training_crop,
 )
-from dvt.evaluation.segmentation.head import BatchNormHead, learning_rate, pixel_loss, train_head
-from dvt.evaluation.segmentation.linear import LinearSegmentation
-from dvt.evaluation.segmentation.windowed import Windowed
-from dvt.evaluation.segmentation.windows import _starts, picture_logits
-from dvt.evaluation.task import tell_nobody
+from dvt.evaluation.probes.window_head import BatchNormHead, learning_rate, pixel_loss, train_head
+from dvt.evaluation.probes.windowed import Windowed
+from dvt.evaluation.tasks.linear_segmentation import LinearSegmentation
+from dvt.evaluation.tasks.windows import _starts, picture_logits
 from dvt.methods.cache import Cached, without_cache
+from dvt.progress import SILENT
 
 STILL = {"min_scale": 1.0, "max_scale": 1.0, "flip": 0.0, "distortion": 0.0}
 """Nothing is drawn but the place of a crop."""
@@ -230,7 +231,7 @@ def test_a_head_normalises_by_the_batch_and_then_by_what_it_saw():
 def test_workers_change_nothing():
     samples, windowed = some_samples(), Windowed(MeanColours(), 36)
     heads = [
-        train_head(windowed, samples, 4, WindowsConfig(**TINY, num_steps=3, num_workers=workers), 0, tell_nobody)
+        train_head(windowed, samples, 4, WindowsConfig(**TINY, num_steps=3, num_workers=workers), 0, SILENT)
         for workers in (0, 1)
     ]
     assert torch.equal(heads[0][0].linear.weight, heads[1][0].linear.weight)
@@ -241,9 +242,9 @@ def test_training_that_fails_says_so():
     windowed, config = Windowed(MeanColours(), 36), WindowsConfig(**TINY, num_steps=2)
     void = [Sample("void", torch.rand(3, 40, 56), torch.full((40, 56), -1))]
     with pytest.raises(EvaluationError, match=r"no pixel of 1 training pictures has a class"):
-        train_head(windowed, void, 4, config, 0, tell_nobody)
+        train_head(windowed, void, 4, config, 0, SILENT)
     with pytest.raises(EvaluationError, match=r"diverged with windows\.lr=1e\+37"):
-        train_head(windowed, some_samples(), 4, WindowsConfig(**TINY, num_steps=4, lr=1e37), 0, tell_nobody)
+        train_head(windowed, some_samples(), 4, WindowsConfig(**TINY, num_steps=4, lr=1e37), 0, SILENT)
 
 
 def test_the_whole_protocol_tells_colours_apart(tmp_path):
@@ -251,8 +252,8 @@ def test_the_whole_protocol_tells_colours_apart(tmp_path):
     windows = WindowsConfig(**{**TINY, "distortion": 0.0}, num_steps=25, lr=0.1)
     layouts = [Layout.usual, Layout.upside_down]
     config = LinearSegmentationConfig(protocol=LinearProtocol.windows, windows=windows, layouts=layouts, seeds=2)
-    task, told = LinearSegmentation(config, tmp_path), []
-    scores = task.evaluate(MeanColours(patch=8), lambda *each: told.append(each))
+    task, recorder = LinearSegmentation(config, tmp_path), Recorder()
+    scores = task.evaluate(MeanColours(patch=8), recorder)
     names = ["mIoU", "mAcc", "aAcc", "mIoU upside down", "mAcc upside down", "aAcc upside down"]
     assert list(scores.values) == [metric.name for metric in task.metrics] == names
     assert all(len(values) == 2 for values in scores.values.values())
@@ -260,7 +261,7 @@ def test_the_whole_protocol_tells_colours_apart(tmp_path):
         scores.values["aAcc"], abs=8
     )
     assert task.protocol["size"] == 36 and task.protocol["protocol"] == "windows"
-    assert ("probe", 25, 25) in told and ("features", 3, 3) in told and told.count(("probe", 25, 25)) == 2
+    assert recorder.works == [["steps", 25, 25]] * 2 + [["images", 3, 3]] * 2
     assert not any(math.isnan(value) for values in scores.values.values() for value in values)
 
 

@@ -12,6 +12,7 @@ import torch
 from mean_colours import MeanColours
 from omegaconf import OmegaConf
 from PIL import Image
+from recorder import Recorder
 
 import dvt
 from dvt.cli.help import attribute_docs
@@ -119,13 +120,13 @@ def test_labels_of_patches_are_shares_of_their_pixels(tmp_path, stride):
 def test_objects_that_the_features_tell_apart_are_followed(tmp_path):
     write_video(tmp_path, "one", [(RED, (16, 16))])
     write_video(tmp_path, "two", [(RED, (4, 8)), (GREEN, (40, 24))], palette=True)
-    told, method = [], MeanColours(patch=4)
-    scores = task(tmp_path).evaluate(method, lambda *each: told.append(each))
+    recorder, method = Recorder(), MeanColours(patch=4)
+    scores = task(tmp_path).evaluate(method, recorder)
     # Upsampled from patches of 4 px, a square of 256 px loses the pixel at each corner.
     assert scores.values == {"J&F": ((100 + 98.4375) / 2,), "J": (98.4375,), "F": (100,)} and scores.notes == ()
     assert list(scores.details) == ["one", "two"] and scores.details["one"]["scored_frames"] == 4
     assert list(scores.details["two"]["objects"]) == ["1", "2"]
-    assert told[0] == ("frames", 0, 10) and told[-1] == ("frames", 10, 10)
+    assert recorder.works == [["frames", 10, 10]]
     assert method.seen == [5, 5]  # the last frame of each is not looked at
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from dvt.evaluation.segmentation.datasets.camvid import CODES
+from dvt.evaluation.datasets.camvid import CODES
 
 COLOURS = np.stack(np.meshgrid([40, 215], [40, 215], [40, 128, 215], indexing="ij"), -1).reshape(-1, 3).astype(np.uint8)
 """(12, 3), of 11 classes and void."""

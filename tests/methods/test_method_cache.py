@@ -7,11 +7,11 @@ from safetensors.torch import save
 
 from dvt.backbone.features import Features
 from dvt.evaluation.patches import features_of
-from dvt.evaluation.task import tell_nobody
 from dvt.files import DiskError
 from dvt.methods.cache import Cached, without_cache
 from dvt.methods.closer_look import CloserLook, Tiles
 from dvt.methods.method import Method
+from dvt.progress import SILENT
 
 SIZE = (16, 24)
 
@@ -55,9 +55,9 @@ def test_another_process_finds_them(tmp_path):
 
 def test_an_evaluation_that_was_stopped_goes_on(tmp_path):
     method, some = MeanColours(), pictures(20)
-    begun = features_of(Cached(method, tmp_path), iter(some), 20, SIZE, tell_nobody)
+    begun = features_of(Cached(method, tmp_path), iter(some), 20, SIZE, SILENT)
     next(begun)  # a batch of 16, and no more
-    whole = list(features_of(Cached(method, tmp_path), iter(some), 20, SIZE, tell_nobody))
+    whole = list(features_of(Cached(method, tmp_path), iter(some), 20, SIZE, SILENT))
     assert method.seen == [16, 4]
     assert torch.equal(torch.cat([each.patches for each in whole]), MeanColours()(some, SIZE).patches)
 

@@ -13,9 +13,10 @@ from dvt.evaluation.discovery.scenes import Scene, data_protocol, find_scenes
 from dvt.evaluation.discovery.search import algorithm_protocol, found_objects
 from dvt.evaluation.discovery.summary import by_sequence, notes, percent
 from dvt.evaluation.masks import read_mask
-from dvt.evaluation.task import Metric, Scores, Tell, tell_nobody
+from dvt.evaluation.task import Metric, Scores
 from dvt.images.read import read_image
 from dvt.methods.method import Method
+from dvt.progress import SILENT, Reporter
 from dvt.shapes import ImageTensor
 
 _HIT: Final = 0.5
@@ -63,12 +64,12 @@ class ObjectDiscovery:
             data |= {"split": self._config.split, "difficult boxes": self._config.difficult}
         return data | algorithm_protocol(self._config)
 
-    def evaluate(self, method: Method, tell: Tell = tell_nobody) -> Scores:
+    def evaluate(self, method: Method, reporter: Reporter = SILENT) -> Scores:
         """Score a method; nothing is drawn at random, so that every metric has one value.
 
         Args:
             method: makes the features.
-            tell: told how far it is.
+            reporter: shows the progress.
 
         Raises:
             DvtError: a picture or a mask cannot be read, or features are not finite.
@@ -78,7 +79,7 @@ class ObjectDiscovery:
         ious: dict[str, float] = {}
         by_centre: list[float] = []
         pictures = self._pictures(without_object)
-        for (key, boxes, hw), found, grid in found_objects(method, pictures, self._config, tell, len(self._scenes)):
+        for (key, boxes, hw), found, grid in found_objects(method, pictures, self._config, reporter, len(self._scenes)):
             ious[key] = best_iou(box_of_patches(found.mask, grid, hw), boxes)
             by_centre.append(float(best_iou(central_box(hw), boxes) >= _HIT))
             if found.is_empty:

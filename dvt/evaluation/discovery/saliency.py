@@ -15,9 +15,10 @@ from dvt.evaluation.discovery.scenes import data_protocol, find_scenes
 from dvt.evaluation.discovery.search import algorithm_protocol, found_objects
 from dvt.evaluation.discovery.summary import by_sequence, notes, percent
 from dvt.evaluation.masks import read_mask
-from dvt.evaluation.task import Metric, Scores, Tell, tell_nobody
+from dvt.evaluation.task import Metric, Scores
 from dvt.images.read import read_image
 from dvt.methods.method import Method
+from dvt.progress import SILENT, Reporter
 from dvt.shapes import ImageTensor
 
 _Truth = tuple[str, Tensor, Tensor]
@@ -59,12 +60,12 @@ class Saliency:
         """How it is measured."""
         return data_protocol(self._config, self._format, self._scenes) | algorithm_protocol(self._config)
 
-    def evaluate(self, method: Method, tell: Tell = tell_nobody) -> Scores:
+    def evaluate(self, method: Method, reporter: Reporter = SILENT) -> Scores:
         """Score a method; nothing is drawn at random, so that every metric has one value.
 
         Args:
             method: makes the features.
-            tell: told how far it is.
+            reporter: shows the progress.
 
         Raises:
             DvtError: a picture or a mask cannot be read, or features are not finite.
@@ -76,7 +77,7 @@ class Saliency:
         accuracies: list[float] = []
         sum_of_scores = torch.zeros(NUM_THRESHOLDS, dtype=torch.float64)
         pictures = self._pictures(without_object)
-        for (key, whole, known), found, _ in found_objects(method, pictures, self._config, tell, len(self._scenes)):
+        for (key, whole, known), found, _ in found_objects(method, pictures, self._config, reporter, len(self._scenes)):
             mask, soft, truth = (each[known] for each in (*in_pixels(found, (whole.shape[0], whole.shape[1])), whole))
             if not known.all():
                 with_void.append(key)

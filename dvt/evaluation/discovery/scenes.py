@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from dvt.errors import ConfigError, EvaluationError
+from dvt.evaluation.datasets.samples import evenly_spaced
 from dvt.evaluation.discovery.boxes import Box
 from dvt.evaluation.discovery.config import DataFormat, ObjectDiscoveryConfig, ObjectsConfig
 from dvt.evaluation.discovery.voc_boxes import read_voc_list, read_voc_objects
-from dvt.evaluation.samples import evenly_spaced
 from dvt.images.formats import has_image_extension
 
 _SHOWN: Final = 3

@@ -7,11 +7,10 @@ from dvt.evaluation.discovery.config import Algorithm, ObjectsConfig
 from dvt.evaluation.discovery.found import FoundObject
 from dvt.evaluation.discovery.lost import lost
 from dvt.evaluation.discovery.tokencut import tokencut
-from dvt.evaluation.patches import finite_features
-from dvt.evaluation.sizes import fitting_hw
-from dvt.evaluation.task import Tell
+from dvt.evaluation.patches import finite_features, fitting_hw
 from dvt.grid import PatchGrid
 from dvt.methods.method import Method
+from dvt.progress import Reporter
 from dvt.shapes import FeatureMap, ImageTensor
 
 BATCH_SIZE = 4
@@ -21,7 +20,7 @@ Truth = TypeVar("Truth")
 
 
 def found_objects(
-    method: Method, pictures: Iterable[tuple[Truth, ImageTensor]], config: ObjectsConfig, tell: Tell, count: int
+    method: Method, pictures: Iterable[tuple[Truth, ImageTensor]], config: ObjectsConfig, reporter: Reporter, count: int
 ) -> Iterator[tuple[Truth, FoundObject, PatchGrid]]:
     """One object a picture, in the order of the pictures. No picture is kept.
 
@@ -29,24 +28,24 @@ def found_objects(
         method: makes the features.
         pictures: with what belongs to them, handed on; neighbours of one size go to the method together.
         config: the algorithm and the size.
-        tell: told after every batch.
+        reporter: shows the progress.
         count: how many pictures there are at most.
 
     Raises:
         EvaluationError: features that are not finite, or a map that is too large for the algorithm.
     """
     done, batch = 0, list[tuple[Truth, ImageTensor]]()
-    tell("features", 0, count)
+    reporter.start(count, "images", f"{method.name} features")
     for truth, picture in pictures:
         if batch and (len(batch) == BATCH_SIZE or picture.shape != batch[0][1].shape):
             yield from _search(method, batch, config)
             done += len(batch)
-            tell("features", done, count)
+            reporter.advance(len(batch))
             batch = []
         batch.append((truth, picture))
     if batch:
         yield from _search(method, batch, config)
-    tell("features", count, count)
+    reporter.advance(count - done)
 
 
 def find_object(patches: FeatureMap, config: ObjectsConfig) -> FoundObject:

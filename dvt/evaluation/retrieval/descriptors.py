@@ -10,9 +10,9 @@ from dvt.backbone.features import Features
 from dvt.evaluation.patches import features_of
 from dvt.evaluation.retrieval.class_folders import ClassPicture
 from dvt.evaluation.retrieval.config import Pooling, RetrievalConfig
-from dvt.evaluation.task import Tell
 from dvt.images.read import read_image
 from dvt.methods.method import Method
+from dvt.progress import Reporter
 from dvt.shapes import ImageTensor, ResizedImage, Tokens
 
 _SMALLEST = 1e-6
@@ -24,7 +24,7 @@ def describe(
     pictures: Sequence[ClassPicture],
     config: RetrievalConfig,
     image_hw: tuple[int, int],
-    tell: Tell,
+    reporter: Reporter,
 ) -> dict[Pooling, Tokens]:
     """The descriptors of all pictures, (N, C) float64 of length 1 on the CPU, for every pooling that is possible.
 
@@ -33,14 +33,15 @@ def describe(
         pictures: read one by one, not kept.
         config: the poolings, and whether pictures are cropped.
         image_hw: size that pictures are looked at in.
-        tell: told how far it is.
+        reporter: shows the progress.
 
     Raises:
         ImageError: a picture cannot be read.
         EvaluationError: features that are not finite.
     """
     parts: dict[Pooling, list[Tensor]] = {}
-    for features in features_of(method, _read(pictures, config, image_hw), len(pictures), image_hw, tell):
+    reporter.start(len(pictures), "images", f"{method.name} features")
+    for features in features_of(method, _read(pictures, config, image_hw), len(pictures), image_hw, reporter):
         for pooling in config.pooling:
             pooled = pool(features, pooling, config.gem_power)
             if pooled is not None:

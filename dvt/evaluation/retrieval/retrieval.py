@@ -16,8 +16,9 @@ from dvt.evaluation.retrieval.config import Pooling, RetrievalConfig
 from dvt.evaluation.retrieval.descriptors import describe
 from dvt.evaluation.retrieval.koleo import koleo
 from dvt.evaluation.retrieval.ranking import Ranking, rank
-from dvt.evaluation.task import Metric, Scores, Tell, tell_nobody
+from dvt.evaluation.task import Metric, Scores
 from dvt.methods.method import Method
+from dvt.progress import SILENT, Reporter
 from dvt.shapes import Tokens
 
 _RANKS: Final = (1, 5, 10)
@@ -78,18 +79,18 @@ class Retrieval:
         }
         return about | ({"GeM power": config.gem_power} if Pooling.gem in config.pooling else {})
 
-    def evaluate(self, method: Method, tell: Tell = tell_nobody) -> Scores:
+    def evaluate(self, method: Method, reporter: Reporter = SILENT) -> Scores:
         """Score a method; nothing is drawn at random, so that every metric has one value.
 
         Args:
             method: makes the features.
-            tell: told how far it is.
+            reporter: shows the progress.
 
         Raises:
             DvtError: a picture cannot be read, or features are not finite.
         """
         pictures = self._database if self._leave_one_out else (*self._database, *self._queries)
-        descriptors = describe(method, pictures, self._config, self._image_hw, tell)
+        descriptors = describe(method, pictures, self._config, self._image_hw, reporter)
         values: dict[str, tuple[float, ...]] = {}
         by_class: dict[str, dict[str, float]] = {}
         notes = [*self._notes]

@@ -9,12 +9,13 @@ import numpy as np
 
 from dvt.backbone.load import image_hw
 from dvt.evaluation.masks import VOID, read_mask
-from dvt.evaluation.task import Metric, Scores, Tell, tell_nobody
+from dvt.evaluation.task import Metric, Scores
 from dvt.evaluation.video.config import VideoSegmentationConfig
 from dvt.evaluation.video.davis import VideoSequence, find_sequences
 from dvt.evaluation.video.metrics import boundary_measure, region_similarity
 from dvt.evaluation.video.track import SHORT_SIDE, mask_of_size, objects_to_follow, track
 from dvt.methods.method import Method
+from dvt.progress import SILENT, Reporter
 
 
 class VideoSegmentation:
@@ -57,30 +58,26 @@ class VideoSegmentation:
             "scored": "all frames but the first and the last",
         }
 
-    def evaluate(self, method: Method, tell: Tell = tell_nobody) -> Scores:
+    def evaluate(self, method: Method, reporter: Reporter = SILENT) -> Scores:
         """Carry the first masks of all sequences on, and score those of the other frames.
 
         Args:
             method: makes the features.
-            tell: told how far it is.
+            reporter: shows the progress.
 
         Raises:
             EvaluationError: a frame or a mask does not fit the others of its sequence.
             ImageError: a frame cannot be read.
         """
-        total, done = sum(len(sequence.frames) for sequence in self._sequences), 0
+        total = sum(len(sequence.frames) for sequence in self._sequences)
+        reporter.start(total, "frames", f"{method.name} frames")
         details: dict[str, Any] = {}
         notes: list[str] = []
         for sequence in self._sequences:
-
-            def tell_all(_: str, count: int, __: int, before: int = done) -> None:
-                tell("frames", before + count, total)
-
-            details[sequence.name], unknown = self._scored(sequence, method, tell_all)
+            details[sequence.name], unknown = self._scored(sequence, method, reporter)
             if unknown:
                 listed = ", ".join(map(str, sorted(unknown)))
                 notes.append(f"{sequence.name}: later masks hold {listed}, which the first does not; not scored.")
-            done += len(sequence.frames)
         objects = [each for sequence in details.values() for each in sequence["objects"].values()]
         region, contour = (fmean(each[name] for each in objects) for name in ("J", "F"))
         return Scores(
@@ -89,12 +86,12 @@ class VideoSegmentation:
             details=details,
         )
 
-    def _scored(self, sequence: VideoSequence, method: Method, tell: Tell) -> tuple[dict[str, Any], set[int]]:
+    def _scored(self, sequence: VideoSequence, method: Method, reporter: Reporter) -> tuple[dict[str, Any], set[int]]:
         """J and F of a sequence and of each of its objects in %, and values of masks that are no object."""
         objects = self._objects[sequence.name]
         measured: dict[int, list[tuple[float, float]]] = {number: [] for number in objects}
         unknown: set[int] = set()
-        for frame, labels in enumerate(track(sequence, objects, method, self._config, tell), start=1):
+        for frame, labels in enumerate(track(sequence, objects, method, self._config, reporter), start=1):
             mask = mask_of_size(sequence, frame, (labels.shape[0], labels.shape[1]))
             unknown |= set(np.unique(mask.values).tolist()) - {0, VOID, *objects}
             for place, number in enumerate(objects, start=1):

@@ -11,16 +11,14 @@ from torch.nn import functional
 from dvt.backbone.load import image_hw
 from dvt.errors import EvaluationError
 from dvt.evaluation.masks import MOST_NUMBERS, ObjectMask, read_mask
-from dvt.evaluation.patches import features_of
-from dvt.evaluation.sizes import fitting_hw
-from dvt.evaluation.task import Tell
-from dvt.evaluation.upsample import upsample
+from dvt.evaluation.patches import features_of, fitting_hw, upsample
 from dvt.evaluation.video.config import VideoSegmentationConfig
 from dvt.evaluation.video.davis import VideoSequence
 from dvt.evaluation.video.propagation import LabelPropagation
 from dvt.grid import PatchGrid
 from dvt.images.read import read_image
 from dvt.methods.method import Method
+from dvt.progress import Reporter
 from dvt.shapes import FeatureMap, ImageTensor
 
 SHORT_SIDE = 240
@@ -31,7 +29,11 @@ Labels = npt.NDArray[np.int64]
 
 
 def track(
-    sequence: VideoSequence, objects: tuple[int, ...], method: Method, config: VideoSegmentationConfig, tell: Tell
+    sequence: VideoSequence,
+    objects: tuple[int, ...],
+    method: Method,
+    config: VideoSegmentationConfig,
+    reporter: Reporter,
 ) -> Iterator[Labels]:
     """The objects in all frames but the first, one frame after the other.
 
@@ -42,7 +44,7 @@ def track(
         objects: their numbers in the masks.
         method: makes the features.
         config: how labels are carried on.
-        tell: told how many frames are done.
+        reporter: shows the progress.
 
     Yields:
         Labels at the size of the frames.
@@ -57,7 +59,7 @@ def track(
     looked_at = fitting_hw(method, looked_at_hw(hw, config), larger=False)
     frames = _frames(sequence, hw)
     propagation: LabelPropagation | None = None
-    for features in features_of(method, frames, len(sequence.frames), looked_at, tell):
+    for features in features_of(method, frames, len(sequence.frames), looked_at, reporter):
         for patches in features.patches:
             if propagation is None:
                 labels = patch_labels(first_mask, objects, features.grid).to(patches)

@@ -1,0 +1,1 @@
+"""Probes: what is trained on frozen features. Nothing is imported here."""
