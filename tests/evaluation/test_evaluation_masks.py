@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from dvt.errors import EvaluationError
-from dvt.evaluation.masks import read_mask
+from dvt.evaluation.datasets.masks import read_mask
 
 SOFT_OR_NOT = pytest.mark.parametrize("soft", [False, True])
 
@@ -31,7 +31,7 @@ def test_white_on_black_is_one_object_in_every_kind_of_file(tmp_path, soft):
     ]
     for path in paths:
         mask = read_mask(path, soft=soft)
-        assert mask.numbers == (255,) and mask.of(255).tolist() == [[False, True], [True, False]]
+        assert mask.numbers == (255,) and (mask.values == 255).tolist() == [[False, True], [True, False]]
         assert np.array_equal(mask.any_object, where > 0) and mask.known.all()
 
 
@@ -40,7 +40,6 @@ def test_white_on_black_is_one_object_in_every_kind_of_file(tmp_path, soft):
 def test_255_beside_numbers_is_void(tmp_path, soft, palette):
     mask = read_mask(save(tmp_path / "m.png", [[0, 1, 3], [3, 255, 0]], palette=palette), soft=soft)
     assert mask.numbers == (1, 3) and mask.hw == (2, 3)
-    assert mask.of(3).tolist() == [[False, False, True], [True, False, False]]
     assert mask.any_object.tolist() == [[False, True, True], [True, False, False]]
     assert mask.known.tolist() == [[True, True, True], [True, False, True]]
 
@@ -71,7 +70,7 @@ def test_what_is_no_mask_is_refused(tmp_path):
     path = tmp_path / "m.png"
     with pytest.raises(EvaluationError, match=r"m\.png is a grey mask with values up to 100; expected 0"):
         read_mask(save(path, [[0, 100]]), soft=True)
-    with pytest.raises(EvaluationError, match=r"m\.png is a picture in colour\. Expected a mask"):
+    with pytest.raises(EvaluationError, match=r"m\.png is a colour image\. Expected a mask"):
         read_mask(save(path, [[[1, 2, 3]]]))
     Image.fromarray(np.zeros((2, 2), np.uint16)).save(path)
     with pytest.raises(EvaluationError, match=r"pixels of mode I;16\. Expected a mask"):
@@ -87,6 +86,6 @@ def test_what_is_no_mask_is_refused(tmp_path):
 
 def test_a_mask_of_another_size_is_refused(tmp_path):
     mask = read_mask(save(tmp_path / "m.png", [[0, 255, 0]]))
-    mask.check_hw((1, 3), "its picture has")
-    with pytest.raises(EvaluationError, match=r"m\.png has 1 x 3 px, its picture has 3 x 1\. Both"):
-        mask.check_hw((3, 1), "its picture has")
+    mask.check_hw((1, 3), "its image has")
+    with pytest.raises(EvaluationError, match=r"m\.png has 1 x 3 px, its image has 3 x 1\. Both"):
+        mask.check_hw((3, 1), "its image has")

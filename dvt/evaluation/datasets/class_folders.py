@@ -1,0 +1,138 @@
+"""Images in class folders: the database and the queries of retrieval."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dvt.errors import ConfigError, EvaluationError
+from dvt.evaluation.config.retrieval import RetrievalConfig
+from dvt.images.formats import has_image_extension
+from dvt.images.sources import find_images
+
+_LAYOUT = "<data>/{train}/<class>/ and <data>/{val}/<class>/, or <data>/<class>/, with images in every class folder"
+_SHOWN: Final = 5
+"""How many classes a note names."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassImage:
+    """An image and its class."""
+
+    path: Path
+    """The image file."""
+    label: int
+    """Number of the class."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFolders:
+    """The two sides of a retrieval."""
+
+    class_names: tuple[str, ...]
+    """In the order of their numbers."""
+    database: tuple[ClassImage, ...]
+    """The images that are searched."""
+    queries: tuple[ClassImage, ...] | None
+    """The images to search for; None: every image of the database, among all the others (leave-one-out)."""
+    notes: tuple[str, ...] = ()
+    """Names classes that only one of the two sides has."""
+
+
+def find_class_folders(config: RetrievalConfig, data: Path) -> ClassFolders:
+    """List the images. They are not opened.
+
+    Raises:
+        EvaluationError: a folder is missing, the database has no class of the queries, or there are fewer images than
+            wanted.
+        ConfigError: options that do not fit the layout.
+        ImageError: a class folder without images.
+    """
+    layout = _LAYOUT.format(train=config.train, val=config.val)
+    if not data.is_dir():
+        raise EvaluationError(f"data={data} is not a folder. Expected {layout}.")
+    there = [name for name in (config.train, config.val) if (data / name).is_dir()]
+    if len(there) == 1:
+        (missing,) = {config.train, config.val} - {*there}
+        raise EvaluationError(f"data={data} has {there[0]}/ but no {missing}/. Expected {layout}.")
+    if not there:
+        if config.num_train is not None:
+            raise ConfigError(
+                f"num_train={config.num_train}: {data} has no {config.train}/ and {config.val}/, so every image is both"
+                " a query and part of the database. Give num_test alone."
+            )
+        classes = _classes(data, layout)
+        names = tuple(classes)
+        return ClassFolders(names, _chosen(classes, names, config.num_test, "num_test"), queries=None)
+    train, val = (_classes(data / name, layout) for name in (config.train, config.val))
+    names, shared = tuple(train), {name: paths for name, paths in val.items() if name in train}
+    if not shared:
+        raise EvaluationError(
+            f"none of the {len(val)} classes in {data / config.val} ({_few(val)}) is among the {len(train)} in"
+            f" {data / config.train} ({_few(train)}). The folders of a class must have the same name in both."
+        )
+    sides = (
+        (sorted({*train} - {*val}), config.train, config.val, "searched but not asked for"),
+        (sorted({*val} - {*train}), config.val, config.train, "left out of all means, there is nothing to find"),
+    )
+    notes = tuple(
+        f"{'1 class is' if len(alone) == 1 else f'{len(alone)} classes are'} in {one}/ but not in {other}/"
+        f" ({what}): {_few(alone)}"
+        for alone, one, other, what in sides
+        if alone
+    )
+    database = _chosen(train, names, config.num_train, "num_train")
+    return ClassFolders(names, database, _chosen(shared, names, config.num_test, "num_test"), notes)
+
+
+def _few(names: Sequence[str] | Mapping[str, object]) -> str:
+    return ", ".join([*names][:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+
+
+def _classes(folder: Path, layout: str) -> dict[str, list[Path]]:
+    """The images of every class, by its name."""
+    visible = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    folders = [path for path in visible if path.is_dir()]
+    if loose := [path for path in visible if path not in folders and has_image_extension(path)]:
+        raise EvaluationError(
+            f"{folder} holds {len(loose)} images outside of class folders, such as {loose[0].name}. Expected {layout}."
+        )
+    if len(folders) < 2:
+        raise EvaluationError(f"{folder} holds {len(folders)} class folders; at least 2 are needed. Expected {layout}.")
+    return {path.name: [image.path for image in find_images(path)] for path in folders}
+
+
+def _chosen(
+    classes: dict[str, list[Path]], names: Sequence[str], count: int | None, option: str
+) -> tuple[ClassImage, ...]:
+    """All images, or `count` of them, evenly spaced in each class; class by class."""
+    sizes = {name: len(paths) for name, paths in classes.items()}
+    total = sum(sizes.values())
+    if count is not None and not len(classes) <= count <= total:
+        raise EvaluationError(
+            f"{option}={count}, but there are {total} images in {len(classes)} classes: give {len(classes)} to"
+            f" {total}, or leave it out to take all."
+        )
+    shares = shared_out(sizes, total if count is None else count)
+    return tuple(
+        ClassImage(paths[number * len(paths) // shares[name]], names.index(name))
+        for name, paths in classes.items()
+        for number in range(shares[name])
+    )
+
+
+def shared_out(sizes: dict[str, int], count: int) -> dict[str, int]:
+    """How many images each class gives, as evenly as their sizes allow.
+
+    Args:
+        sizes: number of images by class.
+        count: images wanted in all, at most as many as there are.
+
+    Example:
+        >>> shared_out({"cat": 9, "dog": 1, "owl": 9}, 9)
+        {'dog': 1, 'cat': 4, 'owl': 4}
+    """
+    shares: dict[str, int] = {}
+    for number, name in enumerate(sorted(sizes, key=lambda name: sizes[name])):
+        shares[name] = min(sizes[name], (count - sum(shares.values())) // (len(sizes) - number))
+    return shares

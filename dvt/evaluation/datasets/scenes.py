@@ -1,0 +1,151 @@
+"""Scenes: images with boxes or a mask, in three layouts (VOC, DAVIS, two folders). Images are listed, not read."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dvt.errors import ConfigError, EvaluationError
+from dvt.evaluation.boxes import Box
+from dvt.evaluation.config.objects import DataFormat, ObjectDiscoveryConfig, ObjectsConfig
+from dvt.evaluation.datasets.samples import evenly_spaced
+from dvt.evaluation.datasets.voc_boxes import read_voc_boxes, read_voc_list
+from dvt.images.formats import has_image_extension
+
+_SHOWN: Final = 3
+"""How many missing files or sequences an error names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """An image, and where its objects are annotated."""
+
+    key: str
+    """Name of the image in its data set."""
+    group: str
+    """Name of its video; empty where there are no videos."""
+    image: Path
+    """The image file."""
+    mask: Path | None = None
+    """The mask; None where there are boxes."""
+    boxes: tuple[Box, ...] | None = None
+    """The boxes; None where there is a mask."""
+
+
+def find_scenes(config: ObjectsConfig, data: Path) -> tuple[DataFormat, list[Scene]]:
+    """The scenes of a data set, and its layout.
+
+    Raises:
+        EvaluationError: something is missing, images and masks do not pair, or there are fewer than `num_test`.
+        ConfigError: an unknown sequence, or saliency on a data set with boxes.
+    """
+    layout = config.format or _detect(config, data)
+    match layout:
+        case DataFormat.voc:
+            if not isinstance(config, ObjectDiscoveryConfig):
+                raise ConfigError("saliency needs masks, and format=voc has boxes. Give format=davis or folders.")
+            scenes = _voc(config, *_folders(config, data, layout))
+        case DataFormat.davis:
+            scenes = _davis(config, *_folders(config, data, layout))
+        case DataFormat.folders:
+            scenes = _pairs(*_folders(config, data, layout))
+    return layout, evenly_spaced(scenes, config.num_test, "num_test")
+
+
+def _layouts(config: ObjectsConfig) -> dict[DataFormat, tuple[str, ...]]:
+    """The folders of each layout; the first one identifies it."""
+    davis = tuple(f"{name}/{config.resolution}" for name in ("Annotations", "JPEGImages"))
+    voc = ("ImageSets/Main", "Annotations", "JPEGImages")
+    return {DataFormat.davis: davis, DataFormat.voc: voc, DataFormat.folders: (config.masks, config.images)}
+
+
+def _detect(config: ObjectsConfig, data: Path) -> DataFormat:
+    layouts = _layouts(config)
+    for layout, folders in layouts.items():
+        if (data / folders[0]).is_dir():
+            return layout
+    known = "; ".join(f"{layout}: {', '.join(sorted(folders))}" for layout, folders in layouts.items())
+    what = "has none of the known layouts" if data.is_dir() else "is not a folder"
+    raise EvaluationError(f"data={data} {what}. Looked for {known}. Give the folder that holds these.")
+
+
+def _folders(config: ObjectsConfig, data: Path, layout: DataFormat) -> list[Path]:
+    names = _layouts(config)[layout]
+    if missing := [name for name in names if not (data / name).is_dir()]:
+        raise EvaluationError(
+            f"data={data} has no folder {' and no '.join(missing)}. Looked for format={layout}:"
+            f" {', '.join(sorted(names))}."
+        )
+    return [data / name for name in names]
+
+
+def _voc(config: ObjectDiscoveryConfig, lists: Path, annotations: Path, images_folder: Path) -> list[Scene]:
+    path = lists / f"{config.split}.txt"
+    if not path.is_file():
+        there = ", ".join(sorted(each.stem for each in lists.glob("*.txt"))) or "none"
+        raise EvaluationError(f"split={config.split}: {path} does not exist. Lists in that folder: {there}.")
+    names, images = read_voc_list(path), _by_stem(images_folder)
+    _check_all_there(names, images, f"{path}: an image in JPEGImages")
+    return [
+        Scene(name, "", images[name], boxes=read_voc_boxes(annotations / f"{name}.xml", difficult=config.difficult))
+        for name in names
+    ]
+
+
+def _davis(config: ObjectsConfig, masks_folder: Path, images_folder: Path) -> list[Scene]:
+    annotated = _subfolders(masks_folder)
+    if not annotated:
+        raise EvaluationError(f"{masks_folder} is empty. Expected a folder of masks for every sequence.")
+    if unknown := [name for name in config.sequences if name not in annotated]:
+        raise ConfigError(f"{masks_folder} has no sequence {', '.join(unknown)}. There are: {', '.join(annotated)}.")
+    every = _subfolders(images_folder)
+    if not config.sequences and (without := [name for name in every if name not in annotated]):
+        raise EvaluationError(
+            f"{len(without)} of the {len(every)} sequences in {images_folder} have no folder in {masks_folder}:"
+            f" {_few(without)}. Unpack their masks, or name the sequences to use: sequences=[{','.join(annotated)}]."
+        )
+    return [
+        Scene(f"{sequence}/{frame.key}", sequence, frame.image, frame.mask)
+        for sequence in config.sequences or annotated
+        for frame in _pairs(masks_folder / sequence, images_folder / sequence)[:: config.every]
+    ]
+
+
+def _subfolders(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+
+
+def _pairs(masks_folder: Path, images_folder: Path) -> list[Scene]:
+    """Images and masks of the same name, sorted by it."""
+    if not images_folder.is_dir():
+        raise EvaluationError(f"{images_folder} is missing, but {masks_folder} exists. Every mask needs its image.")
+    images, masks = _by_stem(images_folder), _by_stem(masks_folder)
+    _check_all_there(masks, images, f"{masks_folder}: an image in {images_folder}")
+    _check_all_there(images, masks, f"{images_folder}: a mask in {masks_folder}")
+    if not images:
+        raise EvaluationError(f"{images_folder} and {masks_folder} hold no images. Is the data set unpacked?")
+    return [Scene(name, "", images[name], masks[name]) for name in sorted(images)]
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """The images of a folder by their names without extension."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not has_image_extension(path):
+            continue
+        if path.stem in found:
+            raise EvaluationError(f"{folder} holds {found[path.stem].name} and {path.name}: keep one of them.")
+        found[path.stem] = path
+    return found
+
+
+def _check_all_there(names: Collection[str], files: dict[str, Path], what: str) -> None:
+    if missing := [name for name in names if name not in files]:
+        raise EvaluationError(
+            f"{what} of the same name is missing for {len(missing)} of {len(names)}: {_few(missing)}."
+            " Is the data set unpacked completely?"
+        )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

@@ -1,1 +1,0 @@
-"""Retrieval and k-NN classification of whole pictures. Nothing is imported here."""
