@@ -14,18 +14,18 @@ def mask_array(box=BOX, hw=HW):
     return mask
 
 
-def picture_array(box=BOX, hw=HW, seed=0):
+def image_array(box=BOX, hw=HW, seed=0):
     """Grey-green noise, and a red rectangle where there is a box."""
     rng = np.random.default_rng(seed)
-    picture = np.broadcast_to(np.array([70, 120, 90]), (*hw, 3)) + rng.integers(-20, 21, (*hw, 3))
+    image = np.broadcast_to(np.array([70, 120, 90]), (*hw, 3)) + rng.integers(-20, 21, (*hw, 3))
     if box:
-        picture[box[1] : box[3], box[0] : box[2]] = (230, 40, 40)
-    return picture.astype(np.uint8)
+        image[box[1] : box[3], box[0] : box[2]] = (230, 40, 40)
+    return image.astype(np.uint8)
 
 
-def save_picture(path, box=BOX, hw=HW, seed=0):
+def save_image(path, box=BOX, hw=HW, seed=0):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture_array(box, hw, seed)).save(path, quality=95)
+    Image.fromarray(image_array(box, hw, seed)).save(path, quality=95)
 
 
 def save_mask(path, array):
@@ -48,20 +48,20 @@ def write_davis(root, sequences=("dog", "swan"), frames=5, resolution="480p"):
     for sequence in sequences:
         for number in range(frames):
             box = None if (sequence, number) == ("swan", 2) else BOX
-            save_picture(root / "JPEGImages" / resolution / sequence / f"{number:05d}.jpg", box, seed=number)
+            save_image(root / "JPEGImages" / resolution / sequence / f"{number:05d}.jpg", box, seed=number)
             mask = mask_array() if box else mask_array((0, 0, 0, 0))
             save_mask(root / "Annotations" / resolution / sequence / f"{number:05d}.png", mask)
     return root
 
 
 def write_voc(root, boxes=((BOX,), (), (BOX, (0, 0, 8, 8))), split="trainval", difficult=0):
-    """A picture for every tuple of boxes; the rectangle is drawn where the first box is."""
+    """An image for every tuple of boxes; the rectangle is drawn where the first box is."""
     names = [f"00000{number}" for number in range(len(boxes))]
     for folder in ("Annotations", "ImageSets/Main"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     (root / "ImageSets/Main" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
     for name, each in zip(names, boxes, strict=True):
-        save_picture(root / "JPEGImages" / f"{name}.jpg", each[0] if each else None)
+        save_image(root / "JPEGImages" / f"{name}.jpg", each[0] if each else None)
         objects = "".join(
             f"<object><name>dog</name><difficult>{difficult}</difficult><bndbox><xmin>{left + 1}</xmin>"
             f"<ymin>{top + 1}</ymin><xmax>{right}</xmax><ymax>{bottom}</ymax></bndbox></object>"
@@ -71,8 +71,8 @@ def write_voc(root, boxes=((BOX,), (), (BOX, (0, 0, 8, 8))), split="trainval", d
     return root
 
 
-def write_folders(root, count=3, images="images", masks="masks"):
+def write_folders(root, count=3, images="images", masks="masks", box=BOX):
     for number in range(count):
-        save_picture(root / images / f"{number}.jpg", seed=number)
+        save_image(root / images / f"{number}.jpg", box, seed=number)
         save_mask(root / masks / f"{number}.png", mask_array())
     return root

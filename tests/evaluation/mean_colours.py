@@ -1,5 +1,7 @@
 """A method whose features are known: the mean colour of every patch."""
 
+from dataclasses import replace
+
 import torch
 from torch.nn import functional
 
@@ -9,11 +11,15 @@ from dvt.methods.method import stack_resized
 
 
 class MeanColours:
-    """Features are the mean colour of every patch, one prefix token that of the whole picture."""
+    """Features are the mean colour of every patch; one prefix token is that of the whole image.
 
-    def __init__(self, patch=8, stride=None, name="raw"):
+    `see` changes the images before, `give` the features after; `seen` and `shapes` record what came.
+    """
+
+    def __init__(self, patch=8, stride=None, name="raw", see=lambda images: images, give=lambda features: features):
         self.name, self.num_channels, self.passes = name, 3, 1
-        self.patch, self.stride, self.seen = patch, stride or patch, []
+        self.patch, self.stride, self.see, self.give = patch, stride or patch, see, give
+        self.seen, self.shapes, self.sizes = [], set(), set()
 
     @property
     def fingerprint(self):
@@ -22,8 +28,16 @@ class MeanColours:
     def grid_for(self, image_hw):
         return PatchGrid.of(image_hw, self.patch, self.stride)
 
-    def __call__(self, pictures, image_hw):
-        self.seen.append(len(pictures))
-        images = stack_resized(pictures, image_hw, torch.device("cpu"))
+    def __call__(self, images, image_hw):
+        self.seen.append(len(images))
+        self.shapes |= {tuple(image.shape[1:]) for image in images}
+        self.sizes.add(image_hw)
+        images = stack_resized(self.see(images), image_hw, torch.device("cpu"))
         patches = functional.avg_pool2d(images, self.patch, self.stride).permute(0, 2, 3, 1)
-        return Features(patches=patches, prefix=images.mean(dim=(2, 3))[:, None], grid=self.grid_for(image_hw))
+        prefix = images.mean(dim=(2, 3))[:, None]
+        return self.give(Features(patches=patches, prefix=prefix, grid=self.grid_for(image_hw)))
+
+
+def constant(features):
+    """The features of a method that sees nothing."""
+    return replace(features, patches=torch.full_like(features.patches, 0.5))

@@ -92,7 +92,7 @@ def test_equal_votes_go_to_the_first_class():
     assert found.voted.tolist() == [0]
 
 
-def test_a_picture_is_not_found_by_itself():
+def test_a_query_is_not_found_by_itself():
     vectors, labels = labelled(40, 0)
     own = torch.tensor([3, 17, 39])
     found = rank(vectors[own], labels[own], vectors, labels, own=own)
@@ -129,7 +129,7 @@ def test_koleo_by_hand():
     assert value == pytest.approx(-math.log(tiny), abs=1e-6)
 
 
-def test_twins_are_left_out_and_counted():
+def test_duplicates_are_left_out_and_counted():
     apart = directions(0, 90, 180)
     value, twins = koleo(torch.cat([apart, directions(270, 270)]))
     assert twins == 2 and value == pytest.approx(koleo(torch.cat([apart, directions(270)]))[0])

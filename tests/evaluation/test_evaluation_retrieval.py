@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,12 +50,6 @@ def retrieval(root, **options):
     return Retrieval(RetrievalConfig(**({"num_neighbours": 4, "image_size": 32} | options)), root)
 
 
-class NoClassToken(MeanColours):
-    def __call__(self, pictures, image_hw):
-        features = super().__call__(pictures, image_hw)
-        return Features(patches=features.patches, prefix=features.prefix[:, :0], grid=features.grid)
-
-
 def test_colours_find_their_class(tmp_path):
     task, recorder = retrieval(write_split(tmp_path), pooling=[*Pooling]), Recorder()
     scores = task.evaluate(MeanColours(), recorder)
@@ -70,7 +65,7 @@ def test_colours_find_their_class(tmp_path):
 
 
 def test_wrong_neighbours_are_counted_as_wrong(tmp_path):
-    """One of the three red pictures that are asked for is blue."""
+    """One of the three red queries is blue."""
     write_split(tmp_path)
     save(tmp_path / "val/red/01.png", COLOURS["blue"], 9)
     scores = retrieval(tmp_path).evaluate(MeanColours())
@@ -80,7 +75,7 @@ def test_wrong_neighbours_are_counted_as_wrong(tmp_path):
     assert scores.details["top-1 by class"]["mean"]["red"] == pytest.approx(200 / 3)
 
 
-def test_one_folder_is_searched_without_the_picture_itself(tmp_path):
+def test_one_folder_is_searched_without_the_query_itself(tmp_path):
     task = retrieval(write_classes(tmp_path, {"blue": 5, "green": 5, "red": 1}))
     scores = task.evaluate(MeanColours())
     assert task.protocol["queries"] == 10 and task.protocol["database"] == "the other 10"
@@ -94,21 +89,23 @@ def test_koleo_is_that_of_the_database(tmp_path):
     assert split.values["KoLeo mean"][0] == pytest.approx(alone.values["KoLeo mean"][0])
 
 
-def test_a_class_token_that_is_not_there_has_no_value(tmp_path):
-    scores = retrieval(write_split(tmp_path)).evaluate(NoClassToken())
+def test_a_missing_class_token_has_no_value(tmp_path):
+    scores = retrieval(write_split(tmp_path)).evaluate(
+        MeanColours(give=lambda found: replace(found, prefix=found.prefix[:, :0]))
+    )
     assert scores.values["top-1 mean"] == (100.0,)
     assert math.isnan(scores.values["top-1 class token"][0]) and math.isnan(scores.values["KoLeo class token"][0])
     assert scores.notes == ("the features have no class token: there are no values for it",)
 
 
-def test_pictures_with_one_descriptor_are_said_so(tmp_path):
+def test_equal_descriptors_are_noted(tmp_path):
     write_split(tmp_path)
     (tmp_path / "train/red/01.png").write_bytes((tmp_path / "train/red/00.png").read_bytes())
     scores = retrieval(tmp_path).evaluate(MeanColours())
     assert scores.notes[0] == "KoLeo mean leaves out 2 images that share their descriptor with another"
 
 
-def test_pictures_are_taken_evenly_from_the_classes(tmp_path):
+def test_images_are_taken_evenly_from_the_classes(tmp_path):
     write_split(tmp_path)
     found = find_class_folders(RetrievalConfig(num_train=8, num_test=3), tmp_path)
     names = [f"{each.path.parent.name}/{each.path.name}" for each in found.database]
@@ -135,7 +132,7 @@ def test_missing_folders_are_named_with_the_layout(tmp_path):
         retrieval(tmp_path)
 
 
-def test_a_class_that_only_train_has_is_searched_and_said_so(tmp_path):
+def test_a_class_that_only_train_has_is_searched_and_noted(tmp_path):
     write_split(tmp_path)
     shutil.rmtree(tmp_path / "val/red")
     task = retrieval(tmp_path)
@@ -145,7 +142,7 @@ def test_a_class_that_only_train_has_is_searched_and_said_so(tmp_path):
     assert set(scores.details["top-1 by class"]["mean"]) == {"blue", "green"}
 
 
-def test_a_class_that_only_val_has_is_left_out_of_the_means_and_said_so(tmp_path):
+def test_a_class_that_only_val_has_is_left_out_of_the_means_and_noted(tmp_path):
     write_split(tmp_path)
     for name in ("cyan", "pink"):
         shutil.copytree(tmp_path / "val/red", tmp_path / "val" / name)
@@ -185,7 +182,7 @@ def test_other_faults_of_the_data_are_refused(tmp_path):
         retrieval(tmp_path)
 
 
-def test_one_folder_refuses_what_means_nothing_there(tmp_path):
+def test_one_folder_refuses_options_without_effect(tmp_path):
     write_classes(tmp_path, {"blue": 1, "red": 1})
     with pytest.raises(ConfigError, match=r"num_train=1: .* Give num_test alone"):
         retrieval(tmp_path, num_train=1)
@@ -198,12 +195,12 @@ def test_one_folder_refuses_what_means_nothing_there(tmp_path):
     [{"pooling": []}, {"pooling": [Pooling.gem, Pooling.gem]}, {"num_neighbours": 0}, {"num_test": 0},
      {"gem_power": 0.0}, {"temperature": -1.0}, {"train": "val"}, {"val": ""}],
 )  # fmt: skip
-def test_options_without_meaning_are_refused(options):
+def test_invalid_options_are_refused(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         RetrievalConfig(**options)
 
 
-def test_an_image_size_that_is_none_is_refused(tmp_path):
+def test_an_invalid_image_size_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="image_size='large'"):
         retrieval(write_split(tmp_path), image_size="large")
 
@@ -229,27 +226,18 @@ def test_poolings_by_hand():
     assert pool(features(maps, prefix), Pooling.class_token).tolist() == [[5.0, 6.0]]
 
 
-def test_the_central_part_has_the_aspect_that_is_looked_at():
-    picture = torch.rand(3, 30, 50)
-    assert torch.equal(central_part(picture, (224, 224)), picture[:, :, 10:40])
-    assert central_part(picture, (32, 64)).shape == (3, 25, 50)
-    assert torch.equal(central_part(picture[:, :, :30], (16, 16)), picture[:, :, :30])
+def test_the_central_part_has_the_aspect_of_the_image_size():
+    image = torch.rand(3, 30, 50)
+    assert torch.equal(central_part(image, (224, 224)), image[:, :, 10:40])
+    assert central_part(image, (32, 64)).shape == (3, 25, 50)
+    assert torch.equal(central_part(image[:, :, :30], (16, 16)), image[:, :, :30])
 
 
-def test_squashing_shows_the_method_the_whole_picture(tmp_path):
-    seen = []
-
-    class Watching(MeanColours):
-        def __call__(self, pictures, image_hw):
-            seen.extend(tuple(picture.shape[1:]) for picture in pictures)
-            return super().__call__(pictures, image_hw)
-
-    write_split(tmp_path, train=2, val=1)
-    retrieval(tmp_path, crop=False).evaluate(Watching())
-    assert set(seen) == {(32, 40)}
-    seen.clear()
-    retrieval(tmp_path).evaluate(Watching())
-    assert set(seen) == {(32, 32)}
+@pytest.mark.parametrize(("crop", "shape"), [(False, (32, 40)), (True, (32, 32))])
+def test_cropped_or_whole_images_reach_the_method(tmp_path, crop, shape):
+    method = MeanColours()
+    retrieval(write_split(tmp_path, train=2, val=1), crop=crop).evaluate(method)
+    assert method.shapes == {shape}
 
 
 def test_a_real_vit_goes_through(tmp_path):

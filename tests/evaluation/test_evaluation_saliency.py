@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from coloured_objects import BOX, HW, mask_array, save_mask_with_void, write_davis, write_folders
-from mean_colours import MeanColours
+from mean_colours import MeanColours, constant
 from PIL import Image
 
 from dvt.evaluation.config.objects import Algorithm, DataFormat, SaliencyConfig
@@ -70,8 +70,8 @@ def test_what_is_found_in_the_void_counts_for_nothing(tmp_path):
     assert scores.values["maxF"][0] > 99
 
 
-def test_the_threshold_of_max_f_is_shared_by_all_pictures(tmp_path, monkeypatch):
-    """Two pictures whose best thresholds differ: the best of the mean is less than the mean of the bests."""
+def test_the_threshold_of_max_f_is_shared_by_all_images(tmp_path, monkeypatch):
+    """Two images whose best thresholds differ: the best of the mean is less than the mean of the bests."""
     curves = iter([torch.tensor([1.0, 0.0]).repeat(128)[:255], torch.tensor([0.2, 0.9]).repeat(128)[:255]])
     monkeypatch.setattr("dvt.evaluation.tasks.saliency.f_scores", lambda soft, truth: next(curves).double())
     scores = Saliency(SaliencyConfig(), write_folders(tmp_path, count=2)).evaluate(MeanColours())
@@ -96,14 +96,8 @@ def test_only_empty_masks_give_no_value_and_say_so(tmp_path):
     assert scores.notes[0].startswith("3 images left out") and scores.notes[1] == "no image was left to score"
 
 
-def test_features_that_are_all_alike_have_an_empty_mask(tmp_path):
-    class Blind(MeanColours):
-        def __call__(self, pictures, image_hw):
-            features = super().__call__(pictures, image_hw)
-            features.patches[:] = 0.5
-            return features
-
-    scores = Saliency(SaliencyConfig(), write_folders(tmp_path)).evaluate(Blind())
+def test_constant_features_have_an_empty_mask(tmp_path):
+    scores = Saliency(SaliencyConfig(), write_folders(tmp_path)).evaluate(MeanColours(give=constant))
     background = 100 * (1 - float((mask_array() > 0).mean()))
     assert scores.values["maxF"] == (0.0,) and scores.values["IoU"] == (0.0,)
     assert scores.values["accuracy"][0] == pytest.approx(background)

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from coloured_objects import BOX, save_picture, write_davis, write_folders, write_voc
+from coloured_objects import BOX, save_image, write_davis, write_folders, write_voc
 
 from dvt.errors import ConfigError, EvaluationError
 from dvt.evaluation.boxes import Box
@@ -112,7 +112,7 @@ def test_other_options_that_do_not_fit_are_refused(tmp_path):
         found(tmp_path, sequences=["dog", "bear"])
     with pytest.raises(EvaluationError, match="num_test=5, but there are 2 "):
         found(tmp_path, num_test=5)
-    save_picture(tmp_path / "JPEGImages/480p/dog/00000.png")
+    save_image(tmp_path / "JPEGImages/480p/dog/00000.png")
     with pytest.raises(EvaluationError, match=r"holds 00000\.jpg and 00000\.png"):
         found(tmp_path)
 

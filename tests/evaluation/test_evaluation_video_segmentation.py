@@ -9,7 +9,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import torch
-from mean_colours import MeanColours
+from mean_colours import MeanColours, constant
 from omegaconf import OmegaConf
 from PIL import Image
 from recorder import Recorder
@@ -35,15 +35,15 @@ def write_video(root, name, objects, count=6, palette=False, hw=HW):
     frames.mkdir(parents=True)
     masks.mkdir(parents=True)
     for number in range(count):
-        picture, mask = np.full((*hw, 3), BLUE, np.uint8), np.zeros(hw, np.uint8)
+        image, mask = np.full((*hw, 3), BLUE, np.uint8), np.zeros(hw, np.uint8)
         for index, (colour, (top, left)) in enumerate(objects, start=1):
             box = slice(top, top + 16), slice(left + 4 * number, left + 4 * number + 16)
-            picture[box], mask[box] = colour, index if palette else 255
-        Image.fromarray(picture).save(frames / f"{number:05}.png")
-        image = Image.fromarray(mask)
+            image[box], mask[box] = colour, index if palette else 255
+        Image.fromarray(image).save(frames / f"{number:05}.png")
+        saved = Image.fromarray(mask)
         if palette:
-            image.putpalette(bytes(range(256)) * 3)
-        image.save(masks / f"{number:05}.png")
+            saved.putpalette(bytes(range(256)) * 3)
+        saved.save(masks / f"{number:05}.png")
     return root
 
 
@@ -71,7 +71,7 @@ def reference_step(current, sources, labels, config):
 
 
 @pytest.mark.parametrize("neighbourhood, top_k, previous", [(1, 3, 2), (12, 5, 7), (0, 5, 1), (2, 1, 0)])
-def test_labels_are_carried_as_by_definition(neighbourhood, top_k, previous):
+def test_labels_are_propagated_as_defined(neighbourhood, top_k, previous):
     rng = torch.Generator().manual_seed(0)
     frames = torch.randn(5, 4, 5, 6, generator=rng)
     config = VideoSegmentationConfig(neighbourhood=neighbourhood, top_k=top_k, previous_frames=previous)
@@ -85,7 +85,7 @@ def test_labels_are_carried_as_by_definition(neighbourhood, top_k, previous):
         torch.testing.assert_close(labels[-1].sum(dim=-1), torch.ones(4, 5))
 
 
-def test_many_patches_are_carried_in_parts(monkeypatch):
+def test_many_patches_are_propagated_in_parts(monkeypatch):
     rng = torch.Generator().manual_seed(0)
     frames, first = torch.randn(3, 6, 7, 4, generator=rng), torch.rand(6, 7, 2, generator=rng)
     found = []
@@ -126,28 +126,20 @@ def test_objects_that_the_features_tell_apart_are_followed(tmp_path):
     assert list(scores.details) == ["one", "two"] and scores.details["one"]["scored_frames"] == 4
     assert list(scores.details["two"]["objects"]) == ["1", "2"]
     assert recorder.works == [["frames", 8, 8]]
-    assert method.seen == [5, 5]  # the last frame of each is not looked at
+    assert method.seen == [5, 5]  # the last frame of each is not used
 
 
-def test_features_that_tell_nothing_lose_the_object(tmp_path):
-    class Grey(MeanColours):
-        def __call__(self, pictures, image_hw):
-            return super().__call__([picture * 0 + 0.5 for picture in pictures], image_hw)
-
+def test_features_without_information_lose_the_object(tmp_path):
     write_video(tmp_path, "one", [(RED, (16, 16))], count=12)
-    assert task(tmp_path).evaluate(Grey(patch=4)).values["J&F"][0] < 50
+    assert task(tmp_path).evaluate(MeanColours(4, give=constant)).values["J&F"][0] < 50
 
 
 def test_scores_are_means_over_objects_and_not_over_sequences(tmp_path):
     """Three objects, two of them in one video, under masks that do not move."""
 
-    class Still(MeanColours):
-        def __call__(self, pictures, image_hw):
-            return super().__call__([pictures[0]] * len(pictures), image_hw)
-
     write_video(tmp_path, "one", [(RED, (16, 0))], count=4)
     write_video(tmp_path, "two", [(RED, (0, 0)), (GREEN, (32, 0))], palette=True, count=8)
-    scores = task(tmp_path).evaluate(Still(patch=4))
+    scores = task(tmp_path).evaluate(MeanColours(4, see=lambda images: [images[0]] * len(images)))
     each = [entry for name in ("one", "two") for entry in scores.details[name]["objects"].values()]
     assert len(each) == 3 and len({round(entry["J"]) for entry in each}) > 1
     for name in ("J", "F"):
@@ -166,7 +158,7 @@ def test_a_real_vit(tmp_path):
     assert one == other and 0 <= one.values["J&F"][0] <= 100
 
 
-def test_the_size_that_frames_are_looked_at_in():
+def test_the_size_of_frames():
     given = VideoSegmentationConfig
     assert looked_at_hw((480, 854), given()) == (240, 427)
     assert looked_at_hw((480, 854), given(image_size=480)) == (480, 854)
@@ -175,16 +167,10 @@ def test_the_size_that_frames_are_looked_at_in():
 
 
 def test_sides_are_rounded_down_to_the_patch(tmp_path):
-    class Recording(MeanColours):
-        sizes = set()  # noqa: RUF012
-
-        def __call__(self, pictures, image_hw):
-            self.sizes.add(image_hw)
-            return super().__call__(pictures, image_hw)
-
     write_video(tmp_path, "one", [(RED, (16, 16))], count=3)
-    task(tmp_path, image_size=62).evaluate(Recording(patch=4))
-    assert Recording.sizes == {(60, 92)}
+    method = MeanColours(patch=4)
+    task(tmp_path, image_size=62).evaluate(method)
+    assert method.sizes == {(60, 92)}
 
 
 def test_masks_and_frames_of_other_sizes_are_named(tmp_path):
@@ -215,7 +201,7 @@ def test_a_first_mask_with_too_many_objects_is_refused(tmp_path):
         objects_to_follow(read_mask(tmp_path / "mask.png"))
 
 
-def test_objects_that_come_later_are_not_scored_and_said(tmp_path):
+def test_objects_that_come_later_are_noted_and_not_scored(tmp_path):
     write_video(tmp_path, "one", [(RED, (16, 16))], palette=True)
     for number, value in ((2, 7), (3, 255)):
         path = tmp_path / f"Annotations/480p/one/{number:05}.png"
@@ -238,7 +224,7 @@ def test_the_protocol_is_plain_json(tmp_path):
     assert task(tmp_path, max_frames=4).protocol["scored_frames"] == 2
 
 
-def test_every_option_says_what_it_is_and_is_read_without_torch():
+def test_every_option_is_documented_and_loads_without_torch():
     docs = attribute_docs(VideoSegmentationConfig)
     assert all(docs.get(entry.name, "").endswith(".") for entry in fields(VideoSegmentationConfig))
     code = "import sys, dvt.evaluation.config.video; sys.exit('torch' in sys.modules)"
@@ -258,11 +244,11 @@ def test_every_option_says_what_it_is_and_is_read_without_torch():
         ({"sequences": ["a", "a"]}, r"sequences=\[a,a\]: give each once"),
     ],
 )
-def test_options_without_meaning_are_refused(options, text):
+def test_invalid_options_are_refused(options, text):
     with pytest.raises(ConfigError, match=text):
         VideoSegmentationConfig(**options)
 
 
-def test_an_image_size_that_is_none_is_refused_before_any_work(tmp_path):
+def test_an_invalid_image_size_is_refused_before_any_work(tmp_path):
     with pytest.raises(ConfigError, match="give one number of pixels, or two"):
         task(tmp_path, image_size="large")
