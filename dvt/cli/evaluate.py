@@ -12,10 +12,10 @@ from dvt.cli.methods import MethodsOptions, check_methods, load_methods
 from dvt.diagnosis.sampling import ArtifactScoresConfig
 from dvt.errors import ConfigError
 from dvt.evaluation.config.depth import LinearDepthConfig
+from dvt.evaluation.config.objects import ObjectDiscoveryConfig, SaliencyConfig
+from dvt.evaluation.config.retrieval import RetrievalConfig
 from dvt.evaluation.config.segmentation import KnnSegmentationConfig, LinearSegmentationConfig
-from dvt.evaluation.discovery.config import ObjectDiscoveryConfig, SaliencyConfig
-from dvt.evaluation.retrieval.config import RetrievalConfig
-from dvt.evaluation.video.config import VideoSegmentationConfig
+from dvt.evaluation.config.video import VideoSegmentationConfig
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -13,10 +13,10 @@ TASKS: Final = {
     "linear_segmentation": ("dvt.evaluation.tasks.linear_segmentation", "LinearSegmentation"),
     "knn_segmentation": ("dvt.evaluation.tasks.knn_segmentation", "KnnSegmentation"),
     "linear_depth": ("dvt.evaluation.tasks.linear_depth", "LinearDepth"),
-    "object_discovery": ("dvt.evaluation.discovery.object_discovery", "ObjectDiscovery"),
-    "saliency": ("dvt.evaluation.discovery.saliency", "Saliency"),
-    "video_segmentation": ("dvt.evaluation.video.segmentation", "VideoSegmentation"),
-    "retrieval": ("dvt.evaluation.retrieval.retrieval", "Retrieval"),
+    "object_discovery": ("dvt.evaluation.tasks.object_discovery", "ObjectDiscovery"),
+    "saliency": ("dvt.evaluation.tasks.saliency", "Saliency"),
+    "video_segmentation": ("dvt.evaluation.tasks.video_segmentation", "VideoSegmentation"),
+    "retrieval": ("dvt.evaluation.tasks.retrieval", "Retrieval"),
     "artifact_scores": ("dvt.evaluation.tasks.artifact_scores", "ArtifactScores"),
 }
 """Name of a task -> its module and class. The options of a task stand under its name."""

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dvt.evaluation.datasets.samples import evenly_spaced
-
 from dvt.errors import ConfigError, EvaluationError
 from dvt.evaluation.boxes import Box
 from dvt.evaluation.config.objects import DataFormat, ObjectDiscoveryConfig, ObjectsConfig
+from dvt.evaluation.datasets.samples import evenly_spaced
 from dvt.evaluation.datasets.voc_boxes import read_voc_boxes, read_voc_list
 from dvt.images.formats import has_image_extension
 

@@ -1,1 +1,1 @@
-"""Probes: what is trained on frozen features. Nothing is imported here."""
+"""Frozen features to predictions: trained heads, LOST, TokenCut, label propagation, rankings. Nothing is imported."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
-from torchvision.transforms.functional import adjust_hue  # type: ignore[import-untyped]
+from torchvision.transforms.functional import adjust_hue
 
 from dvt.evaluation.config.segmentation import WindowsConfig
 from dvt.evaluation.datasets.samples import Sample
