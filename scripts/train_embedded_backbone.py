@@ -27,7 +27,7 @@ import dvt
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.build import build_vit
 from dvt.backbone.micro import MICRO
-from dvt.cli.progress import TrainingLine
+from dvt.cli.reporter import TerminalReporter
 from dvt.distillation.data import data_hash
 from dvt.images import ImageFile, find_images, read_image
 from dvt.runtime import seed_for
@@ -207,8 +207,8 @@ def main() -> None:
         for part in split_by_key([image.key for image in images], NUM_VAL)
     )
     module = Imitation(student, config, settings, teacher)
-    with TrainingLine("train", config.batch_size) as line:
-        fitted = fit(module, train, val, config, options.out, start, on_progress=line.update)
+    with TerminalReporter() as reporter:
+        fitted = fit(module, train, val, config, options.out, start, reporter=reporter)
     write_record(options.out, "train_embedded_backbone", config, fitted, start, device=module.device)
     if fitted.interrupted:
         print(f"stopped at step {fitted.step}; the same command continues")

@@ -2,10 +2,6 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from dvt.training.resume import Start
 
 MISSING = "???"
 """How OmegaConf marks an option that must be given."""
@@ -26,13 +22,6 @@ NO_READER = 141
 def say(text: str) -> None:
     """Tell how it goes."""
     print(text, file=sys.stderr, flush=True)
-
-
-def say_start(start: "Start", text: str) -> None:
-    """What there is to know of a run before its first step: notes, what it is, where it goes on."""
-    for note in start.notes:
-        say(note)
-    say(text + (f", continuing at step {start.step}" if start.step else ""))
 
 
 class Seldom:

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from dvt.backbone.config import BackboneConfig
-from dvt.cli.console import DONE, INTERRUPTED, MISSING, say, say_start
+from dvt.cli.console import DONE, INTERRUPTED, MISSING, say
 from dvt.cli.help import verb_page
 from dvt.distillation.config import DistillConfig
 from dvt.errors import ConfigError
@@ -14,7 +14,6 @@ from dvt.srt.config import SrtConfig
 if TYPE_CHECKING:
     from dvt.denoiser.denoised import DenoisedBackbone
     from dvt.srt.backbone import SrtBackbone
-    from dvt.training.resume import Start
 
 USAGE = """\
 dvt distill: teach a ViT to give clean features by itself, without a denoiser behind it (stage 3).
@@ -77,7 +76,7 @@ def run(arguments: list[str]) -> int:
 
 def distill(options: Options, choices: dict[str, str]) -> int:
     """Do what the options say; 0, or 130 when it was stopped before its end."""
-    from dvt.cli.progress import TrainingLine
+    from dvt.cli.reporter import TerminalReporter
     from dvt.distillation.distill import distill as run_distillation
     from dvt.images import find_images
     from dvt.training.processes import is_main_process
@@ -86,27 +85,18 @@ def distill(options: Options, choices: dict[str, str]) -> int:
     teacher = load_teacher(options)
     speaks = is_main_process()
 
-    def announce(start: "Start") -> None:
-        if speaks:
-            say_start(
-                start,
-                f"{len(images)} images -> {options.out}   {teacher.timm_name}, {teacher.grid}, {options.num_steps}"
-                f" steps of {options.batch_size}",
-            )
-
     def tell(text: str) -> None:
         if speaks:
             say(text)
 
-    with TrainingLine("distill", options.batch_size, shown=speaks) as line:
+    with TerminalReporter(shown=speaks) as reporter:
         distilled = run_distillation(
             images,
             options.out,
             options,
             teacher=teacher,
             max_pixels=options.max_pixels,
-            on_start=announce,
-            on_progress=line.update,
+            reporter=reporter,
         )
     if distilled.interrupted:
         tell(f"stopped at step {distilled.step} of {options.num_steps}; the same command continues from there.")

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from math import isnan
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ from dvt.cli.console import Seldom
 
 if TYPE_CHECKING:
     from dvt.decomposition.outcome import Outcome
-    from dvt.training.callbacks import TrainingProgress
 
 
 class _Line:
@@ -65,25 +63,6 @@ class ProgressLine(_Line):
         finished, left = progress.done + len(progress.failed), progress.left
         pace = _pace(finished, left, time.monotonic() - self._start_s)
         self._show(progress.total - left, progress.total, pace)
-
-
-class TrainingLine(_Line):
-    """Steps done, loss, images per second and time left."""
-
-    def __init__(self, description: str, batch_size: int, shown: bool = True) -> None:
-        super().__init__(description, shown)
-        self._batch_size = batch_size
-
-    def __enter__(self) -> "TrainingLine":
-        self._bar.start()
-        return self
-
-    def update(self, progress: "TrainingProgress") -> None:
-        """Show the state of a training; called after every step."""
-        left_s = (progress.num_steps - progress.step) * self._batch_size / progress.samples_per_s
-        loss = "" if isnan(progress.loss) else f"loss {progress.loss:.4g}, "
-        pace = f"{loss}{progress.samples_per_s:.0f} images/s, {_clock(left_s)} left"
-        self._show(progress.step, progress.num_steps, pace)
 
 
 def _pace(finished: int, left: int, seconds: float) -> str:

@@ -1,22 +1,17 @@
 """`dvt train`: a denoiser from feature stores."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from dvt.backbone.config import BackboneConfig
-from dvt.cli.console import DONE, INTERRUPTED, MISSING, SOME_FAILED, Seldom, say, say_start
+from dvt.cli.console import DONE, INTERRUPTED, MISSING, SOME_FAILED, say
 from dvt.cli.help import verb_page
-from dvt.denoiser.config import TrainConfig
-from dvt.denoiser.online.config import StreamConfig
+from dvt.denoiser.config import OnlineConfig, TrainConfig
 from dvt.errors import ConfigError
 
 if TYPE_CHECKING:
     from dvt.backbone.backbone import Backbone
-    from dvt.denoiser.online.train import Stream
-    from dvt.denoiser.sources import Sources
     from dvt.store import StoreMeta
-    from dvt.training.resume import Start
     from dvt.training.run import Trained
 
 USAGE = """\
@@ -72,8 +67,8 @@ class Options(TrainConfig):
     images: Any = None
     """Learn from these images only: a folder, glob or .txt list. Needed without a store, and where pairs.raw is not
     stored."""
-    stream: StreamConfig = field(default_factory=StreamConfig)
-    """How images are decomposed on the way, without a store."""
+    stream: OnlineConfig = field(default_factory=OnlineConfig)
+    """How images are decomposed in memory, without a store."""
     backbone: StoreBackboneConfig = field(default_factory=StoreBackboneConfig)
     """The ViT, where it is not left to the store."""
     max_pixels: int = 100_000_000
@@ -94,8 +89,8 @@ def run(arguments: list[str]) -> int:
 
 def train(options: Options, choices: dict[str, str]) -> int:
     """Do what the options say; 0, or 130 when it was stopped before its end."""
-    from dvt.cli.progress import TrainingLine
-    from dvt.denoiser.config import Raw, check_pictures
+    from dvt.cli.reporter import TerminalReporter
+    from dvt.denoiser.config import Raw, check_images
     from dvt.denoiser.train import train_denoiser
     from dvt.images import find_images
     from dvt.store import FeatureStore
@@ -110,11 +105,11 @@ def train(options: Options, choices: dict[str, str]) -> int:
     stores = [options.store] if isinstance(options.store, str) else list(options.store)
     if not stores:
         raise ConfigError("store=[] names no store: give what dvt decompose wrote.")
-    check_pictures(options, given=options.images is not None)
+    check_images(options, given=options.images is not None)
     meta = FeatureStore.open(stores[0]).meta
     backbone = None if options.pairs.raw is Raw.stored else _load(meta, options)
     speaks = is_main_process()
-    with TrainingLine("train", options.batch_size, shown=speaks) as line:
+    with TerminalReporter(shown=speaks) as reporter:
         trained = train_denoiser(
             stores,
             options.out,
@@ -123,8 +118,7 @@ def train(options: Options, choices: dict[str, str]) -> int:
             images=None if options.images is None else find_images(options.images),
             needs=needs_of(options.backbone, meta),
             max_pixels=options.max_pixels,
-            on_start=_announcer(options) if speaks else lambda sources, start: None,
-            on_progress=line.update,
+            reporter=reporter,
         )
     if speaks:
         say(end_text(trained, options))
@@ -185,18 +179,6 @@ def result_text(metrics: dict[str, float], out: str, backbone: str) -> str:
     )
 
 
-def _announcer(options: Options) -> "Callable[[Sources, Start], None]":
-    def announce(sources: "Sources", start: "Start") -> None:
-        left_out = f", {sources.num_missing} without features left out" if sources.num_missing else ""
-        say_start(
-            start,
-            f"{len(sources.pairs)} images{left_out} -> {options.out}   {sources.meta.backbone}, {sources.meta.grid},"
-            f" raw {options.pairs.raw.value}, {options.num_steps} steps of {options.batch_size}",
-        )
-
-    return announce
-
-
 def _load(meta: "StoreMeta", options: Options) -> "Backbone":
     """The ViT that the features of a store come from; compared by its weights when the store is opened."""
     from dvt.backbone.load import load_backbone
@@ -215,49 +197,33 @@ def _load(meta: "StoreMeta", options: Options) -> "Backbone":
 
 
 def train_from_images(options: Options) -> int:
-    """Do what the options say; 0, 3 when pictures failed, or 130 when it was stopped before its end."""
+    """Do what the options say; 0, 3 when images failed, or 130 when it was stopped before its end."""
     from dvt.backbone.load import load_from_config
-    from dvt.cli.progress import TrainingLine
-    from dvt.denoiser.online import train as online
+    from dvt.cli.reporter import TerminalReporter
+    from dvt.denoiser import online
     from dvt.images import find_images
     from dvt.runtime import pick_device
 
     images = find_images(options.images)
     device = pick_device("cpu" if options.trainer.accelerator == "cpu" else "auto")
     backbone = load_from_config(_given_backbone(options), device)
-
-    seldom = Seldom()
-
-    def on_start(stream: "Stream", start: "Start") -> None:
-        say_start(
-            start,
-            f"{stream.num_images} images -> {options.out}   {backbone.timm_name}, {backbone.grid}, {device}, stage 1 on"
-            f" the way ({options.stream.quality}), {options.num_steps} steps of {options.batch_size}",
-        )
-
-    def on_made(num_made: int) -> None:
-        if seldom.due():
-            say(f"{num_made} pictures decomposed")
-
-    with TrainingLine("train", options.batch_size) as line:
-        streamed = online.train_from_images(
+    with TerminalReporter() as reporter:
+        finished = online.train_from_images(
             images,
             options.out,
             backbone,
             options,
             options.stream,
             max_pixels=options.max_pixels,
-            on_start=on_start,
-            on_made=on_made,
-            on_progress=line.update,
+            reporter=reporter,
         )
-    for key, reason in streamed.failures.items():
+    for key, reason in finished.failures.items():
         say(f"failed: {key}: {reason}")
-    say(f"{streamed.num_made} pictures decomposed, {len(streamed.failures)} failed")
-    say(end_text(streamed.trained, options))
-    if streamed.trained.interrupted:
+    say(f"{finished.num_decomposed} images decomposed, {len(finished.failures)} failed")
+    say(end_text(finished.trained, options))
+    if finished.trained.interrupted:
         return INTERRUPTED
-    return SOME_FAILED if streamed.failures else DONE
+    return SOME_FAILED if finished.failures else DONE
 
 
 def _given_backbone(options: Options) -> BackboneConfig:

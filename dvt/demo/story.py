@@ -112,21 +112,21 @@ class _Clock:
         self.seconds[name], self._last_s = now - self._last_s, now
 
 
-class _Pictures(SilentReporter):
-    """Reports images to a `Telling`."""
+class _Counted(SilentReporter):
+    """Reports the units of a piece of work to a `Telling`."""
 
-    def __init__(self, telling: Telling) -> None:
-        self._telling, self._done, self._total = telling, 0, 0
+    def __init__(self, telling: Telling, what: str) -> None:
+        self._telling, self._what, self._done, self._total = telling, what, 0, 0
 
     def start(self, total: int, unit: str, task: str = "") -> None:
-        """The images begin."""
+        """The work begins."""
         self._done, self._total = 0, total
         self.advance(0)
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Images are done."""
+        """Units are done."""
         self._done += count
-        self._telling.progress("pictures", self._done, self._total)
+        self._telling.progress(self._what, self._done, self._total)
 
 
 def _decompose(
@@ -139,7 +139,7 @@ def _decompose(
         store,
         quality,
         ListOptions(arrays=arrays),
-        _Pictures(telling),
+        _Counted(telling, "pictures"),
     )
     if run.interrupted:
         raise KeyboardInterrupt
@@ -158,7 +158,7 @@ def _train(backbone: Backbone, out: Path, config: DemoConfig, telling: Telling) 
         [out / "store"],
         out / "denoiser",
         train,
-        on_progress=lambda progress: telling.progress("steps", progress.step, progress.num_steps),
+        reporter=_Counted(telling, "steps"),
     )
     if trained.interrupted:
         raise KeyboardInterrupt

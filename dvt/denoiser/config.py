@@ -101,8 +101,29 @@ class TrainConfig(TrainingConfig):
     """What it learns from."""
 
 
-def check_pictures(config: TrainConfig, *, given: bool) -> None:
-    """Refuse options that need pictures where there are none, before anything is loaded.
+@dataclass(kw_only=True, slots=True)
+class OnlineConfig:
+    """How stage 1 feeds stage 2 in memory, without a store."""
+
+    quality: str = "fast"
+    """Quality of stage 1: fast, tiny, paper or reference, as in dvt decompose."""
+    num_views: int | None = None
+    """Random crops of each image; left out: those of the quality."""
+    buffer: int = 512
+    """Images kept in memory, 4 H W C bytes each. The oldest image is evicted when the buffer is full."""
+    reuse: int = 16
+    """Decompose one new image every `reuse` training samples."""
+    val_images: int = 32
+    """Most images kept for validation; pairs.val_share may ask for fewer."""
+
+    def __post_init__(self) -> None:
+        for name in ("buffer", "reuse", "val_images"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"stream.{name}={getattr(self, name)}: give at least 1.")
+
+
+def check_images(config: TrainConfig, *, given: bool) -> None:
+    """Refuse options that need images where none are given, before anything is loaded.
 
     Raises:
         ConfigError: with what to give.
@@ -113,6 +134,4 @@ def check_pictures(config: TrainConfig, *, given: bool) -> None:
             " pairs.raw=computed and images=..."
         )
     if config.pairs.raw is not Raw.stored and not given:
-        raise ConfigError(
-            f"pairs.raw={config.pairs.raw.value} needs the pictures: give images=... as for dvt decompose."
-        )
+        raise ConfigError(f"pairs.raw={config.pairs.raw.value} needs the images: give images=... as for dvt decompose.")

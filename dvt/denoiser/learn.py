@@ -13,9 +13,9 @@ from dvt.backbone.catalogue import licence_of
 from dvt.denoiser.config import TrainConfig
 from dvt.denoiser.module import DenoiserModule
 from dvt.denoiser.network import Denoiser
+from dvt.progress import Reporter
 from dvt.runtime import seed_for
 from dvt.store import StoreMeta
-from dvt.training.callbacks import TrainingProgress
 from dvt.training.features import LearntFeatures
 from dvt.training.pictures import ShowSamples
 from dvt.training.record import comparable_settings, write_record
@@ -59,8 +59,8 @@ def learn(
     config: TrainConfig,
     *,
     backbone: Backbone | None,
-    on_start: Callable[[Start], None],
-    on_progress: Callable[[TrainingProgress], None],
+    summary: str,
+    reporter: Reporter,
 ) -> Trained:
     """Train a denoiser on pairs.
 
@@ -70,9 +70,9 @@ def learn(
             the run begins.
         out: folder of the run.
         config: all options.
-        backbone: the frozen ViT, where pairs hold pictures.
-        on_start: told where the run begins and what to know about it.
-        on_progress: told after every step.
+        backbone: the frozen ViT, where pairs hold images.
+        summary: the run in a line, for the reporter.
+        reporter: shows the notes of the start, then every step.
 
     Raises:
         TrainingError: a loss that is not finite, or a run that cannot be resumed.
@@ -80,12 +80,12 @@ def learn(
     """
     settings = _settings(config, source)
     start = find_start(config.resume, out / CHECKPOINTS, settings, allow_changes=config.allow_changes)
-    on_start(start)
+    start.report(summary, reporter)
     train, val = make_pairs(start)
     num_train, num_val = (len(each) for each in (train, val))  # type: ignore[arg-type]
     module = DenoiserModule(_untrained(source, config), config, settings, backbone)
     shown = (ShowSamples(val, num_val, out / "pictures", config.show_every),) if config.show_every else ()
-    fitted = fit(module, train, val, config, out, start, callbacks=shown, on_progress=on_progress)
+    fitted = fit(module, train, val, config, out, start, callbacks=shown, reporter=reporter, task="train")
     if fitted.is_main:
         if not fitted.interrupted:
             info = describe(source, config, fitted, num_train, num_val)

@@ -1,18 +1,18 @@
 """Stage 2: train a denoiser on feature stores, resumably, and publish it as a model folder."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dvt.backbone.backbone import Backbone
-from dvt.denoiser.config import Raw, TrainConfig, check_pictures
+from dvt.denoiser.config import Raw, TrainConfig, check_images
 from dvt.denoiser.learn import Pairs, learn
 from dvt.denoiser.pairs import ComputedPairs, PicturePairs, StoredPairs
 from dvt.denoiser.sources import Pair, Sources, open_sources
 from dvt.errors import ConfigError
 from dvt.images import ImageFile
-from dvt.training.callbacks import TrainingProgress
-from dvt.training.resume import Start, claim_folder
+from dvt.progress import SILENT, Reporter
+from dvt.training.resume import claim_folder
 from dvt.training.run import Trained
 
 
@@ -25,8 +25,7 @@ def train_denoiser(
     images: Sequence[ImageFile] | None = None,
     needs: dict[str, Any] | None = None,
     max_pixels: int = 100_000_000,
-    on_start: Callable[[Sources, Start], None] = lambda sources, start: None,
-    on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
+    reporter: Reporter = SILENT,
 ) -> Trained:
     """Train a denoiser on the features of one or several stores.
 
@@ -38,8 +37,7 @@ def train_denoiser(
         images: learn from these only, by key; not needed with `pairs.raw=stored`.
         needs: what the features have to be, as `FeatureStore.require` takes it.
         max_pixels: larger pictures are refused.
-        on_start: told the sources, and where the run begins and what to know about it.
-        on_progress: told after every step.
+        reporter: shows the notes of the start, then every step.
 
     Raises:
         StoreError: a store is missing or damaged, or its features are others than those needed.
@@ -48,20 +46,25 @@ def train_denoiser(
         ConfigError: options that do not go together.
     """
     out, config = Path(out), config or TrainConfig()
-    check_pictures(config, given=images is not None)
+    check_images(config, given=images is not None)
     used = {} if backbone is None else {"weights_hash": backbone.weights_hash, "grid": backbone.grid}
     claim_folder(out, "denoiser")
     sources = open_sources(stores, {**(needs or {}), **used}, images, config.pairs.missing)
     pairs = sources.split(config.pairs.val_share)
     train, val = (_data_set(part, sources, config, backbone, max_pixels) for part in pairs)
+    left_out = f", {sources.num_missing} without features left out" if sources.num_missing else ""
+    summary = (
+        f"{len(sources.pairs)} images{left_out} -> {out}   {sources.meta.backbone}, {sources.meta.grid},"
+        f" raw {config.pairs.raw.value}, {config.num_steps} steps of {config.batch_size}"
+    )
     return learn(
         sources,
         lambda start: (train, val),
         out,
         config,
         backbone=backbone,
-        on_start=lambda start: on_start(sources, start),
-        on_progress=on_progress,
+        summary=summary,
+        reporter=reporter,
     )
 
 

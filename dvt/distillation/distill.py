@@ -1,6 +1,6 @@
 """Stage 3: distil a cleaned ViT into a plain one, resumably, and publish it as a model folder."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,11 @@ from dvt.distillation.module import DistillModule
 from dvt.distillation.student import Student, Teacher, class_token_weight
 from dvt.errors import ConfigError
 from dvt.images import ImageFile
-from dvt.training.callbacks import TrainingProgress
+from dvt.progress import SILENT, Reporter
 from dvt.training.features import LearntFeatures
 from dvt.training.pictures import ShowSamples
 from dvt.training.record import comparable_settings, write_record
-from dvt.training.resume import Start, claim_folder, find_start
+from dvt.training.resume import claim_folder, find_start
 from dvt.training.run import Fitted, Trained, fit
 from dvt.version import __version__
 from dvt.weights.checkpoint_names import CHECKPOINTS
@@ -30,8 +30,7 @@ def distill(
     *,
     teacher: Teacher,
     max_pixels: int = 100_000_000,
-    on_start: Callable[[Start], None] = lambda start: None,
-    on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
+    reporter: Reporter = SILENT,
 ) -> Trained:
     """Train a copy of a ViT to give the clean features of its denoised self, or those of SRT, in one pass by itself.
 
@@ -46,8 +45,7 @@ def distill(
         config: all options; None: the defaults.
         teacher: a ViT in fp32 with its denoiser (`dvt.load_denoised`) or SRT around it; moved to where the work is.
         max_pixels: larger pictures are refused.
-        on_start: told where the run begins, and what to know about it.
-        on_progress: told after every step.
+        reporter: shows the notes of the start, then every step.
 
     Raises:
         TrainingError: too few images, a loss that is not finite, a run that cannot be resumed, another thing in `out`.
@@ -63,11 +61,15 @@ def distill(
     claim_folder(out, "distilled")
     settings = _settings(images, config, teacher, weight)
     start = find_start(config.resume, out / CHECKPOINTS, settings, allow_changes=config.allow_changes)
-    on_start(start)
+    name = getattr(teacher, "timm_name", before.timm_name)
+    start.report(
+        f"{len(images)} images -> {out}   {name}, {teacher.grid}, {config.num_steps} steps of {config.batch_size}",
+        reporter,
+    )
     data = [Pictures(part, teacher.grid.image_hw, config, max_pixels) for part in (train, val)]
     module = DistillModule(student, config, settings, teacher, weight)
     shown = (ShowSamples(data[1], len(val), out / "pictures", config.show_every),) if config.show_every else ()
-    fitted = fit(module, data[0], data[1], config, out, start, callbacks=shown, on_progress=on_progress)
+    fitted = fit(module, data[0], data[1], config, out, start, callbacks=shown, reporter=reporter, task="distill")
     if fitted.is_main and not fitted.interrupted:
         save_model(out, student.plain_state(before), _describe(teacher, fitted, settings, len(train), len(val)))
     if fitted.is_main:

@@ -2,33 +2,18 @@
 
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import lightning as L
 
+from dvt.progress import Reporter
 from dvt.training.checkpoints import remove_old
 from dvt.training.config import TrainingConfig
 from dvt.training.module import StageModule
 from dvt.training.processes import check_replicas
 from dvt.weights.checkpoint_names import checkpoint_path
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingProgress:
-    """Where a training stands; handed to `on_progress` after every step."""
-
-    step: int
-    """Updates done."""
-    num_steps: int
-    """Updates of the whole run."""
-    samples_per_s: float
-    """Images per second, over all devices, since the run began or was resumed."""
-    loss: float
-    """Loss of a step not long ago; NaN before the first is known."""
 
 
 class SaveCheckpoints(L.Callback):
@@ -97,26 +82,28 @@ class StopInOrder(L.Callback):
 
 
 class ReportProgress(L.Callback):
-    """Tells how far the run is, and logs its pace and learning rate."""
+    """Reports every step, and logs images per second and the learning rate."""
 
-    def __init__(self, config: TrainingConfig, on_progress: Callable[[TrainingProgress], None]):
-        self._config, self._on_progress = config, on_progress
-        self._start_s, self._start_step, self._loss = 0.0, 0, float("nan")
+    def __init__(self, config: TrainingConfig, reporter: Reporter, task: str):
+        self._config, self._reporter, self._task = config, reporter, task
+        self._start_s, self._start_step, self._loss = 0.0, 0, ""
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Look at the clock."""
+        """Start the clock; a resumed run counts the steps that are left."""
         self._start_s, self._start_step = time.perf_counter(), trainer.global_step
+        if trainer.is_global_zero:
+            self._reporter.start(self._config.num_steps - self._start_step, "steps", self._task)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Report; the loss is fetched from the device now and then only."""
-        step, logs = trainer.global_step, trainer.global_step % self._config.log_every == 0
-        spent_s = max(time.perf_counter() - self._start_s, 1e-9)
-        pace = (step - self._start_step) * self._config.batch_size / spent_s
-        if logs:
-            self._loss = float(outputs["loss"])
-            pl_module.log("train/samples_per_s", pace)
+        """Report the step. The loss is fetched from the device every `log_every` steps only."""
+        step = trainer.global_step
+        if step % self._config.log_every == 0:
+            spent_s = max(time.perf_counter() - self._start_s, 1e-9)
+            self._loss = f"loss {float(outputs['loss']):.4g}"
+            pl_module.log("train/samples_per_s", (step - self._start_step) * self._config.batch_size / spent_s)
             pl_module.log("train/learning_rate", trainer.optimizers[0].param_groups[0]["lr"])
         if trainer.is_global_zero:
-            self._on_progress(TrainingProgress(step, self._config.num_steps, pace, self._loss))
+            at = f"step {step}" if self._start_step else ""
+            self._reporter.advance(1, ", ".join(filter(None, (at, self._loss))))

@@ -7,8 +7,10 @@ from typing import Any
 
 from dvt.errors import TrainingError, WeightsError
 from dvt.files import disk_errors
+from dvt.progress import Reporter
 from dvt.store import is_store
 from dvt.training.checkpoints import Checkpoint, newest_good, read_checkpoint
+from dvt.training.processes import is_main_process
 from dvt.weights.checkpoint_names import CHECKPOINTS, checkpoint_paths
 from dvt.weights.folder import is_model_folder, read_model_info
 from dvt.weights.info import KINDS
@@ -26,7 +28,15 @@ class Start:
     step: int
     """Updates done already."""
     notes: tuple[str, ...]
-    """What the person should know: damaged checkpoints that were passed over, settings that changed."""
+    """What the user should know: damaged checkpoints that were passed over, settings that changed."""
+
+    def report(self, summary: str, reporter: Reporter) -> None:
+        """Show the notes and a line about the run; the main process alone does."""
+        if not is_main_process():
+            return
+        for note in self.notes:
+            reporter.note(note)
+        reporter.note(summary + (f", continuing at step {self.step}" if self.step else ""))
 
 
 def claim_folder(out: Path, kind: str) -> None:

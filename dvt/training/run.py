@@ -3,7 +3,7 @@
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,10 @@ from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader, Dataset
 
 from dvt.errors import ConfigError
+from dvt.progress import SILENT, Reporter
 from dvt.training.average import PublishedAverage
 from dvt.training.batches import StepBatches
-from dvt.training.callbacks import ReportProgress, SaveCheckpoints, StopInOrder, TrainingProgress
+from dvt.training.callbacks import ReportProgress, SaveCheckpoints, StopInOrder
 from dvt.training.checkpoints import AtomicCheckpointIO, tidy
 from dvt.training.config import TrainingConfig
 from dvt.training.loggers import closing, make_logger
@@ -125,7 +126,8 @@ def fit(
     start: Start,
     *,
     callbacks: tuple[Callback, ...] = (),
-    on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
+    reporter: Reporter = SILENT,
+    task: str = "train",
 ) -> Fitted:
     """Train a network.
 
@@ -137,7 +139,8 @@ def fit(
         out: folder for checkpoints and logs.
         start: where the run begins.
         callbacks: what the stage wants to do between the steps.
-        on_progress: told after every step.
+        reporter: shows every step and its loss.
+        task: the word for this work in the reporter.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -145,7 +148,7 @@ def fit(
         DiskError: a checkpoint cannot be written.
     """
     stop = StopInOrder()
-    own: list[Callback] = [ReportProgress(config, on_progress), *callbacks, stop]
+    own: list[Callback] = [ReportProgress(config, reporter, task), *callbacks, stop]
     average = PublishedAverage(decay=config.optimizer.ema_decay) if config.optimizer.ema_decay else None
     if average is not None:
         own.append(average)

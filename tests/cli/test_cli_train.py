@@ -153,14 +153,14 @@ def test_from_photographs_to_a_denoiser(dvt, photo, tmp_path):
         photo(f"photos/{number}.png", seed=number)
     result = dvt("train", *STREAM, "out=run", *FEW)
     assert result.code == 0
-    assert "5 images -> run   vit_tiny_patch16_224" in result.err and "stage 1 on the way (tiny)" in result.err
-    assert "5 pictures decomposed, 0 failed" in result.err and "raw -> denoised" in result.err
+    assert "5 images -> run   vit_tiny_patch16_224" in result.err and "stage 1 in memory (tiny)" in result.err
+    assert "5 images decomposed, 0 failed" in result.err and "raw -> denoised" in result.err
     assert read_model_folder(tmp_path / "run", kind="denoiser")[1].training["num_images"] == 4
     again = dvt("train", *STREAM, "out=run", *FEW, "num_steps=6", "allow_changes=true")
     assert again.code == 0 and "continuing at step 4" in again.err
     (tmp_path / "photos" / "2.png").write_bytes(b"no picture")
     broken = dvt("train", *STREAM, "out=other", *FEW)
-    assert broken.code == 3 and "failed: 2.png: " in broken.err and "4 pictures decomposed, 1 failed" in broken.err
+    assert broken.code == 3 and "failed: 2.png: " in broken.err and "4 images decomposed, 1 failed" in broken.err
 
 
 def test_without_a_store_and_without_photographs(dvt):

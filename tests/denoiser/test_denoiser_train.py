@@ -1,11 +1,10 @@
 """Stage 2 as a run: it learns, stops, resumes to the same weights, and says what is wrong."""
 
 import json
-import os
-import signal
 
 import pytest
 import torch
+from reporters import ActAt, Collect
 
 import dvt.training.pictures
 from dvt.denoiser.config import DenoiserConfig, Missing, Raw, TrainConfig
@@ -54,19 +53,11 @@ def test_the_seed_decides(store, tmp_path, options):
     assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
 
 
-def stop_after(step):
-    def look(progress):
-        if progress.step == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    return look
-
-
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 def test_stopped_and_resumed_it_ends_with_the_same_weights(store, tmp_path, options, ema_decay):
     config = {"num_steps": 7, "batch_size": 3, "optimizer": {"ema_decay": ema_decay}}
     train_denoiser([store], tmp_path / "whole", options(**config))
-    first = train_denoiser([store], tmp_path / "parts", options(**config), on_progress=stop_after(3))
+    first = train_denoiser([store], tmp_path / "parts", options(**config), reporter=ActAt(3))
     assert first.interrupted and first.step == 3
     assert checkpoint_paths(tmp_path / "parts" / "checkpoints")[0] == checkpoint_path(tmp_path / "parts/checkpoints", 3)
     assert not (tmp_path / "parts" / "config.json").exists()
@@ -78,21 +69,21 @@ def test_a_crash_between_checkpoints_repeats_their_steps(store, tmp_path, option
     class Crash(Exception):
         pass
 
-    def crash(progress):
-        if progress.step == 5:
-            raise Crash
+    def crash():
+        raise Crash
 
     train_denoiser([store], tmp_path / "whole", options())
     with pytest.raises(Crash):
-        train_denoiser([store], tmp_path / "parts", options(), on_progress=crash)
-    steps = []
-    train_denoiser([store], tmp_path / "parts", options(), on_start=lambda sources, start: steps.append(start.step))
-    assert steps == [4] and same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+        train_denoiser([store], tmp_path / "parts", options(), reporter=ActAt(5, crash))
+    again = Collect()
+    train_denoiser([store], tmp_path / "parts", options(), reporter=again)
+    assert again.notes[-1].endswith("continuing at step 4") and again.num_done == 2
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
 
 def test_a_half_written_checkpoint_is_passed_over(store, tmp_path, options):
     train_denoiser([store], tmp_path / "whole", options())
-    train_denoiser([store], tmp_path / "parts", options(), on_progress=stop_after(5))
+    train_denoiser([store], tmp_path / "parts", options(), reporter=ActAt(5))
     newest = checkpoint_path(tmp_path / "parts" / "checkpoints", 5)
     newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
     trained = train_denoiser([store], tmp_path / "parts", options())
@@ -101,14 +92,14 @@ def test_a_half_written_checkpoint_is_passed_over(store, tmp_path, options):
 
 
 def test_resumed_with_other_settings_it_refuses_and_names_them(store, tmp_path, options):
-    train_denoiser([store], tmp_path / "out", options(), on_progress=stop_after(2))
+    train_denoiser([store], tmp_path / "out", options(), reporter=ActAt(2))
     with pytest.raises(TrainingError, match=r"batch_size: the checkpoint has 4, given 2(.|\n)*allow_changes=true"):
         train_denoiser([store], tmp_path / "out", options(batch_size=2))
     assert train_denoiser([store], tmp_path / "out", options(batch_size=2, allow_changes=True)).step == 6
 
 
 def test_settings_that_were_allowed_to_change_are_in_force(store, tmp_path, options):
-    train_denoiser([store], tmp_path / "out", options(), on_progress=stop_after(2))
+    train_denoiser([store], tmp_path / "out", options(), reporter=ActAt(2))
     changed = {"base_learning_rate": 1e-2, "weight_decay": 0.5, "beta1": 0.5}
     train_denoiser([store], tmp_path / "out", options(optimizer=changed, batch_size=2, allow_changes=True))
     content = torch.load(checkpoint_paths(tmp_path / "out" / "checkpoints")[0], weights_only=True)
@@ -121,7 +112,7 @@ def test_settings_that_were_allowed_to_change_are_in_force(store, tmp_path, opti
 
 
 def test_another_network_is_refused_whatever_is_allowed(store, tmp_path, options):
-    train_denoiser([store], tmp_path / "out", options(), on_progress=stop_after(2))
+    train_denoiser([store], tmp_path / "out", options(), reporter=ActAt(2))
     wider = options(denoiser=DenoiserConfig(num_blocks=2), allow_changes=True)
     with pytest.raises(TrainingError, match=r"another network:\n  denoiser.num_blocks: the checkpoint has 1, given 2"):
         train_denoiser([store], tmp_path / "out", wider)
@@ -133,7 +124,7 @@ def test_from_an_older_checkpoint_the_newer_ones_are_set_aside(store, tmp_path, 
     folder = tmp_path / "out" / "checkpoints"
     (folder / ".step-00000003.ckpt.0badcafe.tmp").write_bytes(b"half")
     older = options(**config, resume=str(checkpoint_path(folder, 2)))
-    train_denoiser([store], tmp_path / "out", older, on_progress=stop_after(3))
+    train_denoiser([store], tmp_path / "out", older, reporter=ActAt(1))
     assert [path.name for path in checkpoint_paths(folder)] == ["step-00000003.ckpt", "step-00000002.ckpt"]
     assert sorted(path.name for path in (folder / "abandoned").iterdir()) == [
         "step-00000004.ckpt",
@@ -144,16 +135,15 @@ def test_from_an_older_checkpoint_the_newer_ones_are_set_aside(store, tmp_path, 
 
 def test_a_checkpoint_with_a_wrong_byte_is_passed_over(store, tmp_path, options):
     train_denoiser([store], tmp_path / "whole", options())
-    train_denoiser([store], tmp_path / "parts", options(), on_progress=stop_after(5))
+    train_denoiser([store], tmp_path / "parts", options(), reporter=ActAt(5))
     newest = checkpoint_path(tmp_path / "parts" / "checkpoints", 5)
     data = bytearray(newest.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 2000] = b"\xff" * 2000
     newest.write_bytes(data)
-    notes = []
-    train_denoiser([store], tmp_path / "parts", options(), on_start=lambda sources, start: notes.extend(start.notes))
-    assert "step-00000005.ckpt is damaged" in notes[0] and same(
-        weights(tmp_path / "whole"), weights(tmp_path / "parts")
-    )
+    reporter = Collect()
+    train_denoiser([store], tmp_path / "parts", options(), reporter=reporter)
+    assert "step-00000005.ckpt is damaged" in reporter.notes[0]
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.5])
@@ -162,9 +152,9 @@ def test_a_finished_run_is_not_run_again(store, tmp_path, options, ema_decay):
     config = options(optimizer={"ema_decay": ema_decay})
     train_denoiser([store], tmp_path / "out", config)
     before = weights(tmp_path / "out")
-    steps = []
-    again = train_denoiser([store], tmp_path / "out", config, on_progress=steps.append)
-    assert again.step == 6 and steps == [] and same(before, weights(tmp_path / "out"))
+    reporter = Collect()
+    again = train_denoiser([store], tmp_path / "out", config, reporter=reporter)
+    assert again.step == 6 and reporter.num_done == 0 and same(before, weights(tmp_path / "out"))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_images(store, tmp_path, options):
@@ -216,7 +206,7 @@ def test_computed_once_or_in_every_step_is_the_same(store, pictures, tmp_path, o
 
 
 def test_pictures_are_needed_where_raw_features_are_computed(store, tmp_path, options):
-    with pytest.raises(ConfigError, match=r"pairs.raw=recomputed needs the pictures: give images="):
+    with pytest.raises(ConfigError, match=r"pairs.raw=recomputed needs the images: give images="):
         train_denoiser([store], tmp_path / "out", options(pairs={"raw": Raw.recomputed}))
 
 

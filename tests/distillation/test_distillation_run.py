@@ -1,11 +1,9 @@
 """Stage 3 as a run: it learns, keeps the class token, stops, resumes to the same weights, and publishes a plain ViT."""
 
-import os
-import signal
-
 import pytest
 import timm
 import torch
+from reporters import ActAt, Collect
 
 from dvt.backbone.load import load_backbone
 from dvt.denoiser.config import DenoiserConfig
@@ -199,26 +197,17 @@ def test_any_teacher_with_a_vit_inside_will_do(tmp_path, images, options, teache
     assert run.metrics["val/mse"] < run.metrics["val/raw_mse"]
 
 
-def stop_after(step):
-    def look(progress):
-        if progress.step == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    return look
-
-
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 def test_stopped_and_resumed_is_the_same_as_never_stopped(ema_decay, tmp_path, images, options, teacher):
     config = options(optimizer={"ema_decay": ema_decay})
     whole = distill(images, tmp_path / "whole", config, teacher=teacher)
-    first = distill(images, tmp_path / "parts", config, teacher=teacher, on_progress=stop_after(3))
+    first = distill(images, tmp_path / "parts", config, teacher=teacher, reporter=ActAt(3))
     assert first.interrupted and first.step == 3 and not (tmp_path / "parts" / WEIGHTS_FILE).exists()
     assert checkpoint_paths(tmp_path / "parts" / "checkpoints")[0].name == checkpoint_path(tmp_path, 3).name
-    begun = []
-    second = distill(
-        images, tmp_path / "parts", config, teacher=teacher, on_start=lambda start: begun.append(start.step)
-    )
-    assert begun == [3] and second.step == 6 and not second.interrupted
+    reporter = Collect()
+    second = distill(images, tmp_path / "parts", config, teacher=teacher, reporter=reporter)
+    assert reporter.notes[-1].endswith("continuing at step 3") and reporter.tasks == [(3, "steps", "distill")]
+    assert second.step == 6 and not second.interrupted
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
     assert second.metrics == pytest.approx(whole.metrics)
 

@@ -1,1 +1,0 @@
-"""Streaming: stage 1 feeds stage 2 in memory, from photographs to a denoiser; nothing is stored."""
