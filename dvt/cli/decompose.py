@@ -133,11 +133,11 @@ def _here(files: list["ImageFile"], options: Options, list_options: "ListOptions
 
 
 def _elsewhere(files: list["ImageFile"], options: Options, list_options: "ListOptions") -> "Outcome":
-    """By workers of Ray, or jobs of SLURM."""
-    from dvt.cli.progress import ProgressLine
-    from dvt.cluster.job import Job
+    """On Ray workers, or as SLURM jobs."""
+    from dvt.cli.reporter import TerminalReporter
     from dvt.cluster.ray import decompose_on_ray
     from dvt.cluster.slurm import decompose_on_slurm
+    from dvt.cluster.worker import Job
 
     engine, backbone = options.engine, options.backbone
     job = Job(
@@ -151,8 +151,8 @@ def _elsewhere(files: list["ImageFile"], options: Options, list_options: "ListOp
     vit = f"{backbone.timm or backbone.name}, {backbone.precision}, engine={engine.name.value}"
     say(describe(vit, options, len(files)))
     _say_checking(options.store)
-    with ProgressLine() as line:
-        return by_engine(files, job, engine, line.update, say)
+    with TerminalReporter() as reporter:
+        return by_engine(files, job, engine, reporter)
 
 
 def _say_checking(store: str) -> None:

@@ -1,10 +1,10 @@
-"""Stage 1 on Ray: on all cores or GPUs of this machine, or on those of a cluster."""
+"""Stage 1 on Ray: on all cores or GPUs of this machine, or of a cluster."""
 
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib import import_module
@@ -13,13 +13,13 @@ from typing import Any
 from uuid import uuid4
 
 from dvt.cluster.config import EngineConfig
-from dvt.cluster.fleet import Fleet
-from dvt.cluster.job import Job, absolute, check
-from dvt.cluster.ray_crew import RayCrew
-from dvt.cluster.sight import Token
+from dvt.cluster.pool import PoolRun, Reply, WorkerDied
+from dvt.cluster.shared_files import StoreMarker
+from dvt.cluster.worker import Job, Worker, absolute
 from dvt.decomposition.outcome import Outcome, run_record
-from dvt.errors import ConfigError, EngineError
+from dvt.errors import ConfigError, DvtError, EngineError
 from dvt.images import ImageFile
+from dvt.progress import SILENT, Reporter
 from dvt.store import write_run_record
 
 _OBJECT_STORE_BYTES = 128 * 2**20
@@ -27,70 +27,111 @@ _OBJECT_STORE_BYTES = 128 * 2**20
 
 
 def decompose_on_ray(
-    files: Sequence[ImageFile],
-    job: Job,
-    engine: EngineConfig,
-    on_progress: Callable[[Outcome, str], None] = lambda progress, key: None,
-    on_note: Callable[[str], None] = lambda text: None,
+    files: Sequence[ImageFile], job: Job, engine: EngineConfig, reporter: Reporter = SILENT
 ) -> Outcome:
-    """Decompose images into a store by workers of Ray; those that are verified to be there are skipped.
+    """Decompose images into a store on Ray workers; images that the store has, verified, are skipped.
 
-    Each worker loads the ViT once. Images are dealt to whoever is free. A worker that dies is replaced, and what it
-    had not committed is dealt again; an image on which a worker dies twice, with nothing else in work, is written down
-    as a failure. Ctrl-C lets the workers commit and returns with `interrupted` set.
+    Each worker loads the ViT once. A worker that dies is replaced, and what it had not committed is done again. An
+    image on which two workers died is recorded as a failure. Ctrl-C lets the workers commit and returns with
+    `interrupted` set.
 
     Args:
         files: images with their keys.
         job: the work.
-        engine: how many workers, with what, and where.
-        on_progress: called before the first image, and after every few with the key of the last.
-        on_note: told what a person should know while the run goes on: a node that cannot take part, a worker that died.
+        engine: number, resources and place of the workers.
+        reporter: shows the progress, and notes such as a node that cannot take part.
 
     Returns:
         What was done, skipped and failed.
 
     Raises:
-        ConfigError: Ray is not installed, or options that do not go together or with this machine.
+        ConfigError: Ray is not installed, or options do not go together or exceed this machine.
         EngineError: no worker can take part, or they die one after the other.
-        StoreError: the store was made with other settings, or the disk is full (what is committed is safe).
+        StoreError: the store was made with other settings, or the disk is full (committed images are safe).
     """
-    check(job, engine)
-    progress = Outcome(total=len(files))
+    job.check(engine)
+    outcome = Outcome(total=len(files))
     if not files:
-        return progress
+        return outcome
     files = absolute(files)
-    with _connected(engine) as (ray, is_own), Token(Path(job.store)) as token:
+    with _connected(engine) as (ray, is_own), StoreMarker(Path(job.store)) as marker:
         has = ray.cluster_resources()
-        gpus = _gpus(job, engine, has)
+        gpus = _gpus_per_worker(job, engine, has)
         if job.device == "auto" and gpus == 0 and has.get("GPU"):
             job = replace(job, device="cpu")  # the GPUs there are belong to others
-        name, size = f"ray-{uuid4().hex[:8]}", _size(engine, gpus, has, is_own, len(files), on_note)
-        crew = RayCrew(ray, {"num_cpus": engine.cpus, "num_gpus": gpus}, job, token, files[0].path.parent)
-        fleet = Fleet(crew, files, token.path.parent, name, size, progress, on_progress, on_note)
-        _run(fleet, progress, job, engine, name)
-    return progress
+        name, size = f"ray-{uuid4().hex[:8]}", _num_workers(engine, gpus, has, is_own, len(files), reporter)
+        pool = RayPool(ray, {"num_cpus": engine.cpus, "num_gpus": gpus}, job, marker, files[0].path.parent)
+        run = PoolRun(pool, files, Path(job.store), name, size, outcome, reporter)
+        started = time.time()
+        try:
+            run.work()
+        except KeyboardInterrupt:
+            outcome.interrupted = True
+        except Exception as error:
+            outcome.crash = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            run.close()
+            if run.about is not None:  # else there may be no store
+                worked_with = {**run.about, "engine": asdict(engine)}
+                seed = job.options.seed
+                record = run_record(outcome, worked_with, job.config, seed=seed, worker=name, started=started)
+                write_run_record(job.store, record, worker=name)
+    return outcome
 
 
-def _run(fleet: Fleet, progress: Outcome, job: Job, engine: EngineConfig, name: str) -> None:
-    """Let a fleet work, and write down how it went."""
-    started = time.time()
-    try:
-        fleet.work()
-    except KeyboardInterrupt:
-        progress.interrupted = True
-    except Exception as error:
-        progress.crash = f"{type(error).__name__}: {error}"
-        raise
-    finally:
-        fleet.close()
-        if fleet.about is not None:  # else there may be no store
-            worked_with = {**fleet.about, "engine": asdict(engine)}
-            record = run_record(progress, worked_with, job.config, seed=job.options.seed, worker=name, started=started)
-            write_run_record(job.store, record, worker=name)
+class RayPool:
+    """A `Pool` of Ray actors.
+
+    Args:
+        ray: the module, connected.
+        resources: of each actor, as in `ray.remote`.
+        job: the work.
+        marker: file in the store's folder.
+        images: a folder of images.
+    """
+
+    def __init__(self, ray: Any, resources: Mapping[str, float], job: Job, marker: StoreMarker, images: Path) -> None:
+        self._ray, self._job, self._marker, self._images = ray, job, marker, images
+        self._actor_class = ray.remote(max_restarts=0, **resources)(Worker)
+        self._actors: dict[str, Any] = {}
+        self._calls: dict[Any, str] = {}  # worker of each reference
+
+    def add(self, worker: str) -> None:
+        """Create an actor; Ray places it when there is room."""
+        self._marker.write()
+        self._actors[worker] = self._actor_class.remote(self._job, worker, self._marker.path, self._images)
+        self.call(worker, "start")
+
+    def call(self, worker: str, method: str, *arguments: Any) -> None:
+        """Call a method of an actor."""
+        self._calls[getattr(self._actors[worker], method).remote(*arguments)] = worker
+
+    def remove(self, worker: str) -> None:
+        """Kill an actor."""
+        self._ray.kill(self._actors.pop(worker))
+        self._calls = {call: name for call, name in self._calls.items() if name != worker}
+
+    def next_reply(self, timeout_s: float | None = None) -> Reply | None:
+        """Wait for any call. An error that is no `DvtError`, such as a failing GPU, counts as the worker's death."""
+        if not self._calls:
+            return None
+        ready, _ = self._ray.wait(list(self._calls), num_returns=1, timeout=timeout_s)
+        if not ready:
+            return None
+        worker = self._calls.pop(ready[0])
+        try:
+            return Reply(worker, self._ray.get(ready[0]))
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, DvtError):
+                return Reply(worker, error=error.cause)
+            return Reply(worker, error=WorkerDied(str(error).strip().rpartition("\n")[2]))
+        except self._ray.exceptions.RayError as error:
+            return Reply(worker, error=WorkerDied(str(error)))
 
 
 def load_ray() -> Any:
-    """The module.
+    """Import Ray.
 
     Raises:
         ConfigError: it is not installed.
@@ -103,13 +144,17 @@ def load_ray() -> Any:
 
 @contextmanager
 def _connected(engine: EngineConfig) -> Iterator[tuple[Any, bool]]:
-    """Ray, connected, and whether it is one of our own; one that the caller has connected is used as it is."""
+    """Ray, connected, and whether it was started here. A connection of the caller is used as it is."""
     ray = load_ray()
     if ray.is_initialized():
         yield ray, False
         return
-    with _own_sigterm():
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
         _connect(ray, engine.address)
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # Ray's own handler would end a run without a message
     try:
         yield ray, engine.address is None
     finally:
@@ -124,7 +169,7 @@ def _connect(ray: Any, address: str | None) -> None:
     """
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody unless it was asked for
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # statistics are sent only on request
         ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **options)
         return
     try:
@@ -137,33 +182,21 @@ def _connect(ray: Any, address: str | None) -> None:
         ) from error
 
 
-@contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Ray takes SIGTERM for itself, which would end a run without a word: the handler of before is put back."""
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)
-
-
-def _gpus(job: Job, engine: EngineConfig, has: Mapping[str, float]) -> float:
-    """GPUs of each worker."""
+def _gpus_per_worker(job: Job, engine: EngineConfig, has: Mapping[str, float]) -> float:
     if engine.gpus is not None:
         return engine.gpus
     return 1.0 if job.device == "cuda" or (job.device == "auto" and has.get("GPU")) else 0.0
 
 
-def _size(
+def _num_workers(
     engine: EngineConfig,
     gpus: float,
     has: Mapping[str, float],
     is_own: bool,
     num_images: int,
-    on_note: Callable[[str], None],
+    reporter: Reporter,
 ) -> int:
-    """How many workers to have.
+    """Number of workers to start; notes what differs from the option.
 
     Raises:
         ConfigError: this machine has no room for one.
@@ -175,16 +208,16 @@ def _size(
         raise ConfigError(f"this machine ({there}) has no room for a worker with {each}. Ask for less, or device=cpu.")
     if wanted is not None and wanted > room:
         what = f"engine.workers={wanted} with {each}: there is room for {room} ({there});"
-        on_note(f"{what} they are as many." if is_own else f"{what} the others begin when there is more.")
+        reporter.note(f"{what} {room} are started." if is_own else f"{what} the others start when there is more.")
     size = max(1, room) if wanted is None or (is_own and wanted > room) else wanted
     if size > num_images:
         images = f"{num_images} image{' keeps' if num_images == 1 else 's keep'}"
-        on_note(f"{images} no more than {num_images} worker{'s' * (num_images > 1)} busy, of {size}.")
+        reporter.note(f"{images} no more than {num_images} worker{'s' * (num_images > 1)} busy, of {size}.")
     return min(size, num_images)
 
 
 def _room(cpus: int, gpus: float, has: Mapping[str, float]) -> int:
-    """Workers that fit."""
+    """Number of workers that fit."""
     by_cpu = int(has.get("CPU", 0)) // cpus
     if gpus == 0:
         return by_cpu

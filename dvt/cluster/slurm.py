@@ -1,11 +1,11 @@
-"""Stage 1 as jobs of SLURM, by submitit: an array, each job with its part of the list."""
+"""Stage 1 as an array of SLURM jobs, submitted by submitit; each job has its part of the list."""
 
 import re
 import shlex
 import shutil
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from math import ceil
@@ -16,108 +16,95 @@ from uuid import uuid4
 import torch
 
 from dvt.cluster.config import Cluster, EngineConfig
-from dvt.cluster.job import Job, absolute, check
-from dvt.cluster.sight import check_sees
-from dvt.cluster.worker import Refusal
+from dvt.cluster.shared_files import wait_until_visible
+from dvt.cluster.worker import Job, absolute
 from dvt.decomposition.outcome import Outcome
 from dvt.decomposition.run_list import Shard, decompose_part
 from dvt.errors import ConfigError, DvtError, EngineError
 from dvt.images import ImageFile
+from dvt.progress import SILENT, Reporter
 from dvt.store import DiskError
 from dvt.store.folder import RUNS, claim
 
 POLL_S = 1.0
-"""How often the jobs are looked at; submitit asks SLURM itself more seldom."""
-_MOST_TIMEOUTS = 1000
-"""A job may reach its time limit and be queued again so often: each time it has come further."""
+"""Seconds between two checks of the jobs; submitit asks SLURM itself less often."""
+_MAX_TIMEOUTS = 1000
+"""A job may reach its time limit and be requeued this often; it continues each time."""
 
 
 @dataclass(slots=True)
 class ShardJob:
-    """One job of the array: what submitit calls on a node."""
+    """One job of the array: the function that submitit calls on a node."""
 
     job: Job
-    """The work, with the shard of this one."""
+    """The work, with the shard of this job."""
     files: Sequence[ImageFile]
     """Its images."""
 
-    def __call__(self) -> Outcome | Refusal:
-        """Decompose them; those that are in the store are skipped."""
+    def __call__(self) -> Outcome | EngineError:
+        """Decompose the images that the store lacks. Returns an error if this node cannot take part."""
         try:
             folder = self.files[0].path.parent
-            check_sees(folder, f"the folder of images {folder}")
+            wait_until_visible(folder, f"the folder of images {folder}")
             backbone, method = self.job.load()
             return decompose_part(self.files, backbone, method, self.job.store, self.job.config, self.job.options)
         except DiskError:
             raise
         except DvtError as error:
-            return Refusal(socket.gethostname(), str(error))
+            return EngineError(f"on node {socket.gethostname()}: {error}")
 
     def checkpoint(self) -> Any:
-        """What submitit queues when SLURM takes the machine back: the same, which goes on from the store."""
+        """The job that submitit requeues after a preemption: the same one, which continues from the store."""
         return import_module("submitit.helpers").DelayedSubmission(self)
 
 
 def decompose_on_slurm(
-    files: Sequence[ImageFile],
-    job: Job,
-    engine: EngineConfig,
-    on_progress: Callable[[Outcome, str], None] = lambda progress, key: None,
-    on_note: Callable[[str], None] = lambda text: None,
-    poll_s: float = POLL_S,
+    files: Sequence[ImageFile], job: Job, engine: EngineConfig, reporter: Reporter = SILENT, poll_s: float = POLL_S
 ) -> Outcome:
     """Decompose images into a store by an array of jobs, each with an equal part of the list, and wait for them.
 
-    A job that is preempted or reaches its time limit is queued again and goes on. Ctrl-C ends the waiting alone: the
-    jobs go on, and `interrupted` is set. Logs go to `runs/slurm` in the store.
+    A job that is preempted or reaches its time limit is requeued and continues. Ctrl-C ends only the waiting: the
+    jobs continue, and `interrupted` is set. Logs are in `runs/slurm` of the store.
 
     Args:
         files: images with their keys.
         job: the work.
-        engine: how many jobs, with what, and where.
-        on_progress: called when the jobs are queued, and after each with the key of its last image.
-        on_note: told what a person should know: the numbers of the jobs, how to look and how to stop them.
-        poll_s: how often to look, in seconds.
+        engine: number, resources and place of the jobs.
+        reporter: shows the progress; notes the numbers of the jobs, and how to inspect and stop them.
+        poll_s: seconds between two checks.
 
     Returns:
-        What was done, skipped and failed; `crash` has a line for every job that ended on an error.
+        What was done, skipped and failed; `crash` has a line for every job that ended with an error.
 
     Raises:
-        ConfigError: submitit is not installed, there is no SLURM here, or options that do not go together.
-        EngineError: SLURM takes no such jobs, or none of them could do its part.
+        ConfigError: submitit is not installed, there is no SLURM here, or options do not go together.
+        EngineError: SLURM refuses the jobs, or none of them could do its part.
         StoreError: the folder of the store holds something else.
     """
-    check(job, engine)
-    progress = Outcome(total=len(files))
+    job.check(engine)
+    outcome = Outcome(total=len(files))
     if not files:
-        return progress
-    parts = _parts(absolute(files), job, engine)
+        return outcome
+    parts = _split(absolute(files), job, engine)
     submitit = load_submitit(engine.cluster)
     claim(Path(job.store))
-    waiting = _submit(submitit, parts, job, engine)
-    on_note(f"{len(waiting)} jobs: {_numbers(waiting)}; logs in {waiting[0].paths.folder}")
-    on_progress(progress, "")
+    jobs = _submit(submitit, parts, job, engine)
+    reporter.note(f"{len(jobs)} jobs: {_job_numbers(jobs)}; logs in {jobs[0].paths.folder}")
+    reporter.start(len(files), "images", "decompose")
     try:
-        _wait(dict(zip(waiting, parts, strict=True)), progress, on_progress, on_note, poll_s)
+        _wait(dict(zip(jobs, parts, strict=True)), outcome, reporter, poll_s)
     except KeyboardInterrupt:
-        progress.interrupted = True
+        outcome.interrupted = True
         stop = "scancel" if engine.cluster is Cluster.slurm else "kill -INT"
-        on_note(
-            f"the jobs go on. To look: dvt store status {shlex.quote(job.store)}. To stop them:"
-            f" {stop} {_numbers(waiting)}. When they have ended the same command does what is left."
+        reporter.note(
+            f"the jobs continue. To inspect: dvt store status {shlex.quote(job.store)}. To stop them:"
+            f" {stop} {_job_numbers(jobs)}. When they have ended, the same command does what is left."
         )
-    return progress
-
-
-def _parts(files: Sequence[ImageFile], job: Job, engine: EngineConfig) -> list[ShardJob]:
-    if engine.workers is None:
-        raise ConfigError("engine.workers is missing: with engine=slurm say how many jobs, for example 16.")
-    shards = [Shard(index, min(engine.workers, len(files))) for index in range(min(engine.workers, len(files)))]
-    return [ShardJob(replace(job, options=replace(job.options, shard=shard)), shard.of(files)) for shard in shards]
+    return outcome
 
 
 def load_submitit(cluster: Cluster) -> Any:
-    """The module.
+    """Import submitit.
 
     Raises:
         ConfigError: it is not installed, or there is no SLURM on this machine.
@@ -134,31 +121,37 @@ def load_submitit(cluster: Cluster) -> Any:
     return submitit
 
 
+def _split(files: Sequence[ImageFile], job: Job, engine: EngineConfig) -> list[ShardJob]:
+    if engine.workers is None:
+        raise ConfigError("engine.workers is missing: with engine=slurm give the number of jobs, for example 16.")
+    num_jobs = min(engine.workers, len(files))
+    shards = [Shard(index, num_jobs) for index in range(num_jobs)]
+    return [ShardJob(replace(job, options=replace(job.options, shard=shard)), shard.of(files)) for shard in shards]
+
+
 def _submit(submitit: Any, parts: Sequence[ShardJob], job: Job, engine: EngineConfig) -> list[Any]:
-    """Hand the jobs to SLURM, as an array."""
     cluster = engine.cluster.value
-    folder = Path(job.store) / RUNS / "slurm" / uuid4().hex[:8]  # of its own: numbers of jobs come again
-    executor = submitit.AutoExecutor(folder=folder, cluster=cluster, **{f"{cluster}_max_num_timeout": _MOST_TIMEOUTS})
+    folder = Path(job.store) / RUNS / "slurm" / uuid4().hex[:8]  # of its own: job numbers repeat
+    executor = submitit.AutoExecutor(folder=folder, cluster=cluster, **{f"{cluster}_max_num_timeout": _MAX_TIMEOUTS})
     executor.update_parameters(
         name="dvt",
         timeout_min=ceil(engine.hours * 60),
         cpus_per_task=engine.cpus,
-        gpus_per_node=_gpus(job, engine) or None,
+        gpus_per_node=_gpus_per_job(job, engine) or None,
         mem_gb=engine.memory_gb,
         slurm_partition=engine.partition,
-        slurm_srun_args=[f"--cpus-per-task={engine.cpus}"],  # since SLURM 22.05 srun does not take sbatch's
+        slurm_srun_args=[f"--cpus-per-task={engine.cpus}"],  # since SLURM 22.05 srun does not inherit sbatch's
     )
     try:
         return list(executor.submit_array(parts))
     except (RuntimeError, OSError) as error:
         raise EngineError(
-            f"SLURM takes no such jobs ({str(error).strip()}). Check engine.workers (arrays have a limit),"
+            f"SLURM refuses the jobs ({str(error).strip()}). Check engine.workers (arrays have a limit),"
             " engine.partition, engine.hours, engine.memory_gb, engine.cpus and engine.gpus (0 with device=cpu)."
         ) from error
 
 
-def _gpus(job: Job, engine: EngineConfig) -> int:
-    """GPUs of each job."""
+def _gpus_per_job(job: Job, engine: EngineConfig) -> int:
     if engine.gpus is not None:
         return int(engine.gpus)
     if engine.cluster is Cluster.local and not torch.cuda.is_available():
@@ -166,50 +159,33 @@ def _gpus(job: Job, engine: EngineConfig) -> int:
     return 1 if job.device in ("auto", "cuda") else 0
 
 
-def _wait(
-    parts: dict[Any, ShardJob],
-    progress: Outcome,
-    on_progress: Callable[[Outcome, str], None],
-    on_note: Callable[[str], None],
-    poll_s: float,
-) -> None:
-    """Wait for jobs and add up what they did.
+def _wait(parts: dict[Any, ShardJob], outcome: Outcome, reporter: Reporter, poll_s: float) -> None:
+    """Wait for jobs and add up their results.
 
     Raises:
-        EngineError: none of them could do its part.
+        EngineError: no node could take part.
     """
     refusals: list[str] = []
     waiting = list(parts)
     while waiting:
         for job in [job for job in waiting if job.done()]:
             waiting.remove(job)
-            outcome = _outcome(job)
-            if isinstance(outcome, Refusal):
-                refusals.append(str(outcome))
-                outcome = _crash(job, str(outcome))
-            progress.add_part(outcome)
-            on_note(f"{len(parts) - len(waiting)} of {len(parts)} jobs have ended")
-            on_progress(progress, parts[job].files[-1].key)
+            error = job.exception()
+            result: Outcome | EngineError = EngineError(_reason(str(error))) if error else job.result()
+            if isinstance(result, EngineError):
+                if not error:
+                    refusals.append(str(result))
+                result = Outcome(total=0, crash=f"job {job.job_id}: {result}   (log: {job.paths.stderr})")
+            outcome.add_part(result)
+            reporter.advance(len(parts[job].files), f"{len(parts) - len(waiting)} of {len(parts)} jobs have ended")
         if waiting:
             time.sleep(poll_s)
     if len(refusals) == len(parts):
         raise EngineError("\n".join(["no job could do its part.", *dict.fromkeys(refusals)]))
 
 
-def _outcome(job: Any) -> Outcome | Refusal:
-    error = job.exception()
-    if error is not None:
-        return _crash(job, _reason(str(error)))
-    outcome: Outcome | Refusal = job.result()
-    return outcome
-
-
-def _crash(job: Any, reason: str) -> Outcome:
-    return Outcome(total=0, crash=f"job {job.job_id}: {reason}   (log: {job.paths.stderr})")
-
-
 def _reason(text: str) -> str:
-    """What submitit says of a job that ended badly, in a line."""
+    """The error of a failed job in one line, from the text of submitit."""
     trace = re.search(r"with trace:\n-+\n(.*?)\n-+\n", text, re.DOTALL)
     if trace:
         return trace[1].strip().splitlines()[-1]
@@ -217,6 +193,6 @@ def _reason(text: str) -> str:
     return f"it left no result, its state is {state[1]}" if state else text.splitlines()[0]
 
 
-def _numbers(jobs: Sequence[Any]) -> str:
-    """The numbers that SLURM knows jobs by; an array has one."""
+def _job_numbers(jobs: Sequence[Any]) -> str:
+    """SLURM's numbers of the jobs; an array has one."""
     return " ".join(dict.fromkeys(job.job_id.partition("_")[0] for job in jobs))

@@ -1,4 +1,4 @@
-"""Stage 1 on a real Ray: killed, poisoned, twice at once, stopped; the store is that of a plain run."""
+"""Stage 1 on a real Ray: workers die, runs overlap, signals stop it; the store is that of one process."""
 
 import json
 import os
@@ -6,23 +6,25 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import torch
-from engine_jobs import NUM_IMAGES, Faulty, Poisoned, Telling, make_job
+from cluster_jobs import NUM_IMAGES, GpuFailing, Killing, Recorder, Signing, make_job
 from stored import stored_bytes
 
 from dvt.cluster.config import EngineConfig, EngineName
-from dvt.cluster.fleet import GIVEN_UP
+from dvt.cluster.pool import SET_ASIDE
 from dvt.cluster.ray import decompose_on_ray
 from dvt.errors import EngineError
 from dvt.store import FeatureStore, status, verify
 
+pytestmark = pytest.mark.ray
 TWO = EngineConfig(name=EngineName.ray, workers=2)
 
 
 @pytest.fixture(scope="module")
-def ray_here(elsewhere):
+def ray_here(importable):
     """A Ray with places for four workers, however many cores there are."""
     import ray
 
@@ -35,49 +37,45 @@ def ray_here(elsewhere):
 
 @pytest.mark.usefixtures("ray_here")
 def test_a_worker_that_is_killed_costs_nothing(files, whole, tmp_path):
-    notes, killed = [], []
+    def kill_a_worker(count):
+        if count == 2:
+            os.kill(int(next(tmp_path.glob("*.pid")).read_text()), signal.SIGKILL)
 
-    def kill_its_worker(progress, key):
-        if progress.done >= 2 and not killed:
-            killed.append(key)
-            os.kill(int((tmp_path / f"{key}.pid").read_text()), signal.SIGKILL)
-
-    progress = decompose_on_ray(files, make_job(tmp_path / "s", Telling), TWO, kill_its_worker, notes.append)
-    assert killed and (progress.done, progress.failed, progress.interrupted) == (NUM_IMAGES, {}, False)
+    reporter = Recorder(kill_a_worker)
+    outcome = decompose_on_ray(files, make_job(tmp_path / "s", Signing), TWO, reporter)
+    assert (outcome.done, outcome.failed, outcome.interrupted) == (NUM_IMAGES, {}, False)
     assert stored_bytes(tmp_path / "s") == whole and verify(tmp_path / "s").ok
-    (note,) = notes
-    assert note.startswith("a worker on node ") and "died; " in note
-    assert status(tmp_path / "s").num_runs == 1 and not list((tmp_path / "s").glob(".*")), "the token is gone"
+    (note,) = reporter.notes
+    assert note.startswith("a worker on node ") and "died; " in note and reporter.count == NUM_IMAGES
+    assert status(tmp_path / "s").num_runs == 1 and not list((tmp_path / "s").glob(".*")), "no marker is left"
     (record,) = (tmp_path / "s" / "runs").glob("*.json")
     content = json.loads(record.read_text())
     assert content["done"] == NUM_IMAGES and content["engine"]["name"] == "ray" and content["backbone"]["timm"]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about a machine without a GPU")
 @pytest.mark.usefixtures("ray_here")
 def test_a_worker_without_a_gpu_says_so_and_there_are_no_more_workers_than_images(files, tmp_path):
-    notes = []
+    reporter = Recorder()
     engine = EngineConfig(name=EngineName.ray, workers=3, gpus=0.0)
     with pytest.raises(EngineError, match=r"no worker can take part.\non node \S+: device=cuda does not exist"):
-        decompose_on_ray(files[:1], make_job(tmp_path / "s", device="cuda"), engine, on_note=notes.append)
-    assert notes == ["1 image keeps no more than 1 worker busy, of 3."] and not (tmp_path / "s").exists()
+        decompose_on_ray(files[:1], make_job(tmp_path / "s", device="cuda"), engine, reporter)
+    assert reporter.notes == ["1 image keeps no more than 1 worker busy, of 3."] and not (tmp_path / "s").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("kind", "why"), [(Poisoned, "died"), (Faulty, "CUDA error: an illegal instruction")])
+@pytest.mark.parametrize(("kind", "why"), [(Killing, "died"), (GpuFailing, "CUDA error: an illegal instruction")])
 @pytest.mark.usefixtures("ray_here")
 def test_an_image_that_kills_its_worker_is_a_failure_and_the_others_are_done(kind, why, files, whole, tmp_path):
-    progress = decompose_on_ray(files, make_job(tmp_path / "s", kind), TWO)
-    assert progress.done == NUM_IMAGES - 1 and list(progress.failed) == ["3.png"]
-    assert progress.failed["3.png"].startswith(GIVEN_UP) and why in progress.failed["3.png"]
-    assert FeatureStore.open(tmp_path / "s").failures == progress.failed
+    outcome = decompose_on_ray(files, make_job(tmp_path / "s", kind), TWO)
+    assert outcome.done == NUM_IMAGES - 1 and list(outcome.failed) == ["3.png"]
+    assert outcome.failed["3.png"].startswith(SET_ASIDE) and why in outcome.failed["3.png"]
+    assert FeatureStore.open(tmp_path / "s").failures == outcome.failed
     assert {**stored_bytes(tmp_path / "s"), "3.png": whole["3.png"]} == whole and verify(tmp_path / "s").ok
 
 
 NODES = """
 import sys
-from engine_jobs import NUM_IMAGES, make_job
+from cluster_jobs import NUM_IMAGES, Recorder, make_job
 import ray
 from ray.cluster_utils import Cluster
 from dvt.cluster.config import EngineConfig, EngineName
@@ -88,29 +86,26 @@ cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_
 nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
 ray.init(address=cluster.address, log_to_driver=False)
 
-def lose_one(progress, key):
-    if progress.done >= 2 and nodes:
+def lose_one(count):
+    if count == 2:
         cluster.remove_node(nodes.pop(), allow_graceful=False)
-        nodes.clear()
 
 engine = EngineConfig(name=EngineName.ray, workers=2)
-progress = decompose_on_ray(find_images(sys.argv[1]), make_job(sys.argv[2]), engine, lose_one)
-assert (progress.done, progress.failed, nodes) == (NUM_IMAGES, {}, []), progress
+outcome = decompose_on_ray(find_images(sys.argv[1]), make_job(sys.argv[2]), engine, Recorder(lose_one))
+assert (outcome.done, outcome.failed, len(nodes)) == (NUM_IMAGES, {}, 1), progress
 ray.shutdown()
 cluster.shutdown()
 """
 
 
-@pytest.mark.slow
-def test_a_node_that_is_lost_costs_nothing(files, whole, tmp_path, elsewhere):
-    """In a process of its own, for it has another Ray."""
+def test_a_node_that_is_lost_costs_nothing(files, whole, tmp_path, importable):
+    """In a process of its own, which has another Ray."""
     command = [sys.executable, "-c", NODES, str(files[0].path.parent), str(tmp_path / "s")]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert stored_bytes(tmp_path / "s") == whole and verify(tmp_path / "s").ok
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_two_runs_on_one_store_at_once(files, whole, tmp_path):
     runs = []
@@ -127,9 +122,8 @@ def test_two_runs_on_one_store_at_once(files, whole, tmp_path):
     assert stored_bytes(tmp_path / "s") == whole and verify(tmp_path / "s").ok
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_signal_ends_the_command_in_good_order_and_the_same_command_continues(files, tmp_path, name):
+def test_a_signal_ends_the_command_cleanly_and_the_same_command_continues(files, tmp_path, name):
     """With a Ray of its own; Ctrl-C reaches all processes of a terminal, so the group is sent SIGINT."""
     options = ["backbone.timm=vit_tiny_patch16_224", "backbone.weights=random", "backbone.image_size=64"]
     options += ["quality=tiny", "views.num_views=300", "device=cpu", "engine=ray"]
@@ -140,8 +134,7 @@ def test_a_signal_ends_the_command_in_good_order_and_the_same_command_continues(
     )
     while not (tmp_path / "s" / "meta.json").exists():
         assert run.poll() is None
-        threading.Event().wait(0.1)
-    threading.Event().wait(3)
+        time.sleep(0.05)
     os.killpg(run.pid, signal.SIGINT) if name == "SIGINT" else run.terminate()
     _, err = run.communicate()
     assert run.returncode == 130 and "The same command again continues" in err and "Traceback" not in err

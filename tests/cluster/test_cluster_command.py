@@ -1,4 +1,4 @@
-"""What `dvt decompose engine=...` says, and how it ends; the engines themselves are stood in for."""
+"""Messages and exit codes of `dvt decompose engine=...`, with stand-ins for the engines."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from dvt.decomposition.outcome import Outcome
 
 @pytest.fixture
 def command(files, tmp_path, capsys):
-    """command("engine=ray", ...) -> exit code, what was said."""
+    """command("engine=ray", ...) -> exit code, stderr."""
 
     def call(*options):
         code = run(["decompose", f"images={files[0].path.parent}", f"store={tmp_path / 's'}", "device=cpu", *options])
@@ -19,13 +19,12 @@ def command(files, tmp_path, capsys):
 
 
 def stand_in(monkeypatch, name, outcome):
-    """An engine that notes what it is given and returns, or raises, an outcome."""
+    """An engine that records its arguments and returns an outcome."""
     given = []
 
-    def engine(files, job, config, on_progress, on_note):
+    def engine(files, job, config, reporter):
         given.append((files, job, config))
-        on_note("a note")
-        on_progress(outcome, "")
+        reporter.note("a note")
         return outcome
 
     monkeypatch.setattr(f"dvt.cluster.{name}.decompose_on_{name}", engine)
@@ -68,13 +67,13 @@ def test_interrupted(command, monkeypatch, engine, continues):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["engine=ray", "shard=0/2"], "dvt: shard=0/2: engine=ray shares out"),
+        (["engine=ray", "shard=0/2"], "dvt: shard=0/2: engine=ray splits the list"),
         (["engine=rya"], "engine=rya does not exist: give ray"),
         (["engine=ray", "engine.partition=gpu"], "engine.partition is an option of engine=slurm"),
         (["engine.workers=many"], "engine.workers=many: give a whole number or null"),
     ],
 )
-def test_what_does_not_go_is_explained(command, tmp_path, options, text):
+def test_invalid_options_are_explained(command, tmp_path, options, text):
     code, said = command(*options)
     assert code == 2 and text in said and not (tmp_path / "s").exists()
 

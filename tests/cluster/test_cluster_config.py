@@ -1,13 +1,12 @@
-"""Options of the engines: what is refused, and how many workers there are."""
+"""Options of the engines: invalid values, and the number of workers."""
 
 import sys
 
 import pytest
-from engine_jobs import make_job
+from cluster_jobs import Recorder, make_job
 
 from dvt.cluster.config import EngineConfig, EngineName
-from dvt.cluster.job import check
-from dvt.cluster.ray import _connect, _gpus, _room, _size, decompose_on_ray
+from dvt.cluster.ray import _connect, _gpus_per_worker, _num_workers, _room, decompose_on_ray
 from dvt.cluster.slurm import decompose_on_slurm
 from dvt.decomposition.run_list import ListOptions, Shard
 from dvt.errors import ConfigError, EngineError
@@ -30,19 +29,19 @@ RAY, SLURM = EngineName.ray, EngineName.slurm
         ({"partition": "gpu", "name": RAY}, "engine.partition is an option of engine=slurm"),
     ],
 )
-def test_values_without_meaning_or_effect_are_refused(options, text):
+def test_invalid_values_and_options_without_effect_are_refused(options, text):
     with pytest.raises(ConfigError, match=text):
         EngineConfig(**options)
 
 
 @pytest.mark.parametrize("name", [RAY, SLURM])
-def test_a_shard_or_a_numbered_gpu_does_not_go_with_an_engine(tmp_path, name):
+def test_an_engine_refuses_a_shard_and_a_numbered_gpu(tmp_path, name):
     engine = EngineConfig(name=name)
-    with pytest.raises(ConfigError, match=f"shard=1/4: engine={name.value} shares out the images itself"):
-        check(make_job(tmp_path, options=ListOptions(shard=Shard(1, 4))), engine)
+    with pytest.raises(ConfigError, match=f"shard=1/4: engine={name.value} splits the list itself"):
+        make_job(tmp_path, options=ListOptions(shard=Shard(1, 4))).check(engine)
     with pytest.raises(ConfigError, match=r"device=cuda:1: .*Give device=cuda, and engine.gpus"):
-        check(make_job(tmp_path, device="cuda:1"), engine)
-    check(make_job(tmp_path), engine)
+        make_job(tmp_path, device="cuda:1").check(engine)
+    make_job(tmp_path).check(engine)
 
 
 @pytest.mark.parametrize(("package", "by_engine"), [("ray", decompose_on_ray), ("submitit", decompose_on_slurm)])
@@ -60,12 +59,12 @@ def test_no_images_are_no_work(tmp_path, by_engine):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_how_many_jobs_of_slurm_is_for_a_person_to_say(files, tmp_path):
+def test_slurm_needs_a_number_of_jobs(files, tmp_path):
     with pytest.raises(ConfigError, match=r"engine.workers is missing"):
         decompose_on_slurm(files, make_job(tmp_path / "s"), EngineConfig(name=SLURM))
 
 
-def test_without_slurm_it_is_said(files, tmp_path, monkeypatch):
+def test_a_machine_without_slurm_is_refused(files, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match=r"no SLURM on this machine.*engine.cluster=local"):
         decompose_on_slurm(files, make_job(tmp_path / "s"), EngineConfig(name=SLURM, workers=1))
@@ -96,28 +95,28 @@ def test_workers_that_fit(cpus, gpus, has, room):
         (None, True, 100, 4, []),
         (None, True, 3, 3, ["3 images keep no more than 3 workers busy, of 4."]),
         (2, True, 100, 2, []),
-        (9, True, 100, 4, ["there is room for 4", "they are as many"]),
-        (9, False, 100, 9, ["there is room for 4", "the others begin when there is more"]),
-        (9, False, 2, 2, ["begin when there is more", "2 images keep no more than 2 workers busy, of 9."]),
+        (9, True, 100, 4, ["there is room for 4", "4 are started"]),
+        (9, False, 100, 9, ["there is room for 4", "the others start when there is more"]),
+        (9, False, 2, 2, ["start when there is more", "2 images keep no more than 2 workers busy, of 9."]),
     ],
 )
-def test_how_many_workers(workers, is_own, num_images, size, said):
-    notes = []
+def test_number_of_workers(workers, is_own, num_images, size, said):
+    reporter = Recorder()
     engine = EngineConfig(name=RAY, workers=workers)
-    assert _size(engine, 0.0, {"CPU": 4.0}, is_own, num_images, notes.append) == size
-    assert all(part in " ".join(notes) for part in said) and bool(notes) == bool(said)
+    assert _num_workers(engine, 0.0, {"CPU": 4.0}, is_own, num_images, reporter) == size
+    assert all(part in " ".join(reporter.notes) for part in said) and bool(reporter.notes) == bool(said)
 
 
-def test_a_machine_without_room_is_said():
+def test_a_machine_without_room_is_refused():
     engine = EngineConfig(name=RAY, cpus=2)
     with pytest.raises(
         ConfigError, match=r"\(CPU cores: 8, GPUs: 0\) has no room for a worker with engine.cpus=2 and 1"
     ):
-        _size(engine, 1.0, {"CPU": 8.0}, True, 5, print)
-    assert _size(engine, 1.0, {"CPU": 8.0}, False, 5, print) == 1, "a cluster may grow"
+        _num_workers(engine, 1.0, {"CPU": 8.0}, True, 5, Recorder())
+    assert _num_workers(engine, 1.0, {"CPU": 8.0}, False, 5, Recorder()) == 1, "a cluster may grow"
 
 
-def test_a_ray_that_cannot_be_reached_is_said():
+def test_an_unreachable_ray_is_refused():
     class Nowhere:
         @staticmethod
         def init(**options):
@@ -139,4 +138,4 @@ def test_a_ray_that_cannot_be_reached_is_said():
     ],
 )
 def test_gpus_of_a_worker(tmp_path, device, given, has, gpus):
-    assert _gpus(make_job(tmp_path, device=device), EngineConfig(name=RAY, gpus=given), has) == gpus
+    assert _gpus_per_worker(make_job(tmp_path, device=device), EngineConfig(name=RAY, gpus=given), has) == gpus

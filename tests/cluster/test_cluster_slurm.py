@@ -1,4 +1,4 @@
-"""Jobs of SLURM: really submitted, to submitit's executor on this machine and to a SLURM made of three scripts."""
+"""SLURM jobs, submitted to submitit's local executor and to a stand-in for SLURM made of three scripts."""
 
 import json
 import os
@@ -11,13 +11,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from engine_jobs import NUM_IMAGES, Crashing, Refused, Telling, make_job
+from cluster_jobs import NUM_IMAGES, Crashing, NoDevice, Recorder, Signing, make_job
 from stored import stored_bytes
 
 from dvt.cluster import slurm as module
 from dvt.cluster.config import Cluster, EngineConfig, EngineName
 from dvt.cluster.slurm import ShardJob, _reason, decompose_on_slurm
-from dvt.cluster.worker import Refusal
 from dvt.decomposition.outcome import Outcome
 from dvt.errors import EngineError
 from dvt.store import status, verify
@@ -25,15 +24,15 @@ from dvt.store import status, verify
 HERE = EngineConfig(name=EngineName.slurm, workers=2, cluster=Cluster.local)
 
 
-@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.usefixtures("importable")
 def test_jobs_on_this_machine_do_what_one_process_does(files, whole, tmp_path):
-    notes, seen = [], []
-    job = make_job(tmp_path / "s")
-    progress = decompose_on_slurm(files, job, HERE, lambda run, key: seen.append(run.done), notes.append, poll_s=0.1)
-    assert (progress.done, progress.left, progress.crash, progress.interrupted) == (NUM_IMAGES, 0, "", False)
-    assert "2 jobs: " in notes[0] and notes[-1] == "2 of 2 jobs have ended" and seen == sorted(seen)
+    reporter = Recorder()
+    outcome = decompose_on_slurm(files, make_job(tmp_path / "s"), HERE, reporter, poll_s=0.1)
+    assert (outcome.done, outcome.left, outcome.crash, outcome.interrupted) == (NUM_IMAGES, 0, "", False)
+    assert reporter.notes[0].startswith("2 jobs: ")
+    assert reporter.started == [(NUM_IMAGES, "images")] and reporter.count == NUM_IMAGES
     assert stored_bytes(tmp_path / "s") == whole
-    assert verify(tmp_path / "s").ok and status(tmp_path / "s").num_runs == 2, "logs are not taken for records"
+    assert verify(tmp_path / "s").ok and status(tmp_path / "s").num_runs == 2, "logs are not records"
 
 
 SBATCH = """\
@@ -68,8 +67,8 @@ echo '77_[0-1]|RUNNING|n1'
 
 
 @pytest.fixture
-def cluster(tmp_path, monkeypatch, elsewhere):
-    """Commands that behave as SLURM's do, as far as submitit asks them."""
+def cluster(tmp_path, monkeypatch, importable):
+    """Stand-ins for the commands of SLURM that submitit calls."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name, text in {"sbatch": SBATCH.format(python=sys.executable), "srun": SRUN, "sacct": SACCT}.items():
@@ -79,16 +78,16 @@ def cluster(tmp_path, monkeypatch, elsewhere):
     return folder
 
 
-def test_of_an_array_one_job_crashes_and_the_other_does_its_part(files, whole, tmp_path, cluster):
-    notes = []
+def test_one_job_of_an_array_crashes_and_the_other_does_its_part(files, whole, tmp_path, cluster):
+    reporter = Recorder()
     engine = EngineConfig(name=EngineName.slurm, workers=2, partition="long", hours=1.5, memory_gb=8.0, cpus=3)
-    progress = decompose_on_slurm(files, make_job(tmp_path / "s", Crashing), engine, on_note=notes.append, poll_s=0.1)
-    assert (progress.done, progress.left) == (5, NUM_IMAGES - 5)
-    crash = re.fullmatch(r"job 77_1: RuntimeError: the sky fell   \(log: (.*)\)", progress.crash)
+    outcome = decompose_on_slurm(files, make_job(tmp_path / "s", Crashing), engine, reporter, poll_s=0.1)
+    assert (outcome.done, outcome.left) == (5, NUM_IMAGES - 5)
+    crash = re.fullmatch(r"job 77_1: RuntimeError: the sky fell   \(log: (.*)\)", outcome.crash)
     log = Path(crash[1])
     assert "Traceback" in log.read_text() and log.is_relative_to(tmp_path / "s" / "runs" / "slurm")
     assert stored_bytes(tmp_path / "s") == {file.key: whole[file.key] for file in files[::2]}
-    assert notes[0].startswith("2 jobs: 77; logs in")
+    assert reporter.notes[0].startswith("2 jobs: 77; logs in")
     (script,) = log.parent.glob("77_submission.sh")
     text = script.read_text()
     for flag in ("array=0-1%2", "partition=long", "time=90", "mem=8GB", "cpus-per-task=3", "job-name=dvt"):
@@ -97,9 +96,9 @@ def test_of_an_array_one_job_crashes_and_the_other_does_its_part(files, whole, t
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("elsewhere")
-def test_a_job_that_is_preempted_is_queued_again_and_goes_on(files, whole, tmp_path):
-    """SIGUSR2 is what SLURM is told to send before it takes the machine back."""
+@pytest.mark.usefixtures("importable")
+def test_a_preempted_job_is_requeued_and_continues(files, whole, tmp_path):
+    """SLURM sends SIGUSR2 before a preemption: submitit asks it to."""
 
     def preempt():
         while not (begun := sorted(tmp_path.glob("*.pid"))) or not begun[0].read_text():
@@ -109,25 +108,27 @@ def test_a_job_that_is_preempted_is_queued_again_and_goes_on(files, whole, tmp_p
     preemption = threading.Thread(target=preempt, daemon=True)
     preemption.start()
     engine = EngineConfig(name=EngineName.slurm, workers=1, cluster=Cluster.local)
-    progress = decompose_on_slurm(files, make_job(tmp_path / "s", Telling), engine, poll_s=0.1)
-    assert not preemption.is_alive() and progress.crash == ""
-    assert progress.done + progress.skipped == NUM_IMAGES and stored_bytes(tmp_path / "s") == whole
+    outcome = decompose_on_slurm(files, make_job(tmp_path / "s", Signing), engine, poll_s=0.1)
+    assert not preemption.is_alive() and outcome.crash == ""
+    assert outcome.done + outcome.skipped == NUM_IMAGES and stored_bytes(tmp_path / "s") == whole
     records = [json.loads(path.read_text()) for path in sorted((tmp_path / "s" / "runs").glob("*.json"))]
     assert [record["interrupted"] for record in records] == [True, False]
-    assert records[0]["done"] == progress.skipped < NUM_IMAGES
+    assert records[0]["done"] == outcome.skipped < NUM_IMAGES
 
 
-def test_what_sbatch_refuses_is_said(files, tmp_path, cluster):
+def test_the_message_of_sbatch_is_in_the_error(files, tmp_path, cluster):
     (cluster / "sbatch").write_text(
         "#!/bin/bash\necho 'sbatch: error: invalid partition specified: long' >&2; exit 1\n"
     )
     engine = EngineConfig(name=EngineName.slurm, workers=2, partition="long")
-    with pytest.raises(EngineError, match=r"takes no such jobs.*invalid partition specified: long.*engine.partition"):
+    with pytest.raises(
+        EngineError, match=r"SLURM refuses the jobs.*invalid partition specified: long.*engine.partition"
+    ):
         decompose_on_slurm(files, make_job(tmp_path / "s"), engine)
 
 
 class Submitted:
-    """A job as submitit knows it, which has ended, or never does."""
+    """A job of submitit; without a result it never ends."""
 
     def __init__(self, number, outcome):
         self.job_id, self._outcome = f"77_{number}", outcome
@@ -143,53 +144,52 @@ class Submitted:
         return self._outcome
 
 
-def on_stubs(monkeypatch, files, store, outcomes, engine, **options):
+def with_stand_ins(monkeypatch, files, store, outcomes, engine, reporter):
     jobs = [Submitted(number, outcome) for number, outcome in enumerate(outcomes)]
     monkeypatch.setattr(module, "load_submitit", lambda cluster: None)
     monkeypatch.setattr(module, "_submit", lambda *arguments: jobs)
-    return decompose_on_slurm(files, make_job(store), engine, **options)
+    return decompose_on_slurm(files, make_job(store), engine, reporter)
 
 
 @pytest.mark.parametrize(("cluster", "stop"), [(Cluster.slurm, "scancel 77."), (Cluster.local, "kill -INT 77.")])
-def test_ctrl_c_leaves_the_jobs_and_says_how_to_look_and_to_stop_them(files, tmp_path, monkeypatch, cluster, stop):
-    def impatient(progress, key):
-        if key:
-            raise KeyboardInterrupt
+def test_ctrl_c_leaves_the_jobs_and_says_how_to_inspect_and_stop_them(files, tmp_path, monkeypatch, cluster, stop):
+    def interrupt(count):
+        raise KeyboardInterrupt
 
-    notes = []
+    reporter = Recorder(interrupt)
     engine = EngineConfig(name=EngineName.slurm, workers=2, cluster=cluster)
-    outcomes = [Outcome(total=5, done=5), None]
-    options = {"on_progress": impatient, "on_note": notes.append}
-    progress = on_stubs(monkeypatch, files, tmp_path / "s", outcomes, engine, **options)
-    assert progress.interrupted and progress.done == 5
-    assert f"dvt store status {tmp_path / 's'}" in notes[-1] and stop in notes[-1] and "go on" in notes[-1]
+    outcome = with_stand_ins(monkeypatch, files, tmp_path / "s", [Outcome(total=5, done=5), None], engine, reporter)
+    assert outcome.interrupted and outcome.done == 5
+    for part in (f"dvt store status {tmp_path / 's'}", stop, "the jobs continue"):
+        assert part in reporter.notes[-1]
 
 
 def test_a_node_that_refuses_is_a_crash_of_its_part_and_all_of_them_an_error(files, tmp_path, monkeypatch):
-    refusal = Refusal("n1", "no GPU here.")
-    progress = on_stubs(monkeypatch, files, tmp_path / "s", [Outcome(total=5, done=5), refusal], HERE)
-    assert progress.crash == "job 77_1: on node n1: no GPU here.   (log: logs/77_1.err)" and progress.done == 5
+    refusal, reporter = EngineError("on node n1: no GPU here."), Recorder()
+    outcomes = [Outcome(total=5, done=5), refusal]
+    outcome = with_stand_ins(monkeypatch, files, tmp_path / "s", outcomes, HERE, reporter)
+    assert outcome.crash == "job 77_1: on node n1: no GPU here.   (log: logs/77_1.err)" and outcome.done == 5
     with pytest.raises(EngineError) as caught:
-        on_stubs(monkeypatch, files, tmp_path / "s", [refusal, refusal], HERE)
+        with_stand_ins(monkeypatch, files, tmp_path / "s", [refusal, refusal], HERE, reporter)
     assert str(caught.value) == "no job could do its part.\non node n1: no GPU here."
 
 
 def test_no_more_jobs_than_images(files, tmp_path, monkeypatch):
     engine = EngineConfig(name=EngineName.slurm, workers=50)
-    parts = module._parts(files[:3], make_job(tmp_path / "s"), engine)
+    parts = module._split(files[:3], make_job(tmp_path / "s"), engine)
     assert [[file.key for file in part.files] for part in parts] == [["0.png"], ["1.png"], ["2.png"]]
     assert [part.job.options.shard.worker for part in parts] == ["0of3", "1of3", "2of3"]
 
 
-def test_a_job_that_is_taken_its_machine_is_queued_again_as_it_was(files, tmp_path):
+def test_submitit_requeues_the_same_job(files, tmp_path):
     part = ShardJob(make_job(tmp_path / "s"), files[:2])
     submission = part.checkpoint()
     assert submission.function is part and submission.args == ()
 
 
-def test_what_a_person_can_mend_is_no_traceback(files, tmp_path):
-    refusal = ShardJob(make_job(tmp_path / "s", Refused), files)()
-    assert isinstance(refusal, Refusal) and "device=cuda does not exist" in refusal.text
+def test_a_user_fixable_error_is_returned_without_a_traceback(files, tmp_path):
+    refusal = ShardJob(make_job(tmp_path / "s", NoDevice), files)()
+    assert isinstance(refusal, EngineError) and "device=cuda does not exist" in str(refusal)
 
 
 DASHES = "-" * 22
