@@ -4,7 +4,7 @@
 # are read without them.
 #
 #   scripts/docs.sh           build
-#   scripts/docs.sh serve     look at it while writing
+#   scripts/docs.sh serve     show it while writing
 #   PYTHON=python3.12 scripts/docs.sh      another Python, when .venv-docs is made
 set -euo pipefail
 

@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change is good: lint, types, import layers, tests, the wheel in an empty
-# environment, the documentation. Needs Python >= 3.10 and a package index; makes .venv in the checkout and keeps it for the next time.
+# Lint, types, import layers and tests. Needs Python >= 3.10 and a package index; makes .venv in the checkout and keeps it.
 #
-#   scripts/test.sh           everything
-#   scripts/test.sh --fast    without the wheel and the documentation
+#   scripts/test.sh           the fast tests: none of the markers in pyproject.toml
+#   scripts/test.sh --ci      also the marked tests that are not slow, the wheel in an empty environment, the documentation
+#   scripts/test.sh --all     all tests, the wheel, the documentation; tests of a GPU run where there is one
 #   PYTHON=python3.12 scripts/test.sh      another Python, when .venv is made
 set -euo pipefail
 
-fast=false
+fast="not (slow or gpu or ddp or ray or slurm or wandb or network or browser or plugins or docs)"
 case "${1:-}" in
-    "") ;;
-    --fast) fast=true ;;
-    *) echo "usage: scripts/test.sh [--fast]" >&2; exit 2 ;;
+    "") tests=$fast ;;
+    --ci) tests="not (slow or gpu)" ;;
+    --all) tests="" ;;
+    *) echo "usage: scripts/test.sh [--ci | --all]" >&2; exit 2 ;;
 esac
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -19,16 +20,16 @@ checkout=$PWD
 bin=$checkout/.venv/bin
 python=${PYTHON:-python3}
 
-# One thread per test process: two of them share two cores without getting in each other's way.
+# One thread per test process: two processes on two cores do not disturb each other.
 export OMP_NUM_THREADS=1
-# The tests are about this checkout, not about what the environment points to.
+# The tests are about this checkout, not about the environment.
 unset PYTHONPATH PYTHONHOME HYDRA_FULL_ERROR
 
 step() { printf '\n== %s  (%d s)\n' "$1" "$SECONDS"; }
 
-# The wheel and the documentation have environments of their own: they begin at once, beside the installation of .venv,
-# each in a process group of its own, which ends with this script.
-if ! $fast; then
+# The wheel and the documentation have their own environments. They start at once, beside the installation of .venv, each
+# in its own process group, which ends with this script.
+if [[ $tests != "$fast" ]]; then
     logs=$(mktemp -d)
     set -m
     PYTHON=$python scripts/test_wheel.sh >"$logs/wheel" 2>&1 &
@@ -39,7 +40,7 @@ if ! $fast; then
     trap 'kill -- "-$wheel" "-$docs" 2>/dev/null || true; rm -rf "$logs"' EXIT
 fi
 
-# .venv counts as complete when it was made for this folder from these requirements.
+# .venv is complete when it was made for this folder and these requirements.
 stamp="$checkout $(cksum <pyproject.toml)"
 if [[ ! -x $bin/python || "$(cat .venv/complete 2>/dev/null)" != "$stamp" ]]; then
     step "virtual environment: .venv"
@@ -61,9 +62,9 @@ step "import layers: import-linter"
 "$bin/lint-imports"
 
 step "tests: pytest"
-"$bin/python" -m pytest -m "not gpu and not slow" -n 2 --dist loadscope
+"$bin/python" -m pytest -m "$tests" -n 2 --dist loadscope --no-loadscope-reorder
 
-if ! $fast; then
+if [[ $tests != "$fast" ]]; then
     step "the wheel in an empty environment"
     wait "$wheel" || { cat "$logs/wheel"; exit 1; }
 

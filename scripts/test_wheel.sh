@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the wheel, installs it into an empty virtual environment and runs the command from another folder: what a
-# person gets who has the wheel and not the checkout. PYTHON names an interpreter of Python >= 3.10.
+# Builds the wheel, installs it into an empty virtual environment and runs the command from another folder, without the
+# checkout. PYTHON is an interpreter of Python >= 3.10.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -34,5 +34,5 @@ test -s demo/index.html
 import json
 rows = json.load(open("demo/scores/artifact_scores.json"))["rows"]
 share = {name: row["values"]["position share"][0] for name, row in rows.items()}
-assert max(share["decomposed"], share["denoised"]) < 0.5 * share["raw"], share  # what its pictures show
+assert max(share["decomposed"], share["denoised"]) < 0.5 * share["raw"], share  # as its images show
 '

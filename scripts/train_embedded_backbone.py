@@ -1,12 +1,11 @@
 #!/usr/bin/env python
-"""Train the ViT that comes with the project: a small one learns to see like a larger one.
+"""Train the ViT that comes with the project: a small ViT imitates a larger one.
 
     python scripts/train_embedded_backbone.py --images FOLDER [FOLDER ...] --teacher FILE --out runs/vit_micro
 
-FILE: weights of vit_tiny_patch16_224.augreg_in21k_ft_in1k. The student begins with random weights. Of random crops it
-learns the tokens that the teacher has before its first block, after every second one, and after its final norm. Where
-the teacher has an artifact, the student learns it, through position embeddings that it learns itself; nothing is
-planted.
+FILE: weights of vit_tiny_patch16_224.augreg_in21k_ft_in1k. The student starts with random weights. On random crops it
+learns the tokens of the teacher before its first block, after every second block, and after its final norm. The student
+learns the teacher's artifact too, through its own position embeddings; nothing is planted.
 
 OUT gets checkpoints (the same command continues), then a model folder: fp16 weights, config.json and a card.
 """
@@ -53,7 +52,7 @@ CROPS = ViewsConfig(num_views=1, area_min=0.15, area_max=1.0, flip_probability=0
 
 
 class Crops(Dataset[dict[str, Any]]):
-    """`key` and `image` (3, 224, 224): a random crop of a drawn picture, all of one that is asked for by number."""
+    """`key` and `image` (3, 224, 224): a random crop of a drawn image, or the whole image for an index."""
 
     def __init__(self, images: Sequence[ImageFile], seed: int):
         self._images, self._seed = images, seed
@@ -73,7 +72,7 @@ class Crops(Dataset[dict[str, Any]]):
         return {"key": self._images[number].key, "image": image}
 
     def _source(self, number: int) -> Tensor:
-        """The picture that crops are taken from; read once, and kept in a byte a value."""
+        """The image that crops are taken from; cached in one byte a value."""
         if number not in self._sources:
             source = make_source(read_image(self._images[number].path), IMAGE_HW, CROPS)
             self._sources[number] = (255 * source.clamp(0, 1)).round().byte()

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The denoiser that comes with vit_micro: stage 1 over a few hundred pictures, then stage 2, which reads two earlier blocks
-# as well (recipe=layers). Stopped? The same command goes on.
+# Trains the denoiser that comes with vit_micro: stage 1 over a few hundred images, then stage 2, which also reads two
+# earlier blocks (recipe=layers). After a stop the same command continues.
 #
 #   scripts/train_embedded_denoiser.sh IMAGES WORK      IMAGES: a folder, glob or .txt list; WORK: a folder for the store
 #
-# The result goes to WORK/denoiser, and as float16 to checkpoints/vit_micro/denoiser.
+# Writes WORK/denoiser, and float16 weights to checkpoints/vit_micro/denoiser.
 set -euo pipefail
 images=$1 work=$2
 target=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/checkpoints/vit_micro/denoiser

@@ -1,4 +1,4 @@
-"""Helpers that several test folders share: a tiny real ViT, small pictures."""
+"""Shared by all tests: module paths, checked annotations, and the order of the tests."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,14 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "decompo
 
 @pytest.fixture(autouse=True)
 def _annotations(request):
-    """Annotations are checked at run time, but for tests that break them on purpose."""
+    """Check annotations at run time, except in tests that break them on purpose."""
     jaxtyping.config.update("jaxtyping_disable", request.node.get_closest_marker("other_types") is not None)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def pytest_collection_modifyitems(items):
+    """Modules with marked tests take longest: they come first, so that two processes end together."""
+    marks = ("slow", "ddp", "ray", "slurm", "wandb", "network", "browser", "plugins", "docs")
+    marked = {item.path for item in items if any(item.get_closest_marker(mark) for mark in marks)}
+    items.sort(key=lambda item: item.path not in marked)

@@ -1,4 +1,4 @@
-"""What is in a store, to compare with what is in another."""
+"""Content of a store, for comparison with another."""
 
 from dvt.store import FeatureStore
 

@@ -1,4 +1,4 @@
-"""docs/notebook.ipynb runs, with few views; what it says of its pictures is so; its outputs are kept."""
+"""docs/notebook.ipynb runs, with few views; its statements hold; its outputs are saved."""
 
 import ast
 from pathlib import Path
@@ -15,13 +15,14 @@ def notebook():
     return nbformat.read(PATH, as_version=4)
 
 
-def test_its_outputs_are_those_of_a_whole_run(notebook):
+def test_its_outputs_are_from_one_complete_run(notebook):
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     kinds = [output.output_type for cell in cells for output in cell.outputs]
-    assert kinds and set(kinds) <= {"execute_result", "display_data"}, "a warning or an error is in there"
+    assert kinds and set(kinds) <= {"execute_result", "display_data"}, "it has a warning or an error"
 
 
+@pytest.mark.docs
 def test_it_runs(notebook, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     small = nbformat.from_dict(notebook)

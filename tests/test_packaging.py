@@ -1,6 +1,6 @@
 """The wheel holds the package, the configs, the license and the command, and nothing else.
 
-That it also works where it is installed is the last step of `scripts/test.sh`.
+`scripts/test_wheel.sh` installs and runs it.
 """
 
 import subprocess

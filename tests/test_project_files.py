@@ -46,7 +46,7 @@ def prose(text):
 
 
 def links(text):
-    """Where the links and pictures of a page lead, without those to other hosts."""
+    """Targets of the links and images of a page, without those to other hosts."""
     targets = re.findall(r"\]\(([^()\s]+)\)", prose(text))
     return [target for target in targets if not re.match(r"[a-z]+:", target)]
 
@@ -78,7 +78,7 @@ def test_the_citation_names_the_project_and_both_papers():
     assert citation["cff-version"] == "1.2.0" and citation["title"] == "dvt" and citation["message"]
     assert citation["license"] == "Apache-2.0" and citation["authors"] == [{"name": "The dvt contributors"}]
     assert "version" not in citation and "date-released" not in citation
-    assert not re.search(r"[:-] [&*]\w", text), "not every reader of CFF takes the anchors of YAML"
+    assert not re.search(r"[:-] [&*]\w", text), "some readers of CFF do not know YAML anchors"
     titles = {paper["title"]: paper for paper in citation["references"]}
     assert len(titles) == 2 and "Denoising Vision Transformers" in titles
     for paper in titles.values():
@@ -100,7 +100,7 @@ def test_pre_commit_runs_what_the_test_script_runs_before_the_tests():
     assert all(hook["language"] == "system" and hook["pass_filenames"] is False for hook in repo["hooks"])
 
 
-def test_every_page_is_in_the_navigation_and_is_there(site, generated):
+def test_every_page_is_in_the_navigation_and_exists(site, generated):
     there = {page.relative_to(DOCS).as_posix() for page in (*PAGES, *DOCS.rglob("*.ipynb"))}
     listed = list(nav_pages(site["nav"]))
     assert len(listed) == len(set(listed)) and not there & set(generated)
@@ -108,7 +108,7 @@ def test_every_page_is_in_the_navigation_and_is_there(site, generated):
     assert there <= set(listed), "add the page to nav in mkdocs.yml"
 
 
-def test_every_record_gets_into_the_navigation(site, hooks):
+def test_every_record_is_in_the_navigation(site, hooks):
     class Config:
         nav = site["nav"]
 
@@ -144,7 +144,7 @@ def test_the_reference_is_good_markdown(generated):
     assert set(re.findall(r"\]\(#([\w-]+)\)", page)) <= set(ids)
 
 
-def test_links_are_made_to_work_in_the_site(hooks):
+def test_links_work_in_the_site(hooks):
     assert hooks.linked("see `docs/srt.md`.", "evaluation/depth.md") == "see [`docs/srt.md`](../srt.md)."
     assert hooks.linked("[r](../../benchmarks/records/x_1.md#a)", "howto/a.md") == "[r](../benchmarks/x_1.md#a)"
     name = "`benchmarks/records/x_1.md`"
@@ -153,27 +153,27 @@ def test_links_are_made_to_work_in_the_site(hooks):
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_links_lead_somewhere(path, generated):
+def test_link_targets_exist(path, generated):
     for link in links(path.read_text(encoding="utf-8")):
         target, _, place = link.partition("#")
         file = (path.parent / target).resolve() if target else path
-        assert file.is_relative_to(ROOT), f"{link} leads out of the repository"
+        assert file.is_relative_to(ROOT), f"{link} points outside the repository"
         made = generated.get(file.relative_to(DOCS).as_posix()) if file.is_relative_to(DOCS) else None
-        assert file.exists() or made, f"{link} leads nowhere"
+        assert file.exists() or made, f"{link} has no target"
         if place and file.suffix == ".md":
             text = made or file.read_text(encoding="utf-8")
             assert place in anchors(text) or f"{{ #{place} }}" in text, f"{link}: no such heading"
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_files_that_are_named_are_there(path):
+def test_named_files_exist(path):
     names = re.findall(r"`((?:docs|dvt|scripts|benchmarks|configs)/[\w./-]+\.\w+)`", path.read_text(encoding="utf-8"))
     assert [name for name in names if not (ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_lists_stand_alone(path):
-    """GitHub takes a list that follows a line of text for a list; the site takes it for text."""
+    """Without an empty line before it, GitHub shows a list and the site shows text."""
     for before, line in pairwise(FENCED.sub("", path.read_text(encoding="utf-8")).splitlines()):
         if line.startswith(("* ", "- ")):
             assert not before or before.startswith(("* ", "- ", " ")), f"an empty line is missing before: {line}"

@@ -1,4 +1,4 @@
-"""What stands in README.md runs: small, and with the ViT that comes with dvt in the place of DINOv2, as it says."""
+"""README.md and the pages around it: their code runs, on a small ViT instead of DINOv2; what they list exists."""
 
 import ast
 import re
@@ -16,8 +16,11 @@ from dvt.backbone.catalogue import CATALOGUE
 from dvt.cli.main import VERBS, run
 from dvt.weights.released import RECIPES, RELEASED
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-TOY = {
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BACKBONES = (ROOT / "docs" / "howto" / "own_backbone.md").read_text(encoding="utf-8")
+TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+SMALL = {
     "doctor": ["num_images=16"],
     "show": ["quality=tiny"],
     "decompose": ["quality=tiny"],
@@ -25,32 +28,25 @@ TOY = {
     "distill": ["trainer=smoke"],
     "evaluate": ["quality=tiny", "srt.max_shift=1"],
     "export": [],
-    "convert": [],
 }
-"""What makes a command small."""
-
-
-def section(heading):
-    """The text below a heading."""
-    return re.split(r"^## ", README.split(f"\n## {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+"""Options that make a command small."""
 
 
 def commands(text):
-    """The arguments of every `dvt ...`; what stands behind two spaces is a remark."""
+    """The arguments of every `dvt ...` line, without the remark behind two spaces."""
     lines = re.findall(r"^    dvt (\w+ +.*)$", text, re.MULTILINE)
     return [shlex.split(re.split(r"(?<=\S) {2,}(?=\S)", re.sub(r"^(\w+) +", r"\1 ", line))[0]) for line in lines]
 
 
 def offline(text):
-    """The README's own advice for a machine without the model hub."""
-    advice = '`vit_micro` in the place of `dinov2_base`, and `weights="vit_micro/denoiser"`'
-    assert advice in " ".join(README.split())
+    """The README's own advice for a machine without a network."""
+    assert 'write `vit_micro` for `dinov2_base`, and `weights="vit_micro/denoiser"`' in " ".join(README.split())
     return text.replace("dinov2_base", "vit_micro").replace('weights="voc_denoised"', 'weights="vit_micro/denoiser"')
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with the files that the README speaks of."""
+    """A folder with the files that the pages name."""
     folder = tmp_path_factory.mktemp("readme")
     for seed, name in enumerate(("cat", "photos/cat", *(f"photos/{number}" for number in range(15)))):
         write_noise(folder / f"{name}.jpg", (96, 128), seed)
@@ -61,38 +57,47 @@ def place(tmp_path_factory):
 
 
 def run_python(block, names):
-    """Run a block, and look at the shape of every line whose remark begins with one."""
+    """Run a block; check the shape of every line whose comment starts with one. Returns the number of shapes."""
     exec(compile(block, "README.md", "exec"), names)
     checked = 0
     for line in block.splitlines():
-        code, _, remark = line.partition("#")
-        if shape := re.match(r"\s*(\([\d, ]+\))", remark):
+        code, _, comment = line.partition("#")
+        if shape := re.match(r"\s*(\([\d, ]+\))", comment):
             wanted = tuple({37: 14, 768: 192}.get(size, size) for size in ast.literal_eval(shape[1]))
             assert tuple(eval(code, names).shape) == wanted, line
             checked += 1
     return checked
 
 
-def test_the_flow_and_the_python(place, monkeypatch, capsys):
+def python_blocks():
+    return re.findall(r"^```python\n(.*?)^```", offline(README), re.MULTILINE | re.DOTALL)
+
+
+def test_python_of_the_first_screen(place, monkeypatch):
     monkeypatch.chdir(place)
-    text = offline(README)
-    first, second = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     names = {}
-    assert run_python(first, names) == 4
-    assert torch.equal(names["result"].raw - names["result"].clean - names["result"].artifact, names["result"].residual)
-    flow = commands(offline(section("The flow")))
-    assert {verb for verb, *_ in flow} == {"doctor", "show", "decompose", "train", "distill", "evaluate", "export"}
-    for verb, *arguments in flow:
-        small = [*TOY[verb], *(["stream.quality=tiny"] if "out=runs/streamed" in arguments else [])]
+    assert run_python(python_blocks()[0], names) == 3
+    result = names["result"]
+    assert torch.equal(result.raw - result.clean - result.artifact, result.residual)
+
+
+@pytest.mark.docs
+def test_commands_and_the_python_that_reads_their_results(place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    found = commands(offline(README))
+    assert {verb for verb, *_ in found} == set(SMALL)
+    for verb, *arguments in found:
+        small = [*SMALL[verb], *(["stream.quality=tiny"] if "out=runs/streamed" in arguments else [])]
         assert run([verb, *arguments, *small]) == 0, (verb, capsys.readouterr().err)
-    assert run_python(second, names) == 1
+    assert run_python(python_blocks()[1], {"dvt": __import__("dvt")}) == 1
     made = ("cat.dvt.png", "runs/photos", "runs/denoiser/weights.safetensors", "runs/distilled", "model.onnx")
     assert [name for name in made if not (place / name).exists()] == []
 
 
-def test_a_vit_of_yours(place, monkeypatch, capsys):
+@pytest.mark.docs
+def test_commands_for_a_vit_of_your_own(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
-    found = commands(section("With your ViT"))
+    found = [arguments for arguments in commands(BACKBONES) if "--config-dir" not in arguments]
     assert len(found) == 4
     for verb, *arguments in found:
         small = [] if verb == "convert" else ["device=cpu", "quality=tiny", "backbone.image_size=64", "out=a.png"]
@@ -102,8 +107,8 @@ def test_a_vit_of_yours(place, monkeypatch, capsys):
     assert "dinov2_base" in capsys.readouterr().out
 
 
-def test_the_families_are_there():
-    _, *rows = re.findall(r"^\| ([^|]+) \| (`[^|]+) \| ([^|]+) \|$", section("With your ViT"), re.MULTILINE)
+def test_named_families_exist():
+    _, *rows = re.findall(r"^\| ([^|]+) \| (`[^|]+) \| ([^|]+) \|$", BACKBONES, re.MULTILINE)
     assert len(rows) == 7
     for family, backbones, released in rows:
         for name in re.findall(r"`(\w+)`", backbones):
@@ -112,18 +117,18 @@ def test_the_families_are_there():
             assert any(f"{recipe}/{CATALOGUE[name].timm}" in RELEASED for recipe in RECIPES), f"{family}: {name}"
 
 
-def test_the_options_are_there(place, monkeypatch, capsys):
+@pytest.mark.docs
+def test_options_of_the_tutorial_exist(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     needed = {
         "decompose": ["images=photos", "store=s"],
         "train": ["store=s", "out=o"],
         "distill": ["images=photos", "denoiser=d", "out=o"],
     }
-    lines = re.findall(r"^    (\w+)=(\S+)\s+(.*)$", section("With your pictures, on your machines"), re.MULTILINE)
+    lines = re.findall(r"^    (\w+)=(\S+)\s+(.*)$", TUTORIAL.split("\n## Options to know\n")[1], re.MULTILINE)
     assert len(lines) == 8
     for name, values, remark in lines:
-        verbs = [verb for verb in needed if re.search(rf"of (train and )?{verb}\b", remark)] or ["decompose", "train"]
-        verbs = ["decompose"] if name in ("images", "quality") else ["train"] if name == "logger" else verbs
+        verbs = [verb for verb in needed if re.search(rf"of (train and )?{verb}\b", remark)] or ["decompose"]
         for verb in verbs:
             for value in values.split("|"):
                 others = [each for each in needed[verb] if not each.startswith(f"{name}=")]
@@ -131,5 +136,11 @@ def test_the_options_are_there(place, monkeypatch, capsys):
 
 
 def test_every_verb_is_named():
-    named = {verb for verb in VERBS if re.search(rf"\bdvt {verb}\b", README)}
-    assert named >= {"decompose", "train", "distill", "show", "evaluate", "doctor", "export", "convert"}
+    named = {verb for verb in VERBS if re.search(rf"\bdvt {verb}\b", README + TUTORIAL + BACKBONES)}
+    assert named >= {"decompose", "train", "distill", "show", "evaluate", "doctor", "export", "convert", "store"}
+
+
+def test_the_list_of_packages_is_that_of_the_tree():
+    listed = set(re.findall(r"\bdvt/(\w+)/  ", README))
+    packages = {path.parent.name for path in (ROOT / "dvt").glob("*/__init__.py")}
+    assert listed == packages, listed ^ packages

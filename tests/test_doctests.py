@@ -1,0 +1,39 @@
+"""The examples in docstrings run."""
+
+import ast
+import doctest
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def examples():
+    """(module, qualified name, docstring) of every docstring with an example, from the source.
+
+    doctest's own search misses functions that jaxtyping has wrapped.
+    """
+    for path in sorted((ROOT / "dvt").rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        nodes = [(module, ast.parse(path.read_text(encoding="utf-8")))]
+        for name, node in nodes:
+            if ">>>" in (text := ast.get_docstring(node) or ""):
+                yield module, name, text
+            nodes += [
+                (f"{name}.{child.name}", child)
+                for child in ast.iter_child_nodes(node)
+                if hasattr(child, "name") and isinstance(child, (ast.FunctionDef, ast.ClassDef))
+            ]
+
+
+@pytest.mark.parametrize(("module", "name", "text"), [pytest.param(*each, id=each[1]) for each in examples()])
+def test_example_runs(module, name, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = dict(vars(import_module(module)))
+    test = doctest.DocTestParser().get_doctest(text, names, name, None, 0)
+    report = []
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    runner.run(test, out=report.append)
+    assert runner.tries > 0 and runner.failures == 0, "".join(report)
