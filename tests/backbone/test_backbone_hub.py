@@ -15,6 +15,7 @@ from dvt.backbone.build import build_vit
 from dvt.errors import WeightsError
 from dvt.weights.backbone_hub import fetch_weights
 
+pytestmark = pytest.mark.network
 FILE = "/timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k/resolve/main/model.safetensors"
 
 

@@ -24,6 +24,7 @@ from dvt.store import status, verify
 HERE = EngineConfig(name=EngineName.slurm, workers=2, cluster=Cluster.local)
 
 
+@pytest.mark.slurm
 @pytest.mark.usefixtures("importable")
 def test_jobs_on_this_machine_do_what_one_process_does(files, whole, tmp_path):
     reporter = Recorder()
@@ -78,6 +79,7 @@ def cluster(tmp_path, monkeypatch, importable):
     return folder
 
 
+@pytest.mark.slurm
 def test_one_job_of_an_array_crashes_and_the_other_does_its_part(files, whole, tmp_path, cluster):
     reporter = Recorder()
     engine = EngineConfig(name=EngineName.slurm, workers=2, partition="long", hours=1.5, memory_gb=8.0, cpus=3)
@@ -96,6 +98,7 @@ def test_one_job_of_an_array_crashes_and_the_other_does_its_part(files, whole, t
 
 
 @pytest.mark.slow
+@pytest.mark.slurm
 @pytest.mark.usefixtures("importable")
 def test_a_preempted_job_is_requeued_and_continues(files, whole, tmp_path):
     """SLURM sends SIGUSR2 before a preemption: submitit asks it to."""

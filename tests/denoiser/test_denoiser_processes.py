@@ -12,6 +12,7 @@ import torch
 from dvt.weights.checkpoint_names import checkpoint_paths
 from dvt.weights.folder import read_model_folder
 
+pytestmark = pytest.mark.ddp
 COMMAND = (sys.executable, "-m", "dvt")
 OPTIONS = (
     "num_steps=40", "batch_size=4", "save_every=1", "validate_every=20", "show_every=0", "log_every=5", "trainer=cpu",

@@ -70,6 +70,7 @@ def losses(out):
         return [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
 
 
+@pytest.mark.ddp
 @pytest.mark.parametrize("launcher", [DVT, pytest.param(TORCHRUN, marks=pytest.mark.slow)], ids=["dvt", "torchrun"])
 def test_two_processes_learn_what_one_does(launcher, place):
     """What saves checkpoints has compared the weights of both processes by then."""

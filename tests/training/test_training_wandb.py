@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.wandb
 SCRIPT = """
 import sys
 from dvt.cli.main import run

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 import yaml
 from fake_hub import fake_hub
@@ -17,6 +18,7 @@ from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.network import Denoiser
 from dvt.grid import PatchGrid
 
+pytestmark = pytest.mark.network
 BASE = "vit_base_patch14_dinov2.lvd142m"
 
 # In a process of its own: the client reads its settings when it is imported.
