@@ -22,9 +22,9 @@ from street_scenes import agreement, linear_mious, options, patch_labels, positi
 from torch import Tensor
 
 from dvt.backbone.load import load_backbone
-from dvt.decomposition.held_out import held_out_error
 from dvt.decomposition.quality import load_quality
 from dvt.decomposition.run import clean_map, extract_tokens, solve
+from dvt.decomposition.solution import held_out_error
 from dvt.runtime import environment, seed_for
 
 
@@ -62,7 +62,7 @@ def main() -> None:
                 solve_s[text].append(time.perf_counter() - start)
                 held_out[text].append(held_out_error(solution, kept))
                 with torch.no_grad():
-                    rows.setdefault(f"F {text}", []).append(clean_map(solution, tokens, config.samples_per_patch))
+                    rows.setdefault(f"F {text}", []).append(clean_map(solution, tokens))
                 rows.setdefault(f"G {text}", []).append(solution.artifact)
     report(args, maps, held_out, solve_s)
 

@@ -19,12 +19,11 @@ from sklearn.datasets import load_sample_image
 from dvt.backbone.load import load_backbone
 from dvt.decomposition.closed_form import solve_closed_form
 from dvt.decomposition.config import DecomposeConfig
-from dvt.decomposition.held_out import held_out_error
-from dvt.decomposition.neural_field.gradient import draw_tokens
+from dvt.decomposition.neural_field.fit import draw_tokens
 from dvt.decomposition.neural_field.hash_grid import HashGrid
 from dvt.decomposition.quality import load_quality
 from dvt.decomposition.run import extract_tokens, solve
-from dvt.decomposition.tokens import ViewTokens
+from dvt.decomposition.solution import ViewTokens, held_out_error
 from dvt.images import read_image
 from dvt.runtime import environment
 

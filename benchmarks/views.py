@@ -37,11 +37,9 @@ from torch import Tensor
 
 from dvt.backbone.load import load_backbone
 from dvt.decomposition.config import DecomposeConfig
-from dvt.decomposition.held_out import held_out_error
 from dvt.decomposition.quality import load_quality
 from dvt.decomposition.run import clean_map, extract_tokens, solve
-from dvt.decomposition.solution import Solution
-from dvt.decomposition.tokens import ViewTokens
+from dvt.decomposition.solution import Solution, ViewTokens, held_out_error
 from dvt.runtime import environment, seed_for
 
 HELD_OUT = 64
@@ -98,7 +96,7 @@ def fit(
     numbers["solve"].append(time.perf_counter() - start)
     numbers["held_out"].append(held_out_error(solution, held_out))
     with torch.no_grad():
-        return solution, clean_map(solution, tokens, config.samples_per_patch)
+        return solution, clean_map(solution, tokens)
 
 
 def report(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dvt.backbone.catalogue import list_backbones as list_backbones
     from dvt.backbone.load import load_backbone as load_backbone
     from dvt.decomposition.quality import qualities as qualities
-    from dvt.decomposition.result import DecomposedImage as DecomposedImage
+    from dvt.decomposition.result import Decomposition as Decomposition
     from dvt.decomposition.run import decompose as decompose
     from dvt.decomposition.run_list import decompose_list as decompose_list
     from dvt.denoiser.denoised import DenoisedBackbone as DenoisedBackbone
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Backbone": "dvt.backbone.backbone",
-    "DecomposedImage": "dvt.decomposition.result",
+    "Decomposition": "dvt.decomposition.result",
     "DenoisedBackbone": "dvt.denoiser.denoised",
     "Denoiser": "dvt.denoiser.network",
     "DvtError": "dvt.errors",

@@ -1,7 +1,7 @@
-"""F as a grid of nodes with bilinear interpolation: a linear model, so that it can be solved directly.
+"""F as a grid of nodes with bilinear interpolation: a linear model, which can be solved directly.
 
-`LinearModel` is the matrix A of the closed form, (tokens x nodes) with four entries a row. Both A and its transpose are
-applied as embedding bags, which is how PyTorch gathers weighted rows fast on every device.
+`LinearModel` is the matrix A of the closed form, (tokens x nodes) with four entries per row. A and its transpose are
+applied as embedding bags: PyTorch's fast gather of weighted rows on every device.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from dvt.decomposition.solution import Field
 from dvt.shapes import ImageXY, Tokens
 
 
@@ -44,7 +45,7 @@ class NodeGrid:
         return _weighted_rows(values, node, weight).reshape(*image_xy.shape[:-1], -1)
 
     def add_roughness_(self, system: Float[Tensor, "M M"], pull: float) -> None:
-        """Add, in place, `pull` times the squared differences of neighbouring nodes, as a quadratic form."""
+        """Add the quadratic form of `pull` times the squared differences of neighbouring nodes, in place."""
         index = torch.arange(self.num_nodes, device=system.device).reshape(self.hw)
         one = torch.cat((index[1:].flatten(), index[:, 1:].flatten()))
         other = torch.cat((index[:-1].flatten(), index[:, :-1].flatten()))
@@ -53,14 +54,28 @@ class NodeGrid:
             flat.index_add_(0, row * self.num_nodes + column, amount, alpha=sign)
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BilinearField(Field):
+    """F of the closed form: values on nodes, interpolated between them."""
+
+    nodes: NodeGrid
+    """Where the nodes are."""
+    values: Float[Tensor, "M C"]
+    """F at the nodes, row by row."""
+
+    def at(self, image_xy: ImageXY) -> Tensor:
+        """(..., C) F at (..., 2) places, x then y in [0, 1]."""
+        return self.nodes.interpolate(self.values, image_xy.to(self.values.device))
+
+
 class LinearModel:
     """A and its transpose for the tokens of one image.
 
     Args:
         nodes: the grid of F.
-        image_xy: (N, 2) places that the tokens look at.
-        patch_index: (N,) their positions in the view.
-        num_patches: how many positions there are.
+        image_xy: (N, 2) places that the tokens show.
+        patch_index: (N,) positions of the tokens in the view.
+        num_patches: number of positions.
     """
 
     def __init__(self, nodes: NodeGrid, image_xy: ImageXY, patch_index: Tensor, num_patches: int) -> None:
@@ -72,24 +87,24 @@ class LinearModel:
         self._starts = torch.searchsorted(by_node, torch.arange(nodes.num_nodes, device=by_node.device))
 
     def apply(self, values: Float[Tensor, "M C"], tokens: slice) -> Tokens:
-        """A F: the field at some of the tokens."""
+        """A F: the field at a range of tokens."""
         return _weighted_rows(values, self.node[tokens], self.weight[tokens])
 
     def transpose(self, features: Tokens, token_weight: Float[Tensor, " N"]) -> Float[Tensor, "M C"]:
-        """A^T W y: the weighted sum of the tokens that look at each node."""
+        """A^T W y: the weighted sum of the tokens around each node."""
         entry = (self.weight * token_weight[:, None]).flatten()[self._order]
         return functional.embedding_bag(
             self._token, features, self._starts, per_sample_weights=entry.to(features.dtype), mode="sum"
         )
 
     def node_gram(self, token_weight: Float[Tensor, " N"], device: torch.device) -> Float[Tensor, "M M"]:
-        """A^T W A, float64, on the device that the system is solved on."""
+        """A^T W A in float64, on the device of the system."""
         pair = self.node[:, :, None] * self.num_nodes + self.node[:, None, :]
         value = self.weight[:, :, None] * self.weight[:, None, :] * token_weight[:, None, None]
         return _scatter(pair, value, (self.num_nodes, self.num_nodes), device)
 
     def node_patch_gram(self, token_weight: Float[Tensor, " N"], device: torch.device) -> Float[Tensor, "M P"]:
-        """A^T W S, where S says which patch position a token has; float64, on the device of the system."""
+        """A^T W S in float64, on the device of the system; S maps tokens to patch positions."""
         pair = self.node * self.num_patches + self.patch_index[:, None]
         return _scatter(pair, self.weight * token_weight[:, None], (self.num_nodes, self.num_patches), device)
 
@@ -103,6 +118,6 @@ def _scatter(index: Tensor, value: Tensor, shape: tuple[int, int], device: torch
     index, value = index.flatten().to(device), value.flatten().to(device).double()
     if device.type == "cpu":
         flat.index_add_(0, index, value)
-    else:  # sorts, so that sums come in the same order every time; slower than index_add_ on the CPU
+    else:  # sorts, hence deterministic; slower than index_add_ on the CPU
         flat.index_put_((index,), value, accumulate=True)
     return flat.reshape(shape)

@@ -15,10 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dvt.decomposition.bilinear import LinearModel, NodeGrid
+from dvt.decomposition.bilinear import BilinearField, LinearModel, NodeGrid
 from dvt.decomposition.config import ClosedFormConfig
-from dvt.decomposition.solution import Solution
-from dvt.decomposition.tokens import ViewTokens
+from dvt.decomposition.solution import Solution, ViewTokens
 from dvt.errors import DecompositionError
 from dvt.grid import PatchGrid
 
@@ -75,9 +74,8 @@ def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
         ridge = artifact_pull(usual, len(errors), fit.artifact * (1 + ridge)[:, None], config)
         fit = solve_weighted(model, raw, weight, ridge, config)
     constant = fit.artifact.mean(dim=0)  # the fit alone cannot tell where a constant belongs: it is F's
-    field = fit.nodes + constant
     return Solution(
-        clean_at=lambda xy: nodes.interpolate(field, xy),
+        field=BilinearField(nodes=nodes, values=fit.nodes + constant),
         artifact=(fit.artifact - constant).reshape(*tokens.grid.hw, num_channels),
         diagnostics={"nodes": float(nodes.num_nodes), "turned_down": turned_down},
     )

@@ -1,24 +1,28 @@
-"""DecomposedImage: what stage 1 knows of an image in the end."""
+"""Decomposition: the result of stage 1 for one image."""
 
 from dataclasses import dataclass
 
+from dvt.decomposition.solution import Field
 from dvt.grid import PatchGrid
 from dvt.shapes import FeatureMap
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DecomposedImage:
+class Decomposition:
     """The full view of one image, decomposed: raw = clean + artifact + residual.
 
-    All maps are (H, W, C) float32 on the CPU; rows, columns and centres of the patches are those of `grid`.
+    All maps are (H, W, C) float32 on the CPU; `grid` has the rows, columns and centres of their patches.
     """
 
     raw: FeatureMap
     """Features of the backbone."""
     clean: FeatureMap
-    """F at the places that the patches of the full view look at."""
+    """F on the full view."""
     artifact: FeatureMap
     """G, one vector per patch position, shared by all views; its mean over the positions is zero."""
+    field: Field
+    """F itself, on the device it was solved on: `field.read(grid)` reads it at any grid, `field.read(xy)` at any place.
+    With the closed form it has the values `field.values` on the nodes `field.nodes`."""
     grid: PatchGrid
     """The patches of the full view."""
     diagnostics: dict[str, float]
@@ -27,10 +31,10 @@ class DecomposedImage:
     `extract_s`, `solve_s`: seconds. `num_views`: random crops. As shares of the variance of the tokens:
     `artifact_share` (mean square of G), `full_view_error` (of F + G on the full view), and, with
     `views.held_out_views` above 0, `held_out_error` (of F + G on those views, of their own variance). Closed form:
-    `nodes`, `turned_down` (share of tokens taken for outliers). Gradient: `final_distance`, the loss of the last batch.
+    `nodes`, `turned_down` (share of tokens treated as outliers). Gradient: `final_distance` (loss of the last batch).
     """
 
     @property
     def residual(self) -> FeatureMap:
-        """(H, W, C) what neither F nor G explains of the raw features."""
+        """(H, W, C) the part of the raw features that neither F nor G explains."""
         return self.raw - self.clean - self.artifact

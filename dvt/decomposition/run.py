@@ -1,5 +1,6 @@
 """Stage 1 for one image: views, features, solution."""
 
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -10,12 +11,10 @@ from dvt.backbone.extract import extract
 from dvt.backbone.features import FeatureExtractor
 from dvt.decomposition.closed_form import solve_closed_form
 from dvt.decomposition.config import DecomposeConfig, Solver
-from dvt.decomposition.held_out import held_out_error
-from dvt.decomposition.neural_field.gradient import solve_gradient
+from dvt.decomposition.neural_field.fit import solve_gradient
 from dvt.decomposition.quality import load_quality
-from dvt.decomposition.result import DecomposedImage
-from dvt.decomposition.solution import Solution
-from dvt.decomposition.tokens import ViewTokens
+from dvt.decomposition.result import Decomposition
+from dvt.decomposition.solution import Solution, ViewTokens, held_out_error
 from dvt.errors import BackboneError, DecompositionError, ImageError
 from dvt.images import ImageLike, read_image
 from dvt.shapes import FeatureMap, ImageTensor
@@ -32,26 +31,36 @@ def decompose(
     *,
     max_pixels: int = 100_000_000,
     **overrides: Any,
-) -> DecomposedImage:
+) -> Decomposition:
     """Separate the raw features of an image into clean features, artifact and residual.
 
     Args:
         image: a path, a PIL image, or a (3, y, x) float tensor in [0, 1]; of any size and aspect.
         backbone: what `dvt.load_backbone` returned.
-        quality: tiny, fast, paper or reference: a named set of options (`configs/quality`).
-        seed: of the crops, and of the fit with `solver="gradient"`. `decompose_list` gives every image a seed of its
-            own, `dvt.seed_for(seed, key)`.
-        max_pixels: larger pictures are refused.
+        quality: tiny, fast, paper or reference, a named set of options (`configs/quality`).
+        seed: of the crops, and of the fit with `solver="gradient"`. `decompose_list` uses `dvt.seed_for(seed, key)` for
+            each image.
+        max_pixels: larger images are refused.
         **overrides: single options, such as `num_views=64`, `solver="gradient"`, `views={"area_min": 0.05}`.
 
     Returns:
-        `.raw`, `.clean`, `.artifact`, `.residual`, each (H, W, C) float32 on the CPU, and `.diagnostics`.
+        `.raw`, `.clean`, `.artifact`, `.residual`, each (H, W, C) float32 on the CPU; `.field`, which can be read at
+        any grid or place; `.diagnostics`.
 
     Raises:
         ImageError: the image cannot be read, or is smaller than a patch.
-        ConfigError: an option that does not exist.
-        BackboneError: `backbone` is none, or does not fit into the memory.
-        DecompositionError: the backbone gave features that are not finite.
+        ConfigError: an unknown or invalid option.
+        BackboneError: `backbone` is not a backbone, or does not fit into memory.
+        DecompositionError: the features are not finite.
+
+    Example:
+        >>> import dvt, torch
+        >>> backbone = dvt.load_backbone("vit_micro", image_size=64, device="cpu")
+        >>> result = dvt.decompose(torch.rand(3, 80, 100), backbone, num_views=8)
+        >>> result.clean.shape == result.grid.hw + (backbone.num_channels,)
+        True
+        >>> torch.allclose(result.raw, result.clean + result.artifact + result.residual, atol=1e-5)
+        True
     """
     if not hasattr(backbone, "grid"):
         raise BackboneError(f"backbone={backbone!r} is not a backbone: give what dvt.load_backbone(...) returned.")
@@ -61,11 +70,11 @@ def decompose(
 
 def decompose_image(
     image: ImageTensor, backbone: FeatureExtractor, config: DecomposeConfig, seed: int
-) -> DecomposedImage:
-    """Separate the raw features of a picture that is read already, with all options given.
+) -> Decomposition:
+    """`decompose` for an image in memory, with all options given.
 
-    Memory: features of all views in float32, 4 (V + 1) H W C bytes, on the backbone's device, and what the solver
-    needs for itself; nothing is kept from image to image.
+    Memory: features of all views in float32, 4 (V + 1) H W C bytes, on the backbone's device, plus that of the solver;
+    nothing is kept between images.
     """
     # A caller's no_grad or inference_mode must not reach the gradient solver.
     with torch.inference_mode(False), torch.enable_grad():
@@ -74,7 +83,7 @@ def decompose_image(
 
 def _decompose_image(
     image: ImageTensor, backbone: FeatureExtractor, config: DecomposeConfig, seed: int
-) -> DecomposedImage:
+) -> Decomposition:
     height, width = image.shape[-2:]
     if min(height, width) < backbone.grid.patch:
         raise ImageError(
@@ -87,20 +96,25 @@ def _decompose_image(
     extracted_s = perf_counter()
     solution = solve(tokens, config, seed)
     with torch.no_grad():
-        clean = clean_map(solution, tokens, config.samples_per_patch)
+        clean = clean_map(solution, tokens)
         diagnostics = _diagnostics(tokens, held_out, clean, solution)
     maps = [each.float().cpu() for each in (tokens.raw[-1], clean, solution.artifact)]
     _synchronise(backbone.device)
     diagnostics |= {"extract_s": extracted_s - start_s, "solve_s": perf_counter() - extracted_s}
-    return DecomposedImage(
-        raw=maps[0].clone(), clean=maps[1], artifact=maps[2], grid=tokens.grid, diagnostics=diagnostics
+    return Decomposition(
+        raw=maps[0].clone(),
+        clean=maps[1],
+        artifact=maps[2],
+        field=solution.field,
+        grid=tokens.grid,
+        diagnostics=diagnostics,
     )
 
 
 def extract_tokens(
     image: ImageTensor, backbone: FeatureExtractor, config: DecomposeConfig, seed: int
 ) -> tuple[ViewTokens, ViewTokens | None]:
-    """Raw features and places of the random views and the full view, and of the views held out of the fit, if any.
+    """Raw features and places of the random views with the full view, and of the held-out views, if any.
 
     Raises:
         DecompositionError: features that are not finite.
@@ -121,36 +135,33 @@ def extract_tokens(
 
 
 def solve(tokens: ViewTokens, config: DecomposeConfig, seed: int) -> Solution:
-    """F and G by the solver that the options name."""
+    """F and G by the solver of the options.
+
+    Raises:
+        DecompositionError: the solver runs out of memory, or the system has no solution.
+    """
     try:
         match config.solver:
             case Solver.closed_form:
-                return solve_closed_form(tokens, config.closed_form)
+                solution = solve_closed_form(tokens, config.closed_form)
             case Solver.gradient:
                 start = solve_closed_form(tokens, config.closed_form) if config.gradient.warm_start else None
-                return solve_gradient(tokens, config.gradient, config.encoding, seed, start)
+                solution = solve_gradient(tokens, config.gradient, config.encoding, seed, start)
     except torch.OutOfMemoryError as error:
         raise DecompositionError(
             f"the solver does not fit into the memory of {tokens.raw.device} beside the features of"
             f" {len(tokens.raw)} views: give fewer views.num_views, or a smaller image_size."
         ) from error
+    return replace(solution, field=replace(solution.field, samples_per_patch=config.samples_per_patch))
 
 
-def clean_map(solution: Solution, tokens: ViewTokens, samples_per_patch: int) -> FeatureMap:
-    """(H, W, C) F on the full view: its mean over evenly spaced places in every patch, or its value at the centre.
-
-    A token describes the whole of its patch, and the crops have seen F in finer detail than a patch.
-    """
-    grid, centres = tokens.grid, tokens.image_xy[-1]
-    offset = (torch.arange(samples_per_patch, device=centres.device) + 0.5) / samples_per_patch - 0.5
-    x, y = offset * grid.patch / grid.image_hw[1], offset * grid.patch / grid.image_hw[0]
-    offsets = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
-    places = (centres[:, :, None, :] + offsets).clamp(0, 1)  # corner-aligned centres lie on the edge
-    return solution.clean_at(places).mean(dim=2)
+def clean_map(solution: Solution, tokens: ViewTokens) -> FeatureMap:
+    """(H, W, C) F on the full view."""
+    return solution.field.over_patches(tokens.image_xy[-1], tokens.grid)
 
 
 def _check_finite(raw: Tensor) -> None:
-    bad = int((~raw.flatten(1).sum(dim=1).isfinite()).sum())  # a sum has no second token matrix, isfinite has
+    bad = int((~raw.flatten(1).sum(dim=1).isfinite()).sum())  # isfinite would need a second token matrix
     if bad:
         raise DecompositionError(
             f"the backbone gave features that are NaN or infinite in {bad} of {len(raw)} views."

@@ -1,20 +1,123 @@
-"""Solution: what a solver hands back, whichever it was."""
+"""Input (`ViewTokens`) and output (`Solution`) of both solvers, and the error of a solution on held-out views."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
+from jaxtyping import Float, Float32
 from torch import Tensor
 
-from dvt.shapes import FeatureMap
+from dvt.errors import GeometryError
+from dvt.grid import PatchGrid
+from dvt.shapes import FeatureMap, ImageXY
+
+_PLACES_AT_ONCE = 2**17
+"""Places at which F is evaluated at a time: 400 MB of 768 channels."""
 
 
 @dataclass(frozen=True, slots=True)
+class ViewTokens:
+    """The raw features of the views of one image and the places they show; the full view is the last."""
+
+    raw: Float[Tensor, "V H W C"]
+    """Features of the backbone."""
+    image_xy: Float32[Tensor, "V H W 2"]
+    """Place in the image of every token, x then y, [0, 1]."""
+    grid: PatchGrid
+    """The patches of a view."""
+
+    @property
+    def variance(self) -> Tensor:
+        """Mean squared distance of the features from their mean; view by view, to save memory."""
+        mean = self.raw.mean(dim=(0, 1, 2))
+        return torch.stack([(view - mean).square_().mean() for view in self.raw]).mean()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Field(ABC):
+    """F, the clean features as a function of the place in the image; it can be read finer than a patch."""
+
+    samples_per_patch: int = 1
+    """A patch is read as the mean over this many places along each side; 1: at its centre."""
+
+    @abstractmethod
+    def at(self, image_xy: ImageXY) -> Tensor:
+        """(..., C) F at (..., 2) places, x then y in [0, 1], on the device of the field."""
+
+    def read(self, where: PatchGrid | Tensor) -> Tensor:
+        """Clean features at the patches of a grid or at single places.
+
+        Args:
+            where: a grid of any size, which is laid over the whole image, or (..., 2) places, x then y in [0, 1].
+
+        Returns:
+            (H, W, C) for a grid, each feature the mean of F over its patch; (..., C) for places. float32 on the CPU.
+
+        Raises:
+            GeometryError: places outside [0, 1], or not pairs.
+
+        Example:
+            >>> import dvt, torch
+            >>> image = torch.rand(3, 64, 64)
+            >>> backbone = dvt.load_backbone("vit_micro", image_size=64, device="cpu")
+            >>> result = dvt.decompose(image, backbone, quality="tiny")
+            >>> torch.equal(result.field.read(result.grid), result.clean)
+            True
+            >>> finer = dvt.PatchGrid.of((64, 64), patch=4)
+            >>> result.field.read(finer).shape == (16, 16, backbone.num_channels)
+            True
+            >>> result.field.read(torch.tensor([0.5, 0.5])).shape == (backbone.num_channels,)
+            True
+        """
+        if isinstance(where, PatchGrid):
+            return self.over_patches(where.centres_xy, where).float().cpu()
+        if where.shape[-1:] != (2,):
+            raise GeometryError(f"places of shape {tuple(where.shape)}: expected (..., 2), x then y.")
+        if where.numel() and not (where.min() >= 0 and where.max() <= 1):  # false for NaN as well
+            raise GeometryError(
+                f"places from {float(where.min()):g} to {float(where.max()):g}: expected [0, 1], x then y."
+                " Divide pixels by the width and height of the image."
+            )
+        return self.at(where.float()).float().cpu()
+
+    def over_patches(self, centres: ImageXY, grid: PatchGrid) -> FeatureMap:
+        """(H, W, C) means of F over the patches of a grid.
+
+        A token describes its whole patch, and the crops show F in finer detail than a patch.
+
+        Args:
+            centres: (H, W, 2) centres of the patches.
+            grid: size of the patches and of the image.
+        """
+        count = self.samples_per_patch
+        offset = (torch.arange(count, device=centres.device) + 0.5) / count - 0.5
+        x, y = offset * grid.patch / grid.image_hw[1], offset * grid.patch / grid.image_hw[0]
+        offsets = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
+        places = (centres[:, :, None, :] + offsets).clamp(0, 1)  # corner-aligned centres are on the edge
+        rows = max(1, _PLACES_AT_ONCE // (places.shape[1] * places.shape[2]))
+        return torch.cat([self.at(part).mean(dim=2) for part in torch.split(places, rows)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Solution:
     """The clean and the artifact term of one image."""
 
-    clean_at: Callable[[Tensor], Tensor]
-    """F: (..., 2) places in the image to (..., C) clean features."""
+    field: Field
+    """F."""
     artifact: FeatureMap
     """G: (H, W, C), one vector per patch position."""
     diagnostics: dict[str, float]
-    """Numbers that the solver can tell about its fit."""
+    """Numbers about the fit."""
+
+
+@torch.no_grad()
+def held_out_error(solution: Solution, held_out: ViewTokens) -> float:
+    """Mean square of raw - F - G over views outside the fit, as a share of the variance of their features.
+
+    0 is perfect, 1 is as good as their mean. Computed view by view, to save memory.
+    """
+    errors = [
+        (raw - solution.field.at(image_xy) - solution.artifact).square().mean()
+        for raw, image_xy in zip(held_out.raw, held_out.image_xy, strict=True)
+    ]
+    return float(torch.stack(errors).mean() / held_out.variance)

@@ -13,7 +13,7 @@ from dvt.decomposition.closed_form import (
     squared_errors,
 )
 from dvt.decomposition.config import ClosedFormConfig
-from dvt.decomposition.tokens import ViewTokens
+from dvt.decomposition.solution import ViewTokens
 from dvt.errors import ConfigError, DecompositionError
 from dvt.grid import PatchGrid
 
@@ -147,7 +147,7 @@ def test_nodes_that_no_token_looks_at_still_have_a_solution_without_smoothness()
     raw, image_xy = torch.randn(1, 3, 4, 2), torch.rand(1, 3, 4, 2) * 0.2
     tokens = ViewTokens(raw=raw, image_xy=image_xy, grid=GRID)
     solution = solve_closed_form(tokens, ClosedFormConfig(smoothness=0.0, artifact_ridge=0.01, nodes_per_patch=4))
-    assert solution.artifact.isfinite().all() and solution.clean_at(torch.rand(9, 2)).isfinite().all()
+    assert solution.artifact.isfinite().all() and solution.field.at(torch.rand(9, 2)).isfinite().all()
 
 
 def test_more_nodes_than_a_dense_system_can_have_are_refused():

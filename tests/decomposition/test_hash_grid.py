@@ -10,8 +10,8 @@ from reference import stage1
 
 from dvt.decomposition.config import Encoding, HashGridConfig
 from dvt.decomposition.neural_field import hash_grid_tcnn
-from dvt.decomposition.neural_field.field import make_encoding
 from dvt.decomposition.neural_field.hash_grid import HashGrid, make_levels
+from dvt.decomposition.neural_field.model import make_encoding
 from dvt.errors import ConfigError
 
 

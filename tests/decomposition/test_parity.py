@@ -5,13 +5,9 @@ import torch
 from reference import stage1
 
 from dvt.decomposition.config import Encoding, GradientConfig, HashGridConfig
-from dvt.decomposition.neural_field.artifact import ArtifactMap
-from dvt.decomposition.neural_field.equation import Decomposition
-from dvt.decomposition.neural_field.field import SemanticField
-from dvt.decomposition.neural_field.fit_optimizer import FitOptimizer
-from dvt.decomposition.neural_field.objective import objective
-from dvt.decomposition.neural_field.residual import ResidualPredictor
-from dvt.decomposition.neural_field.schedule import Phase, learning_rate_at, phase_at
+from dvt.decomposition.neural_field.fit import FitOptimizer
+from dvt.decomposition.neural_field.model import ArtifactMap, NeuralDecomposition, ResidualPredictor, SemanticField
+from dvt.decomposition.neural_field.objective import Phase, learning_rate_at, objective, phase_at
 from dvt.grid import PatchGrid
 
 C, N = 12, 20
@@ -22,7 +18,7 @@ GRID = HashGridConfig(n_levels=3, n_features_per_level=2, log2_hashmap_size=8, b
 def case():
     torch.manual_seed(0)
     field = SemanticField(C, GRID, Encoding.torch, torch.device("cpu"), 0)
-    model = Decomposition(field, ArtifactMap(PatchGrid.of((32, 48), 16), C, 0.02), ResidualPredictor(C)).double()
+    model = NeuralDecomposition(field, ArtifactMap(PatchGrid.of((32, 48), 16), C, 0.02), ResidualPredictor(C)).double()
     with torch.no_grad():
         field.encoding.table.mul_(1e3)  # so that the field says something
     batch = torch.randn(N, C).double(), torch.rand(N, 2).double(), torch.randint(6, (N,))

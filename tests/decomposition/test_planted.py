@@ -8,6 +8,7 @@ from planted import PlantedBackbone, centred_cosine, coordinate_image, correlati
 
 from dvt.decomposition.quality import load_quality
 from dvt.decomposition.run import decompose, decompose_image
+from dvt.grid import PatchGrid
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -16,6 +17,18 @@ def test_closed_form_recovers_what_was_planted(seed):
     result = decompose(coordinate_image(), backbone, seed=seed)
     assert correlation(result.artifact, backbone.artifact) >= 0.999
     assert centred_cosine(result.clean, backbone.clean_at(backbone.grid.centres_xy)) >= 0.97
+
+
+def test_f_read_finer_than_a_patch_is_what_was_planted():
+    backbone = PlantedBackbone()
+    field = decompose(coordinate_image(), backbone).field
+    fine = PatchGrid.of((224, 224), 4)
+    truth = backbone.clean_at(fine.centres_xy)
+    assert field.read(fine).shape == (56, 56, 24)
+    assert centred_cosine(field.read(fine), truth) >= 0.97
+    assert centred_cosine(field.read(fine.centres_xy), truth) >= 0.97
+    patches = field.read(backbone.grid).repeat_interleave(4, dim=0).repeat_interleave(4, dim=1)
+    assert (field.read(fine) - truth).square().mean() < 0.5 * (patches - truth).square().mean()
 
 
 @cache
@@ -32,6 +45,8 @@ def test_gradient_solver_recovers_what_was_planted(num_steps, options):
     result, backbone = fitted(num_steps, **options)
     assert correlation(result.artifact, backbone.artifact) >= 0.99
     assert centred_cosine(result.clean, backbone.clean_at(backbone.grid.centres_xy)) >= 0.95
+    fine = PatchGrid.of((224, 224), 4)
+    assert centred_cosine(result.field.read(fine), backbone.clean_at(fine.centres_xy)) >= 0.95
 
 
 def test_a_warm_start_needs_few_steps():

@@ -1,5 +1,7 @@
 """Stage 1 for one image with a real ViT, and what bad input gets."""
 
+import pickle
+
 import pytest
 import torch
 from PIL import Image
@@ -9,10 +11,8 @@ import dvt
 from dvt.backbone.load import load_backbone
 from dvt.decomposition.config import DecomposeConfig, Encoding, Solver
 from dvt.decomposition.quality import load_quality, option_names, qualities
-from dvt.decomposition.run import clean_map
-from dvt.decomposition.solution import Solution
-from dvt.decomposition.tokens import ViewTokens
-from dvt.errors import BackboneError, ConfigError, DecompositionError, DvtError, ImageError
+from dvt.decomposition.solution import Field
+from dvt.errors import BackboneError, ConfigError, DecompositionError, DvtError, GeometryError, ImageError
 from dvt.grid import PatchGrid
 from dvt.views.config import Coordinates, Source
 
@@ -60,13 +60,50 @@ def test_a_dense_stride_gives_a_finer_map(picture):
 
 def test_the_clean_feature_of_a_patch_is_the_mean_of_f_over_it():
     """Of a parabola, whose mean over four evenly spaced places is known."""
+
+    class Parabola(Field):
+        def at(self, image_xy):
+            return image_xy.square()
+
     grid = PatchGrid.of((64, 128), 16)
-    tokens = ViewTokens(raw=torch.zeros(1, 4, 8, 1), image_xy=grid.centres_xy[None], grid=grid)
-    solution = Solution(clean_at=torch.square, artifact=torch.zeros(4, 8, 2), diagnostics={})
     centre = grid.centres_xy.square()
-    torch.testing.assert_close(clean_map(solution, tokens, 1), centre)
+    torch.testing.assert_close(Parabola().read(grid), centre)
+    torch.testing.assert_close(Parabola(samples_per_patch=4).read(grid.centres_xy), centre)
     spread = torch.tensor([16 / 128, 16 / 64]).square() * (1 - 1 / 16) / 12
-    torch.testing.assert_close(clean_map(solution, tokens, 4), centre + spread)
+    torch.testing.assert_close(Parabola(samples_per_patch=4).read(grid), centre + spread)
+    many = PatchGrid.of((512, 512), 1)  # more places than are evaluated at a time
+    torch.testing.assert_close(Parabola().read(many), many.centres_xy.square())
+
+
+@pytest.mark.parametrize("solver", [member.value for member in Solver])
+@pytest.mark.parametrize("samples_per_patch", [1, 4])
+def test_the_field_read_on_the_full_view_is_the_clean_map(vit, picture, solver, samples_per_patch):
+    result = dvt.decompose(picture, vit, quality="tiny", solver=solver, samples_per_patch=samples_per_patch)
+    assert torch.equal(result.field.read(result.grid), result.clean)
+    if samples_per_patch == 1:
+        assert torch.equal(result.field.read(result.grid.centres_xy), result.clean)
+    copy = pickle.loads(pickle.dumps(result))  # data, not a closure
+    assert torch.equal(copy.field.read(result.grid), result.clean)
+
+
+def test_the_field_of_the_closed_form_is_its_nodes(vit, picture):
+    field = dvt.decompose(picture, vit, quality="tiny").field
+    assert field.values.shape == (field.nodes.num_nodes, 192)
+    torch.testing.assert_close(field.read(torch.tensor([[0.0, 0.0], [1.0, 1.0]])), field.values[[0, -1]])
+
+
+@pytest.mark.parametrize(
+    ("places", "text"),
+    [
+        (torch.zeros(5, 3), r"shape \(5, 3\): expected \(\.\.\., 2\)"),
+        (torch.tensor([[10.0, 0.5]]), r"from 0.5 to 10: expected \[0, 1\].*Divide pixels"),
+        (torch.tensor([[float("nan"), 0.5]]), r"expected \[0, 1\]"),
+    ],
+)
+@pytest.mark.other_types
+def test_places_outside_the_image_are_refused(vit, picture, places, text):
+    with pytest.raises(GeometryError, match=text):
+        dvt.decompose(picture, vit, quality="tiny").field.read(places)
 
 
 def test_features_that_are_not_finite_are_named():

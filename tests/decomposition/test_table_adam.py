@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from dvt.decomposition.neural_field.schedule import learning_rate_at
+from dvt.decomposition.neural_field.objective import learning_rate_at
 from dvt.decomposition.neural_field.table_adam import TableAdam
 
 ROWS, STEPS, BETAS, EPS = 50, 300, (0.9, 0.99), 1e-15

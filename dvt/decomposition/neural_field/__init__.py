@@ -1,1 +1,1 @@
-"""The paper's solver of stage 1: F as a hash-grid network, G as a map, h as a network, fitted by gradient steps."""
+"""The paper's solver: F, G and h as networks (`model.py`), their loss (`objective.py`) and the fit (`fit.py`)."""

@@ -1,17 +1,41 @@
-"""What the gradient solver minimises, as a pure function of the terms."""
+"""What the gradient solver minimises, and when: loss, phases and learning rate, as pure functions."""
 
+import math
+from enum import Enum
 from typing import NamedTuple
 
 from torch import Tensor
 from torch.nn import functional
 
-from dvt.decomposition.neural_field.equation import Terms
-from dvt.decomposition.neural_field.schedule import Phase
+from dvt.decomposition.neural_field.model import Terms
 from dvt.losses import feature_distance
 
 
+class Phase(Enum):
+    """The two halves of a fit."""
+
+    joint = "joint"
+    """F and G are fitted to the raw features."""
+    residual = "residual"
+    """G is frozen; h is fitted to what is left, F goes on."""
+
+
+def phase_at(step: int, num_steps: int) -> Phase:
+    """The phase of a step, counted from 0; the switch is after half the steps plus one, as in the released code."""
+    return Phase.residual if step > num_steps // 2 else Phase.joint
+
+
+def learning_rate_at(step: int, num_steps: int, *, highest: float, final: float, warmup: float) -> float:
+    """Linear rise from zero over a share `warmup` of the steps, then half a cosine down to `final`."""
+    warmup_steps = int(warmup * num_steps)
+    if step < warmup_steps:
+        return highest * step / warmup_steps
+    progress = (step - warmup_steps) / max(num_steps - warmup_steps, 1)
+    return final + 0.5 * (highest - final) * (1 + math.cos(math.pi * progress))
+
+
 class Loss(NamedTuple):
-    """The parts of the objective; `total` is what is differentiated."""
+    """The parts of the objective; `total` is differentiated."""
 
     total: Tensor
     distance: Tensor
@@ -22,13 +46,13 @@ class Loss(NamedTuple):
 def objective(terms: Terms, raw: Tensor, phase: Phase, *, residual_weight: float, sparsity_weight: float) -> Loss:
     """The loss of a batch of tokens (paper, eq. 6-10).
 
-    In the joint phase F + G must match the raw features. In the residual phase F alone moves on the distance of
-    F + G + h to them, and h alone on its own error against what F + G leave, with a penalty on its magnitude.
+    Joint phase: the distance of F + G from the raw features. Residual phase: F alone receives the gradient of the
+    distance of F + G + h; h receives that of its own error against raw - F - G, plus a penalty on its magnitude.
 
     Args:
         terms: (N, C) terms of the batch.
         raw: (N, C) raw features.
-        phase: which half of the fit this is.
+        phase: joint or residual.
         residual_weight: alpha of the paper.
         sparsity_weight: beta of the paper.
     """
