@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 from torch.nn import functional
 
-from dvt.diagnosis.scores import PositionShare
+from dvt.diagnosis.position import PositionShare
 from dvt.evaluation.config.segmentation import PatchProbeConfig
 from dvt.evaluation.datasets.camvid import CLASSES, CODES, find_camvid
 from dvt.evaluation.datasets.labels import LabelledPictures

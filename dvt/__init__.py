@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dvt.denoiser.denoised import DenoisedBackbone as DenoisedBackbone
     from dvt.denoiser.network import Denoiser as Denoiser
     from dvt.denoiser.train import train_denoiser as train_denoiser
+    from dvt.diagnosis.diagnose import diagnose as diagnose
     from dvt.distillation.distill import distill as distill
     from dvt.errors import DvtError as DvtError
     from dvt.export.run import export_model as export_model
@@ -46,6 +47,7 @@ _HOMES = {
     "PatchGrid": "dvt.grid",
     "decompose": "dvt.decomposition.run",
     "decompose_list": "dvt.decomposition.run_list",
+    "diagnose": "dvt.diagnosis.diagnose",
     "distill": "dvt.distillation.distill",
     "export_model": "dvt.export.run",
     "find_images": "dvt.images.sources",

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,6 +32,10 @@ def examples():
 @pytest.mark.parametrize(("module", "name", "text"), [pytest.param(*each, id=each[1]) for each in examples()])
 def test_example_runs(module, name, text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    if '"photos/"' in text:
+        Path("photos").mkdir()
+        for number in range(16):
+            Image.effect_noise((96, 96), 64).convert("RGB").save(f"photos/{number}.png")
     names = dict(vars(import_module(module)))
     test = doctest.DocTestParser().get_doctest(text, names, name, None, 0)
     report = []

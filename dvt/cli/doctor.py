@@ -75,15 +75,13 @@ def print_environment() -> int:
 
 
 def doctor(options: Options, choices: dict[str, str]) -> int:
-    """Examine a ViT, write the picture, print table and words; returns the exit code."""
+    """Diagnose a ViT, write the image, print table, words and advice; returns the exit code."""
     from dvt.backbone.load import load_from_config
     from dvt.cli.reporter import TerminalReporter
-    from dvt.diagnosis.advice import advise
-    from dvt.diagnosis.diagnosis import diagnose
-    from dvt.diagnosis.examine import examine
-    from dvt.diagnosis.figure import draw_examination
-    from dvt.diagnosis.layers import BackboneReader
+    from dvt.diagnosis.diagnose import diagnose
+    from dvt.diagnosis.figure import draw_diagnosis
     from dvt.diagnosis.windows import choose_images
+    from dvt.files import to_json
     from dvt.images import find_images
     from dvt.runtime import environment, pick_device
     from dvt.viz import save_png
@@ -93,22 +91,27 @@ def doctor(options: Options, choices: dict[str, str]) -> int:
     check_picture(Path(options.out), images)
     start = time.monotonic()
     backbone = load_from_config(options.backbone, pick_device(options.device))
-    blocks = BackboneReader(backbone, options.layers)
-    say(f"{blocks.name}, {blocks.grid}: {len(chosen)} of {len(images)} pictures")
+    say(f"{backbone.timm_name}, {backbone.grid}: {len(chosen)} of {len(images)} images")
     with TerminalReporter() as reporter:
-        examination = examine(blocks, images, options, max_pixels=options.max_pixels, reporter=reporter)
-    diagnosis = diagnose(examination)
+        diagnosis = diagnose(
+            backbone,
+            options.images,
+            num_images=options.num_images,
+            layers=options.layers,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            max_pixels=options.max_pixels,
+            reporter=reporter,
+        )
     given = options.images if isinstance(options.images, str) else "IMAGES"
-    advice = advise(diagnosis, examination, backbone=backbone_arguments(options.backbone), images=shlex.quote(given))
-    save_png(draw_examination(examination, diagnosis), options.out)
+    advice = diagnosis.advice(backbone=backbone_arguments(options.backbone), images=shlex.quote(given))
+    save_png(draw_diagnosis(diagnosis), options.out)
     if options.json:
-        from dvt.diagnosis.report import to_json
-
-        print(to_json(examination, diagnosis, advice, environment(backbone.device)))
+        body = diagnosis.to_json() | {"environment": environment(backbone.device)}
+        body["diagnosis"]["advice"] = advice
+        print(to_json(body, indent=None), end="")
     else:
-        from dvt.diagnosis.report import LEGEND, table, words
-
-        print("\n\n".join([table(examination), LEGEND, words(diagnosis), "\n".join(advice)]))
+        print(diagnosis, "\n".join(advice), sep="\n\n")
     say(f"{options.out} written; {time.monotonic() - start:.0f} s")
     return DONE
 

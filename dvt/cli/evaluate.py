@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dvt.cli.console import DONE, MISSING, say
 from dvt.cli.help import verb_page
 from dvt.cli.methods import MethodsOptions, check_methods, load_methods
-from dvt.diagnosis.sampling import ArtifactScoresConfig
+from dvt.diagnosis.config import ArtifactScoresConfig
 from dvt.errors import ConfigError
 from dvt.evaluation.config.depth import LinearDepthConfig
 from dvt.evaluation.config.objects import ObjectDiscoveryConfig, SaliencyConfig

@@ -17,7 +17,7 @@ from dvt.demo.photographs import write_photographs, write_pieces
 from dvt.denoiser.config import TrainConfig
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.train import train_denoiser
-from dvt.diagnosis.sampling import ArtifactScoresConfig
+from dvt.diagnosis.config import ArtifactScoresConfig
 from dvt.evaluation.result import TaskResult
 from dvt.evaluation.run import evaluate
 from dvt.evaluation.tasks.artifact_scores import ArtifactScores

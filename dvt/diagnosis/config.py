@@ -1,30 +1,57 @@
-"""Options of the doctor. A light module: it may be imported to print help."""
+"""Options of the artifact scores and of the doctor. A light module: it may be imported to print help."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from dvt.diagnosis.sampling import MIN_IMAGES
 from dvt.errors import ConfigError
 
+MIN_IMAGES = 16
+"""With fewer images, chance looks like a pattern."""
 MAX_LAYERS = 12
-"""Blocks that are looked at when none are asked for; of deeper ViTs that many, evenly spread, the last among them."""
+"""Number of blocks that are measured by default; those of deeper ViTs are evenly spaced and include the last one."""
+
+
+@dataclass(kw_only=True, slots=True)
+class ArtifactScoresConfig:
+    """Options of the task artifact_scores."""
+
+    num_images: int = 50
+    """Number of images, drawn at random; all of them if there are fewer."""
+    image_size: Any = 224
+    """Size in pixels at which the ViT sees a window: one number, or [height,width]."""
+    seeds: int = 3
+    """Number of repetitions, each with other images, windows and flips."""
+
+    def __post_init__(self) -> None:
+        require_images(self.num_images)
+        if self.seeds < 1:
+            raise ConfigError(f"seeds={self.seeds}: give at least 1.")
 
 
 @dataclass(kw_only=True, slots=True)
 class DoctorConfig:
-    """How a ViT is examined."""
+    """Options of a diagnosis."""
 
     num_images: int = 100
-    """Pictures to look at, drawn at random from those that are there; all of them where there are fewer."""
+    """Number of images, drawn at random; all of them if there are fewer."""
     layers: list[int] | None = None
-    """Blocks to look at, counted from 0, as [8,11]; left out: all up to backbone.layer, of deep ViTs every other."""
+    """Blocks to measure, counted from 0, as [8,11]; default: all up to backbone.layer, at most 12."""
     batch_size: int = 4
-    """Pictures per forward pass, three views of each."""
+    """Images per forward pass, three views of each."""
     seed: int = 0
-    """Of the choice of pictures, of windows and flips."""
+    """Seed for the choice of images, windows and flips."""
 
     def __post_init__(self) -> None:
-        """Refuse values without meaning."""
-        if self.num_images < MIN_IMAGES:
-            raise ConfigError(f"num_images={self.num_images}: give at least {MIN_IMAGES}, chance looks like a pattern.")
+        require_images(self.num_images)
         if self.batch_size < 1:
             raise ConfigError(f"batch_size={self.batch_size}: give at least 1.")
+
+
+def require_images(num_images: int) -> None:
+    """Refuse too few images.
+
+    Raises:
+        ConfigError: fewer than `MIN_IMAGES`.
+    """
+    if num_images < MIN_IMAGES:
+        raise ConfigError(f"num_images={num_images}: give at least {MIN_IMAGES}, chance looks like a pattern.")

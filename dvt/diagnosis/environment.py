@@ -1,4 +1,4 @@
-"""Versions and devices, ready to paste into a report."""
+"""Versions and devices, to paste into a bug report."""
 
 import os
 import platform
@@ -11,15 +11,17 @@ import torch
 
 from dvt.version import __version__
 
-_NEEDED = ("torchvision", "timm", "lightning", "hydra-core", "omegaconf", "numpy", "scikit-learn", "matplotlib")
-_NEEDED_TOO = ("pillow", "safetensors", "huggingface-hub", "jaxtyping", "wandb")
+_REQUIRED = (
+    *("torchvision", "timm", "lightning", "hydra-core", "omegaconf", "numpy", "scikit-learn", "matplotlib"),
+    *("pillow", "safetensors", "huggingface-hub", "jaxtyping", "wandb"),
+)
 _OPTIONAL = ("tensorboard", "onnx", "onnxruntime", "onnxscript", "tinycudann", "ray", "submitit")
 _VARIABLES = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTORCH_CUDA_ALLOC_CONF", "HF_HUB_OFFLINE", "HF_ENDPOINT")
-"""Variables that change how things run and tell nothing private."""
+"""Environment variables that change how things run and contain nothing private."""
 
 
 def machine_report() -> dict[str, str]:
-    """What a report of a fault needs: versions, devices, cores, memory. No names of users, hosts or folders."""
+    """Versions, devices, cores and memory by name. No names of users, hosts or folders."""
     return {
         "dvt": __version__,
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
@@ -31,7 +33,7 @@ def machine_report() -> dict[str, str]:
         "cuda": _cuda(),
         **{f"cuda:{index}": _gpu(index) for index in range(torch.cuda.device_count())},
         "mps": "available" if torch.backends.mps.is_available() else "no",
-        **{name: _version(name) for name in (*_NEEDED, *_NEEDED_TOO)},
+        **{name: _version(name) for name in _REQUIRED},
         **{name: f"{_version(name)} (optional)" for name in _OPTIONAL},
         **{name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }
@@ -75,7 +77,7 @@ def _cuda() -> str:
 
 
 def _driver() -> str:
-    """The NVIDIA driver, asked of its own tool: torch does not tell."""
+    """Version of the NVIDIA driver, from nvidia-smi; torch does not know it."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return "none found"

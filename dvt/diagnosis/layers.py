@@ -1,4 +1,4 @@
-"""Which features of a ViT are looked at, all from one forward pass."""
+"""Which layers of a ViT are measured, and their features from one forward pass."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,32 +15,32 @@ from dvt.shapes import FeatureMaps, ImageBatch
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One kind of features."""
+    """One kind of features of a ViT."""
 
     block: int
     """Index of the block, counted from 0."""
     normed: bool
-    """Whether the final norm is applied: then this is what the ViT gives out."""
+    """Whether the final norm is applied: then this is the output of the ViT."""
     late: bool
-    """Whether it is among the last third of the blocks, or the output: what people read."""
+    """Whether it is judged: the last third of the blocks, and the output."""
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """Its name in tables."""
         return f"block {self.block} + norm" if self.normed else f"block {self.block}"
 
 
 @runtime_checkable
-class Reader(Protocol):
-    """Anything whose layers can be read."""
+class LayerFeatures(Protocol):
+    """A model that gives the features of several layers."""
 
     @property
     def name(self) -> str:
-        """What is examined."""
+        """Name of the model."""
 
     @property
     def grid(self) -> PatchGrid:
-        """The patches of an image of the size that is looked at."""
+        """Patches of the images that it gets."""
 
     @property
     def device(self) -> torch.device:
@@ -48,53 +48,36 @@ class Reader(Protocol):
 
     @property
     def layers(self) -> Sequence[Layer]:
-        """What `__call__` gives, in its order."""
+        """The layers that `__call__` returns, in the same order."""
 
     def __call__(self, images: ImageBatch) -> Sequence[FeatureMaps]:
-        """(B, 3, y, x) pictures to (B, H, W, C) float32 features of every layer."""
+        """(B, 3, y, x) images of the size of `grid` to the (B, H, W, C) float32 features of every layer."""
 
 
-class BackboneReader:
-    """The blocks of a ViT before the final norm, and its output after it."""
+class BackboneLayers:
+    """The blocks of a ViT before the final norm, and its output after it.
+
+    Args:
+        backbone: the ViT; if it applies the final norm, its output is a layer of its own.
+        blocks: indices counted from 0, up to the block that the backbone reads; default: at most `MAX_LAYERS`, evenly
+            spread.
+
+    Raises:
+        ConfigError: blocks that do not exist.
+    """
 
     def __init__(self, backbone: Backbone, blocks: Sequence[int] | None = None):
-        """Choose the blocks.
-
-        Args:
-            backbone: the ViT; where it applies the final norm, its output is looked at beside its blocks.
-            blocks: indices counted from 0, up to the block that the backbone reads; at most `MAX_LAYERS`, evenly
-                spread, when left out.
-
-        Raises:
-            ConfigError: blocks that are not there.
-        """
         last = backbone.layer
         chosen = spread_blocks(last) if blocks is None else sorted(set(blocks))
         if not chosen or not all(0 <= block <= last for block in chosen):
             given = ",".join(map(str, blocks or ()))
             raise ConfigError(f"layers=[{given}]: give blocks from 0 to {last}, as [{last // 2},{last}].")
         self._backbone, self._blocks = backbone, chosen
-        num_blocks = last + 1
-        # Where a reader asks for early blocks alone, these are what is to be judged.
-        border = min(2 * num_blocks / 3, chosen[-1])
+        self.name, self.grid, self.device = backbone.timm_name, backbone.grid, backbone.device
+        border = min(2 * (last + 1) / 3, chosen[-1])  # of early blocks alone, the last one is judged
         self.layers = [Layer(block=block, normed=False, late=block >= border) for block in chosen]
         if backbone.norm:
             self.layers.append(Layer(block=last, normed=True, late=True))
-
-    @property
-    def name(self) -> str:
-        """The name of the ViT in timm."""
-        return self._backbone.timm_name
-
-    @property
-    def grid(self) -> PatchGrid:
-        """The patches of an image of the default size."""
-        return self._backbone.grid
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return self._backbone.device
 
     @torch.no_grad()
     def __call__(self, images: ImageBatch) -> Sequence[FeatureMaps]:
@@ -105,6 +88,6 @@ class BackboneReader:
 
 
 def spread_blocks(last: int) -> list[int]:
-    """At most `MAX_LAYERS` of the blocks 0 to `last`, evenly spread."""
+    """At most `MAX_LAYERS` of the blocks 0 to `last`, evenly spread, the last one included."""
     count = min(MAX_LAYERS, last + 1)
     return sorted({last - round(step * (last + 1) / count) for step in range(count)})

@@ -1,4 +1,4 @@
-"""Windows: pairs of crops of a picture, some patches apart, that no photographer's layout survives."""
+"""The choice of images, and windows: pairs of random crops that remove the layout of photographs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from dvt.diagnosis.sampling import MIN_IMAGES
+from dvt.diagnosis.config import MIN_IMAGES
 from dvt.errors import GeometryError, ImageError
 from dvt.grid import PatchGrid
 from dvt.images.resize import resize
@@ -17,57 +17,56 @@ from dvt.runtime import seed_for
 from dvt.shapes import ImageTensor, ResizedImage
 
 _SHIFT_SHARE = 1 / 3
-"""Of rows and columns: far enough for a ramp to show, near enough for the windows to share much of what they see."""
+"""Shift as a share of rows and columns: a ramp is visible, and the windows still share most of their content."""
 _LARGEST_ZOOM = 4
-"""A window is cut from at most so many pixels of the picture per pixel that is looked at: methods may look closer."""
+"""Largest number of image pixels per window pixel, per side: methods may see a window at a larger size."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowPair:
-    """Two windows of a picture, in its own pixels."""
+    """Two windows of an image, in its own pixels."""
 
     first: ImageTensor
     """(3, y, x) RGB in [0, 1]."""
     second: ImageTensor
     """(3, y, x), of the same size."""
     shift: tuple[int, int]
-    """By how many patches the second lies further down and to the right of the first; negative to the left."""
+    """Patches from the first window down and right to the second; negative to the left."""
 
 
-def cut_windows(picture: ImageTensor, grid: PatchGrid, number: int, seed: int) -> WindowPair:
-    """Cut two windows from a random crop of a picture that is mirrored and turned upside down half of the time.
+def cut_windows(image: ImageTensor, grid: PatchGrid, number: int, seed: int) -> WindowPair:
+    """Cut two windows from a random crop of an image, mirrored and upside down by chance.
 
-    The crop is half to all as long as the largest that fits. Both windows, once they are squashed to the size of the
-    grid, show the same content in the same pixels of a patch, a third of the grid apart; towards the lower right for
-    half of the pictures, towards the lower left for the others.
+    The crop is half to all as long as the largest that fits. Resized to the size of the grid, both windows show the
+    same content in the same pixels of a patch, a third of the grid apart: towards the lower right for half of the
+    images, towards the lower left for the others.
 
     Args:
-        picture: of any size.
-        grid: the patches that a window will have; at least 2 x 2.
-        number: of the picture in its list; says the direction: numbers 0, 1 and 4, 5 one way, 2, 3 and 6, 7 the other.
-        seed: of the crop and the flips.
+        image: (3, y, x) in [0, 1], of any size.
+        grid: the patches that a window will have, at least 2 x 2.
+        number: number of the image in its list; it sets the direction: 0, 1 and 4, 5 one way, 2, 3 and 6, 7 the other.
+        seed: seed for the crop and the flips.
 
     Raises:
-        GeometryError: the grid has fewer patches.
+        GeometryError: the grid has fewer than 2 x 2 patches.
     """
     rows, columns = grid.hw
     if rows < 2 or columns < 2:
         raise GeometryError(f"artifact scores need 2 x 2 patches or more; there are {grid}. Give a larger image_size.")
     down, right = (max(1, round(size * _SHIFT_SHARE)) for size in grid.hw)
-    # The picture is cut in whole cells, each as long as `unit` pixels of the window: patches fall on each other.
+    # The crop consists of whole cells, each as long as `unit` pixels of the window, so patches coincide.
     unit = gcd(grid.stride, *grid.image_hw)
     window = grid.image_hw[0] // unit, grid.image_hw[1] // unit
     step = down * grid.stride // unit, right * grid.stride // unit
     crop = window[0] + step[0], window[1] + step[1]
-    picture, largest = _fitting(picture, crop, unit)
+    image, largest = _fitting(image, crop, unit)
     draws = torch.rand(5, generator=torch.Generator().manual_seed(seed)).tolist()
     smallest = ceil(largest / 2)
     cell = smallest + min(int(draws[0] * (largest - smallest + 1)), largest - smallest)
     top, left = (
-        int(draw * (size - side * cell + 1))
-        for draw, size, side in zip(draws[1:3], picture.shape[1:], crop, strict=True)
+        int(draw * (size - side * cell + 1)) for draw, size, side in zip(draws[1:3], image.shape[1:], crop, strict=True)
     )
-    canvas = picture[:, top : top + crop[0] * cell, left : left + crop[1] * cell]
+    canvas = image[:, top : top + crop[0] * cell, left : left + crop[1] * cell]
     canvas = canvas.flip(2) if draws[3] < 0.5 else canvas
     canvas = canvas.flip(1) if draws[4] < 0.5 else canvas
     height, width, below, beside = (length * cell for length in (*window, *step))
@@ -78,12 +77,12 @@ def cut_windows(picture: ImageTensor, grid: PatchGrid, number: int, seed: int) -
 
 
 def choose_images(images: Sequence[ImageFile], count: int, seed: int) -> list[ImageFile]:
-    """A random choice of pictures, in random order; all of them where there are not more than `count`.
+    """Choose at most `count` images at random, in random order.
 
-    Of files with the same bytes one is taken: what all pictures share would look like a pattern.
+    Files with the same bytes count once: what all images share would look like a pattern.
 
     Raises:
-        ImageError: there are too few, or one cannot be read.
+        ImageError: fewer than `MIN_IMAGES` different images, or one that cannot be read.
     """
     rng = torch.Generator().manual_seed(seed_for(seed, "choice of images"))
     chosen: dict[bytes, ImageFile] = {}
@@ -107,17 +106,17 @@ def _content(path: Path) -> bytes:
         raise ImageError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
-def _fitting(picture: ImageTensor, crop: tuple[int, int], unit: int) -> tuple[ResizedImage, int]:
-    """The picture, made larger where a window would always be, and smaller where it has more pixels than are of use.
+def _fitting(image: ImageTensor, crop: tuple[int, int], unit: int) -> tuple[ResizedImage, int]:
+    """The image, enlarged if a window would be, and reduced if it has more pixels than a window needs.
 
     Returns:
-        The picture, and the pixels of a cell in the largest crop.
+        The image, and the side in pixels of a cell in the largest crop.
     """
-    height, width = picture.shape[1:]
+    height, width = image.shape[1:]
     largest = min(height // crop[0], width // crop[1])
     wanted = min(max(largest, unit), _LARGEST_ZOOM * unit)
     if wanted != largest:
         factor = wanted / min(height / crop[0], width / crop[1])
         size = max(crop[0] * wanted, round(height * factor)), max(crop[1] * wanted, round(width * factor))
-        picture = resize(picture, size).clamp(0, 1)
-    return picture, wanted
+        image = resize(image, size).clamp(0, 1)
+    return image, wanted

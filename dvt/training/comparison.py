@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from dvt.diagnosis.scores import PositionShare
+from dvt.diagnosis.position import PositionShare
 from dvt.shapes import FeatureMaps
 
 MIN_FOR_SHARE = 16

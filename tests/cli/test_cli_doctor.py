@@ -23,7 +23,7 @@ def test_table_words_and_picture(dvt, photos, tmp_path):
     assert "Layout: in block 11 + norm position explains" in result.out
     commands = [line for line in lines if line.startswith("    dvt ")]
     assert commands and any("backbone.timm=vit_tiny_patch16_224 backbone.weights=random" in line for line in commands)
-    assert "16 of 17 pictures" in result.err and "doctor.png written" in result.err
+    assert "16 of 17 images" in result.err and "doctor.png written" in result.err
     with Image.open(tmp_path / "doctor.png") as picture:
         assert min(picture.size) > 600
 

@@ -1,43 +1,38 @@
-"""Photographs and the examination of a reader with planted artifacts."""
+"""Photographs, and the diagnosis of a model with planted artifacts."""
 
 import pytest
 import torch
 from PIL import Image
-from planted_reader import CHANNELS, PlantedReader
+from planted_model import CHANNELS, PlantedModel
 from torch.nn import functional
 
-from dvt.diagnosis.config import DoctorConfig
-from dvt.diagnosis.diagnosis import diagnose
-from dvt.diagnosis.examine import examine
+from dvt.diagnosis.diagnose import diagnose_layers
 from dvt.images import find_images
 from dvt.images.resize import resize
 
 
-@pytest.fixture
-def photos(tmp_path):
-    """24 pictures, files."""
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """24 image files."""
+    folder = tmp_path_factory.mktemp("photos") / "photos"
+    folder.mkdir()
     for number in range(24):
         rng = torch.Generator().manual_seed(number)
         pixels = resize(torch.rand(3, 24, 30, generator=rng), (150, 190)).clamp(0, 1)
         image = Image.fromarray((pixels * 255).byte().permute(1, 2, 0).numpy())
-        image.save(tmp_path / f"{number}.png")
-    return find_images(tmp_path)
+        image.save(folder / f"{number}.png")
+    return find_images(folder)
 
 
 @pytest.fixture
-def examined(photos):
-    """examined(block5=change) -> the examination of such a reader and its diagnosis."""
-
-    def make(**changes):
-        examination = examine(PlantedReader(**changes), photos, DoctorConfig(num_images=24))
-        return examination, diagnose(examination)
-
-    return make
+def diagnosed(photos):
+    """diagnosed(block5=change) -> the diagnosis of such a model."""
+    return lambda **changes: diagnose_layers(PlantedModel(**changes), photos)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def plant():
-    """Artifacts: functions of content and pictures."""
+    """Artifacts: functions of content and images."""
     rng = torch.Generator().manual_seed(3)
     fixed = functional.normalize(torch.randn(10, 10, CHANNELS, generator=rng), dim=-1)
     direction = functional.normalize(torch.randn(CHANNELS, generator=rng), dim=0)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dvt.diagnosis.scores import TokenSample, mic, position_mic
-from dvt.diagnosis.scores.mic import best_columns
+from dvt.diagnosis.mic import best_columns, mic, position_mic
+from dvt.diagnosis.probe import TokenSample
 
 
 @pytest.fixture

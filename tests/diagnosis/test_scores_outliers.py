@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from dvt.diagnosis.scores import OutlierNorms
+from dvt.diagnosis.outliers import OutlierNorms
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_at_fixed_places(maps):
     assert found.energy == pytest.approx(4500 / (4500 + 1755), abs=0.03)
 
 
-def test_that_move_with_the_picture(maps):
+def test_that_move_with_the_image(maps):
     for number in range(50):
         maps[number, number % 6, number * 7 % 6] *= 10
     found = outliers_of(maps)

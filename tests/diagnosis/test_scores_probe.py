@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from dvt.diagnosis.scores import TokenSample, position_r2
-from dvt.diagnosis.scores.probe import RIDGE
+from dvt.diagnosis.probe import RIDGE, TokenSample, position_r2
 
 HW = (6, 9)
 
@@ -42,11 +41,11 @@ def test_each_axis_by_itself(rng):
 
 def test_noise_tells_nothing_even_with_as_many_channels_as_tokens(rng):
     maps = torch.randn(8, *HW, 300, generator=rng)
-    assert position_r2(sample_of(maps)).value < 0.1  # the probe fits its own pictures perfectly
+    assert position_r2(sample_of(maps)).value < 0.1  # the probe fits its own images perfectly
 
 
-def test_what_only_its_own_picture_tells_does_not_count(rng):
-    """Every picture writes the place in a direction of its own: no probe helps on another picture."""
+def test_what_only_its_own_image_tells_does_not_count(rng):
+    """Every image writes the place in a direction of its own: no probe helps on another image."""
     place = torch.linspace(-1, 1, HW[1]).expand(HW)[None, ..., None]
     maps = torch.randn(40, 1, 1, 12, generator=rng) * place + 0.01 * torch.randn(40, *HW, 12, generator=rng)
     assert position_r2(sample_of(maps)).value < 0.2
@@ -73,7 +72,7 @@ def test_agrees_with_scikit_learn(rng):
     tokens, places = sample.tokens.double().numpy(), sample.rows_columns.double().numpy()
     num_train = len(tokens) * 3 / 4
     probe = make_pipeline(StandardScaler(), Ridge(alpha=RIDGE * num_train))
-    blocks = sample.pictures.numpy() // 5  # four blocks of five pictures
+    blocks = sample.images.numpy() // 5  # four blocks of five images
     guess = cross_val_predict(probe, tokens, places, groups=blocks, cv=GroupKFold(4))
     found = position_r2(sample)
     assert found.y == pytest.approx(r2_score(places[:, 0], guess[:, 0]), abs=1e-4)
@@ -90,9 +89,9 @@ def test_the_sample_is_even_and_knows_where_from(rng):
     maps = torch.arange(HW[0] * HW[1]).reshape(1, *HW, 1) + 1000.0 * torch.arange(30)[:, None, None, None]
     sample = sample_of(maps.float(), max_tokens=300)
     assert sample.tokens.shape == (300, 1) and sample.hw == HW
-    assert torch.bincount(sample.pictures).tolist() == [10] * 30
+    assert torch.bincount(sample.images).tolist() == [10] * 30
     rows, columns = sample.rows_columns.T
-    expected = 1000 * sample.pictures + rows * HW[1] + columns
+    expected = 1000 * sample.images + rows * HW[1] + columns
     assert (sample.tokens[:, 0] == expected).all() and len(expected.unique()) == 300
 
 

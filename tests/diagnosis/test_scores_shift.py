@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from dvt.diagnosis.scores import ShiftError
+from dvt.diagnosis.shift import ShiftError
 
 SHIFTS = [(2, 2), (2, -2), (-1, 3), (3, 0)]
 HW = (7, 8)
@@ -34,7 +34,7 @@ def error_of(first, second, shift, batch=4):
 
 
 @pytest.mark.parametrize("shift", SHIFTS)
-def test_what_moves_with_the_picture_has_no_error(rng, shift):
+def test_what_moves_with_the_image_has_no_error(rng, shift):
     error = error_of(*windows(10, shift, rng), shift)
     assert error.value == 0 and error.cosine == pytest.approx(0, abs=1e-6) and math.isnan(error.locked)
 

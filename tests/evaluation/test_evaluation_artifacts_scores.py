@@ -10,7 +10,7 @@ from recorder import Recorder
 from torch.nn import functional
 
 from dvt.backbone.features import Features
-from dvt.diagnosis.sampling import ArtifactScoresConfig
+from dvt.diagnosis.config import ArtifactScoresConfig
 from dvt.errors import EvaluationError, GeometryError, ImageError
 from dvt.evaluation.catalogue import make_task
 from dvt.evaluation.tasks.artifact_scores import ArtifactScores

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dvt.diagnosis.scores import PositionShare
+from dvt.diagnosis.position import PositionShare
 from dvt.training.comparison import MIN_FOR_SHARE, Comparison
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from dvt.backbone.load import image_hw
-from dvt.diagnosis.examine import fill_meters
-from dvt.diagnosis.sampling import ArtifactScoresConfig
-from dvt.diagnosis.scores import ArtifactMeter, ArtifactReport, plain_map
+from dvt.diagnosis.config import ArtifactScoresConfig
+from dvt.diagnosis.diagnose import fill_meters
+from dvt.diagnosis.scores import ArtifactMeter, ArtifactReport
 from dvt.diagnosis.windows import choose_images
 from dvt.evaluation.task import Metric, Scores
 from dvt.images.sources import find_images
@@ -83,8 +83,7 @@ class ArtifactScores:
             for name, scores in metrics.items()
             if any(isnan(score) for score in scores)
         ]
-        maps = {name: plain_map(each) for name, each in reports[0].maps().items()}
-        return Scores(values=metrics, notes=tuple(notes), details={"maps of seed 0": maps})
+        return Scores(values=metrics, notes=tuple(notes), details={"maps of seed 0": reports[0].to_json()["maps"]})
 
     def _report(self, method: Method, seed: int, reporter: Reporter) -> ArtifactReport:
         images = choose_images(self._images, self._config.num_images, seed)

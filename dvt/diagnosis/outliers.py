@@ -9,14 +9,14 @@ from torch import Tensor
 from dvt.shapes import FeatureMaps
 
 ROBUST_DEVIATIONS = 6.0
-"""How many robust standard deviations (1.4826 x median absolute deviation) above the median an outlier lies."""
+"""An outlier is this many robust standard deviations (1.4826 x median absolute deviation) above the median."""
 TIMES_MEDIAN = 2.0
-"""How many times the median its norm is at least: after a LayerNorm the deviation is tiny, and nothing stands out."""
+"""An outlier has at least this many times the median norm: after a LayerNorm the deviation is tiny."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outliers:
-    """What was found."""
+    """Tokens that stand out."""
 
     median: float
     """Median norm of all tokens."""
@@ -25,11 +25,11 @@ class Outliers:
     share: float
     """Share of the tokens that are outliers, in [0, 1]."""
     ratio: float
-    """Mean norm of the outliers over the median; NaN where there are none."""
+    """Mean norm of the outliers over the median; NaN without outliers."""
     energy: float
     """Share of the sum of all squared norms that outliers carry, in [0, 1]."""
     rate: Float[Tensor, "H W"]
-    """In which share of the maps each patch is an outlier."""
+    """Share of the maps in which each patch is an outlier."""
 
     @property
     def places(self) -> Bool[Tensor, "H W"]:
@@ -38,18 +38,18 @@ class Outliers:
 
     @property
     def fixed(self) -> float:
-        """Share of the outliers that lie on `places`; NaN where there are none.
+        """Share of the outliers that are on `places`; NaN without outliers.
 
-        Near 1 where position makes them, near 0 where pictures do.
+        Near 1 if they depend on the position, near 0 if they depend on the image.
         """
         return float(self.rate[self.places].sum() / self.rate.sum()) if self.share > 0 else float("nan")
 
 
 class OutlierNorms:
-    """Collects the norms of tokens; the rule that says which stand out is robust, so it needs all of them.
+    """Collects the norms of all tokens and finds outliers by a robust rule.
 
-    Darcet et al., "Vision Transformers Need Registers" (2024), put the cut by eye between two humps of the norms of
-    DINOv2; this is a rule for any ViT. Memory: 4 N H W bytes.
+    Darcet et al., "Vision Transformers Need Registers" (2024), choose the threshold by eye between the two modes of the
+    norms of DINOv2; this rule fits any ViT. Memory: 4 N H W bytes.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class OutlierNorms:
 
     @property
     def result(self) -> Outliers:
-        """What stands out."""
+        """The tokens that stand out."""
         norms = self.norms
         median = norms.median()
         deviation = 1.4826 * (norms - median).abs().median()

@@ -1,10 +1,10 @@
-"""Windows show the same content in the same pixels of a patch, whatever the picture and the grid."""
+"""Windows show the same content in the same pixels of a patch, for any image and grid."""
 
 import pytest
 import torch
 from torch.nn import functional
 
-from dvt.diagnosis.sampling import MIN_IMAGES, ArtifactScoresConfig
+from dvt.diagnosis.config import MIN_IMAGES, ArtifactScoresConfig
 from dvt.diagnosis.windows import choose_images, cut_windows
 from dvt.errors import ConfigError, ImageError
 from dvt.grid import PatchGrid
@@ -46,20 +46,20 @@ def overlap(pair, grid):
 @pytest.mark.parametrize("size", [(300, 200), (90, 120), (20, 31), (1000, 700)], ids=str)
 def test_the_same_patch_shows_the_same(grid, size):
     noise = torch.rand(3, 13, 17, generator=torch.Generator().manual_seed(0))
-    picture = resize(noise, size).clamp(0, 1)
+    image = resize(noise, size).clamp(0, 1)
     for number in (0, 2):
-        pair = cut_windows(picture, grid, number, seed=number)
+        pair = cut_windows(image, grid, number, seed=number)
         assert pair.first.shape == pair.second.shape
         assert pair.first.shape[1] * grid.image_hw[1] == pair.first.shape[2] * grid.image_hw[0]  # no distortion
         one, other = overlap(pair, grid)
         difference = (one - other).abs()
         # the interpolation of a window ends at its edge, which touches the outermost patches of the overlap a little
-        assert difference.mean() < 0.02 * picture.std() and difference.max() < 0.3 * picture.std()
+        assert difference.mean() < 0.02 * image.std() and difference.max() < 0.3 * image.std()
 
 
 def test_another_shift_would_not_do():
-    picture = torch.rand(3, 200, 200, generator=torch.Generator().manual_seed(0))
-    pair = cut_windows(resize(picture[:, :40, :40], (200, 200)).clamp(0, 1), SQUARE, 0, seed=1)
+    image = torch.rand(3, 200, 200, generator=torch.Generator().manual_seed(0))
+    pair = cut_windows(resize(image[:, :40, :40], (200, 200)).clamp(0, 1), SQUARE, 0, seed=1)
     first, second = patch_colours(pair.first, SQUARE), patch_colours(pair.second, SQUARE)
     assert pair.shift == (3, 3)
     assert (first[3:, 3:] - second[:-3, :-3]).abs().mean() < 0.1 * (first[2:, 2:] - second[:-2, :-2]).abs().mean()
@@ -67,18 +67,18 @@ def test_another_shift_would_not_do():
 
 def test_directions_and_halves_do_not_coincide():
     """Even and odd numbers, the two halves of the scores, both see both directions."""
-    picture = torch.rand(3, 100, 100)
-    shifts = [cut_windows(picture, SQUARE, number, seed=0).shift for number in range(8)]
+    image = torch.rand(3, 100, 100)
+    shifts = [cut_windows(image, SQUARE, number, seed=0).shift for number in range(8)]
     assert shifts == [(3, 3), (3, 3), (3, -3), (3, -3)] * 2
 
 
 def test_layout_is_mixed():
-    """A picture that is bright above and to the left: flips make all four corners equally bright."""
+    """A image that is bright above and to the left: flips make all four corners equally bright."""
     y, x = torch.meshgrid(torch.linspace(1, 0, 120), torch.linspace(1, 0, 120), indexing="ij")
-    picture = (0.7 * y + 0.3 * x).expand(3, -1, -1)
+    image = (0.7 * y + 0.3 * x).expand(3, -1, -1)
     tilts = []
     for seed in range(60):
-        colours = patch_colours(cut_windows(picture, SQUARE, 0, seed=seed).first, SQUARE)[..., 0]
+        colours = patch_colours(cut_windows(image, SQUARE, 0, seed=seed).first, SQUARE)[..., 0]
         tilts.append(
             torch.stack((colours[-1].mean() - colours[0].mean(), colours[:, -1].mean() - colours[:, 0].mean()))
         )
@@ -87,20 +87,20 @@ def test_layout_is_mixed():
 
 
 def test_windows_depend_on_the_seed_alone():
-    picture = torch.rand(3, 100, 100)
-    one, same, other = (cut_windows(picture, SQUARE, 0, seed=seed) for seed in (5, 5, 6))
+    image = torch.rand(3, 100, 100)
+    one, same, other = (cut_windows(image, SQUARE, 0, seed=seed) for seed in (5, 5, 6))
     assert torch.equal(one.first, same.first) and torch.equal(one.second, same.second)
     assert one.first.shape != other.first.shape or not torch.equal(one.first, other.first)
 
 
-def test_a_huge_picture_is_made_smaller_first():
+def test_a_huge_image_is_reduced_first():
     window = cut_windows(torch.rand(3, 2000, 2000), SQUARE, 0, seed=0).first
     assert 128 <= window.shape[1] <= 4 * 64
 
 
 @pytest.fixture
 def files(tmp_path):
-    """Files that are told apart by their bytes alone; nothing else of them is looked at."""
+    """Files that differ in their bytes; nothing else of them is used."""
 
     def make(count, copies=0):
         for number in range(count + copies):
@@ -117,7 +117,7 @@ def test_the_choice_of_images(files):
     assert len(choose_images(files(30), 100, seed=0)) == 30
 
 
-def test_copies_of_a_picture_count_once(files):
+def test_copies_count_once(files):
     chosen = choose_images(files(30, copies=70), 100, seed=0)
     assert sorted(image.path.read_text() for image in chosen) == sorted(map(str, range(30)))
     with pytest.raises(ImageError, match=r"found 1 \(100 files, the others are copies\)"):
@@ -137,6 +137,6 @@ def test_an_image_that_is_gone(files):
 
 
 @pytest.mark.parametrize(("option", "value"), [("num_images", 3), ("seeds", 0)])
-def test_values_without_meaning(option, value):
+def test_invalid_options(option, value):
     with pytest.raises(ConfigError, match=f"{option}={value}: give at least"):
         ArtifactScoresConfig(**{option: value})

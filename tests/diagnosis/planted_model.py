@@ -1,4 +1,4 @@
-"""A reader whose features are known: brightness of the parts of each patch, with artifacts planted in some layers."""
+"""A model whose features are known: brightness of the parts of each patch, with artifacts planted in some layers."""
 
 import torch
 from torch.nn import functional
@@ -9,7 +9,7 @@ from dvt.grid import PatchGrid
 CHANNELS = 24
 
 
-class PlantedReader:
+class PlantedModel:
     """Blocks 0, 1, 4, 5 and an output; the last two blocks and the output are judged. Each layer may be changed."""
 
     def __init__(self, **changes):

@@ -1,11 +1,12 @@
 """All scores together."""
 
+import json
 import math
 
 import pytest
 import torch
 
-from dvt.diagnosis.scores import ArtifactMeter, plain_map
+from dvt.diagnosis.scores import ArtifactMeter
 from dvt.errors import EvaluationError
 
 HW = (6, 6)
@@ -51,10 +52,14 @@ def test_the_rest_is_without_fixed_outliers():
     assert float(report.norm[0, 0]) == pytest.approx(50 * 10**0.5)
 
 
-def test_maps_are_of_the_grid_and_plain():
-    maps = measured(lambda maps: maps).maps()
-    assert {each.shape for each in maps.values()} == {HW}
-    assert plain_map(torch.tensor([[1.23456789, math.nan]])) == [[1.2346, None]]
+def test_json_has_five_digits_and_no_nan():
+    report = measured(lambda maps: maps)
+    maps, body = report.maps(), report.to_json()
+    assert {each.shape for each in maps.values()} == {HW} and body["maps"].keys() == maps.keys()
+    assert body["scores"]["MIC"] == float(f"{report.mic:.5g}") != report.mic
+    assert body["scores"]["shift locked"] is None and body["maps"]["shift error"][0][5] is None  # no pair has it
+    assert body["maps"]["norm"][2][3] == pytest.approx(float(report.norm[2, 3]), rel=1e-4)
+    json.dumps(body, allow_nan=False)
 
 
 def test_features_that_are_not_finite_are_named():

@@ -1,0 +1,172 @@
+"""Measure the artifact scores of every layer of a ViT in one pass over some images, and diagnose it."""
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from dvt.backbone.backbone import Backbone
+from dvt.diagnosis.config import DoctorConfig
+from dvt.diagnosis.findings import find_artifacts, remarks
+from dvt.diagnosis.layers import BackboneLayers, LayerFeatures
+from dvt.diagnosis.report import Diagnosis
+from dvt.diagnosis.scores import ArtifactMeter
+from dvt.diagnosis.windows import choose_images, cut_windows
+from dvt.grid import PatchGrid
+from dvt.images.read import read_image
+from dvt.images.resize import resize
+from dvt.images.sources import ImageFile, find_images
+from dvt.progress import SILENT, Reporter
+from dvt.runtime import seed_for
+from dvt.shapes import AnySizeImage, FeatureMaps
+
+
+def diagnose(
+    backbone: Backbone,
+    images: str | Path | Sequence[str | Path],
+    *,
+    num_images: int = 100,
+    layers: Sequence[int] | None = None,
+    seed: int = 0,
+    batch_size: int = 4,
+    max_pixels: int = 100_000_000,
+    reporter: Reporter = SILENT,
+) -> Diagnosis:
+    """Measure which artifacts a ViT has, at which layers and places. Needs no labels.
+
+    Costs three forward passes per image: two windows and the whole image.
+
+    Args:
+        backbone: what `dvt.load_backbone` returned.
+        images: a folder, glob, list file, or a list of these; at least 16 images, better 100, of any size and content.
+        num_images: number of images, drawn at random; all of them if there are fewer.
+        layers: blocks to measure, counted from 0; default: all up to the block that the backbone reads, at most 12.
+            The output after the final norm is always measured.
+        seed: seed for the choice of images, windows and flips.
+        batch_size: images per forward pass, three views of each.
+        max_pixels: larger images are refused.
+        reporter: receives the progress.
+
+    Returns:
+        `.findings` and `.remarks` in words, `.kind` of the most severe finding, and the `.reports` of all `.layers`
+        with scores and maps. `print` shows it as a table and text; `draw_diagnosis` draws it.
+
+    Raises:
+        ImageError: too few images, or one that cannot be read.
+        ConfigError: fewer than 16 images wanted, or layers that do not exist.
+        GeometryError: the backbone has fewer than 2 x 2 patches.
+        EvaluationError: features that are not finite.
+
+    Example:
+        >>> import dvt
+        >>> diagnosis = dvt.diagnose(dvt.load_backbone("vit_micro"), "photos/", layers=[5])
+        >>> [layer.name for layer in diagnosis.layers]
+        ['block 5', 'block 5 + norm']
+        >>> diagnosis.reports[-1].position_share < 1
+        True
+    """
+    config = DoctorConfig(
+        num_images=num_images, layers=None if layers is None else list(layers), batch_size=batch_size, seed=seed
+    )
+    return diagnose_layers(
+        BackboneLayers(backbone, config.layers), find_images(images), config, max_pixels=max_pixels, reporter=reporter
+    )
+
+
+def diagnose_layers(
+    model: LayerFeatures,
+    images: Sequence[ImageFile],
+    config: DoctorConfig | None = None,
+    *,
+    max_pixels: int = 100_000_000,
+    reporter: Reporter = SILENT,
+) -> Diagnosis:
+    """`diagnose` for any model that gives the features of its layers.
+
+    Args:
+        model: the model.
+        images: what `find_images` returned.
+        config: the options; its `layers` are the model's choice.
+        max_pixels: larger images are refused.
+        reporter: receives the progress.
+
+    Raises:
+        ImageError: too few images, or one that cannot be read.
+        GeometryError: the model has fewer than 2 x 2 patches.
+        EvaluationError: features that are not finite.
+    """
+    config = config or DoctorConfig()
+    chosen, layers, grid = choose_images(images, config.num_images, config.seed), tuple(model.layers), model.grid
+    meters = [ArtifactMeter(f"{model.name}, {layer.name}", len(chosen), seed=config.seed) for layer in layers]
+
+    def features(views: list[AnySizeImage]) -> Sequence[FeatureMaps]:
+        return model(torch.stack([resize(view, grid.image_hw) for view in views]).to(model.device))
+
+    reporter.start(len(chosen), "images", "features")
+    fill_meters(
+        meters,
+        features,
+        grid,
+        chosen,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        max_pixels=max_pixels,
+        reporter=reporter,
+    )
+    reporter.start(len(meters), "layers", "scores")
+    reports = []
+    for meter in meters:
+        reports.append(meter.result())
+        reporter.advance()
+    return Diagnosis(
+        model=model.name,
+        grid=grid,
+        num_images=len(chosen),
+        layers=layers,
+        reports=tuple(reports),
+        findings=find_artifacts(layers, reports),
+        remarks=remarks(layers, reports),
+    )
+
+
+def fill_meters(
+    meters: Sequence[ArtifactMeter],
+    features: Callable[[list[AnySizeImage]], Sequence[FeatureMaps]],
+    grid: PatchGrid,
+    images: Sequence[ImageFile],
+    *,
+    seed: int = 0,
+    batch_size: int = 4,
+    max_pixels: int = 100_000_000,
+    reporter: Reporter = SILENT,
+) -> None:
+    """Give every meter its features of three views of each image: two windows and the whole image.
+
+    Args:
+        meters: one for each kind of features.
+        features: views of any size to the (B, H, W, C) maps of every meter.
+        grid: the patches of the maps.
+        images: the images, at least four.
+        seed: seed for the windows and flips.
+        batch_size: images per call of `features`, three views of each.
+        max_pixels: larger images are refused.
+        reporter: receives the number of images that are done.
+
+    Raises:
+        ImageError: an image cannot be read.
+        GeometryError: the grid has fewer than 2 x 2 patches.
+        EvaluationError: features that are not finite.
+    """
+    numbered = enumerate(images)
+    while batch := list(islice(numbered, batch_size)):
+        wholes = [read_image(image.path, max_pixels=max_pixels) for _, image in batch]
+        pairs = [
+            cut_windows(whole, grid, number, seed_for(seed, image.key))
+            for whole, (number, image) in zip(wholes, batch, strict=True)
+        ]
+        views = [*(pair.first for pair in pairs), *(pair.second for pair in pairs), *wholes]
+        for meter, maps in zip(meters, features(views), strict=True):
+            first, second, whole = maps.chunk(3)
+            meter.update(first, second, [pair.shift for pair in pairs], whole, [number for number, _ in batch])
+        reporter.advance(len(batch))
