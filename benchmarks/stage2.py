@@ -56,7 +56,7 @@ def reading(args: argparse.Namespace) -> dict[str, float]:
     pairs = StoredPairs([Pair(store, key) for key in store])
     batches = StepBatches(len(pairs), args.batch, args.steps, seed=0)
     batches_read = iter(torch.utils.data.DataLoader(pairs, batch_sampler=batches))
-    denoiser = Denoiser(DenoiserConfig(), store.meta.channels, store.meta.grid.hw)
+    denoiser = Denoiser(DenoiserConfig(), store.meta.spec.channels, store.meta.spec.grid.hw)
     optimizer = torch.optim.AdamW(denoiser.parameters(), lr=1e-4)
     times: dict[str, list[float]] = {"read_s": [], "compute_s": []}
     for _ in range(args.steps):

@@ -21,22 +21,25 @@ from stopwatch import seconds
 
 from dvt.grid import PatchGrid
 from dvt.runtime import environment
+from dvt.spec import FeatureSpec
 from dvt.store import FeatureStore, StoreMeta, StoreWriter
 from dvt.store.formats import FORMATS
 from dvt.version import __version__
 
 LARGE = StoreMeta(
-    backbone="vit_base_patch14_dinov2",
-    weights_hash="noise",
-    layer=-1,
-    norm=True,
-    grid=PatchGrid.of((518, 518), 14),
-    channels=768,
+    spec=FeatureSpec(
+        backbone="vit_base_patch14_dinov2",
+        weights_hash="noise",
+        layer=-1,
+        norm=True,
+        grid=PatchGrid.of((518, 518), 14),
+        channels=768,
+    ),
     solver={},
     quality="fast",
     code_version=__version__,
 )
-SMALL = replace(LARGE, grid=PatchGrid.of((14, 14), 14), channels=1)
+SMALL = replace(LARGE, spec=replace(LARGE.spec, grid=PatchGrid.of((14, 14), 14), channels=1))
 RECORDS = 15
 
 

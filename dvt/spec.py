@@ -1,8 +1,8 @@
-"""FeatureSpec: which features these are. Written and compared here and nowhere else."""
+"""FeatureSpec: which features these are. Settings of any kind are compared here and nowhere else."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Final
 
 from dvt.grid import PatchGrid
 
@@ -54,12 +54,11 @@ class FeatureSpec:
             that: what holds the other.
             ignore: names of fields that may differ, such as the grid where sizes are free.
         """
-        return [
-            f"{name}: {describe(mine)} in the {this}, {describe(theirs)} in the {that}"
-            for name in (entry.name for entry in fields(self) if entry.name not in ignore)
-            if (mine := getattr(self, name)) != (theirs := getattr(other, name))
-            and not (name == "weights_hash" and None in (mine, theirs))
-        ]
+        mine, theirs = ({entry.name: getattr(spec, entry.name) for entry in fields(self)} for spec in (self, other))
+        skipped = {*ignore, "weights_hash"} if None in (self.weights_hash, other.weights_hash) else set(ignore)
+        for name in skipped:
+            del mine[name], theirs[name]
+        return differences(mine, theirs, this, that)
 
     def to_json(self) -> dict[str, Any]:
         """The spec as plain JSON values."""
@@ -88,6 +87,51 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "backbone": (str,), "weights_hash": (str, type(None)), "layer": (int,), "norm": (bool,), "grid": (dict,),
     "channels": (int,),
 }  # fmt: skip
+
+
+_ABSENT: Final = "nothing"
+
+
+def differences(
+    mine: Mapping[str, Any], theirs: Mapping[str, Any], this: str, that: str, *, strict: bool = False
+) -> list[str]:
+    """One line per setting, by dotted name, in which two nested mappings of settings differ.
+
+    Args:
+        mine: settings.
+        theirs: the settings to compare with.
+        this: what holds the first, for the text: "store".
+        that: what holds the others.
+        strict: values of different types differ as well, as in a hash of their JSON: 1 and 1.0, None and no entry.
+
+    Example:
+        >>> differences({"layer": 5, "solver": {"sweeps": 8}}, {"layer": 3, "solver": {}}, "store", "request")
+        ['layer: 5 in the store, 3 in the request', 'solver.sweeps: 8 in the store, nothing in the request']
+    """
+    first, second = dict(_leaves(mine)), dict(_leaves(theirs))
+
+    def same(name: str) -> bool:
+        if strict:
+            return (name in first, repr(first.get(name))) == (name in second, repr(second.get(name)))
+        return bool(first.get(name) == second.get(name))
+
+    def text(settings: Mapping[str, Any], name: str) -> str:
+        return describe(settings[name]) if name in settings else _ABSENT
+
+    return [
+        f"{name}: {text(first, name)} in the {this}, {text(second, name)} in the {that}"
+        for name in dict.fromkeys([*first, *second])
+        if not same(name)
+    ]
+
+
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings by dotted name; an empty mapping is a value."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def describe(value: object) -> str:

@@ -31,6 +31,7 @@ from dvt.distillation.data import data_hash
 from dvt.images import ImageFile, find_images, read_image
 from dvt.runtime import seed_for
 from dvt.shapes import FeatureMaps
+from dvt.spec import FeatureSpec
 from dvt.training.batches import Draw
 from dvt.training.config import LoggerConfig, LoggerKind, OptimizerConfig, TrainerConfig, TrainingConfig
 from dvt.training.module import Frozen, StageModule
@@ -42,7 +43,7 @@ from dvt.version import __version__
 from dvt.views.config import ViewsConfig
 from dvt.views.crop import Crop, sample_crops
 from dvt.views.render import make_source, render_views
-from dvt.weights.checkpoint_names import CHECKPOINTS
+from dvt.weights.checkpoint import CHECKPOINTS
 from dvt.weights.info import ModelInfo
 from dvt.weights.publish import save_model
 
@@ -221,12 +222,7 @@ def describe(teacher: Backbone, num_images: int, metrics: dict[str, float], sett
     """What the folder says of itself."""
     return ModelInfo(
         kind="backbone",
-        backbone=MICRO,
-        backbone_weights_hash=None,
-        layer=5,
-        norm=True,
-        grid=teacher.grid,
-        num_channels=192,
+        spec=FeatureSpec(backbone=MICRO, weights_hash=None, layer=5, norm=True, grid=teacher.grid, channels=192),
         architecture={"embed_dim": 192, "depth": 6, "num_heads": 3, "patch_size": 16},
         training={
             **settings,

@@ -10,8 +10,7 @@ from dvt.backbone.build import build_vit
 from dvt.backbone.build import full_name as full_timm_name
 from dvt.backbone.catalogue import CATALOGUE, licence_of, lookup
 from dvt.grid import PatchGrid
-from dvt.version import __version__
-from dvt.weights.info import ModelInfo
+from dvt.spec import FeatureSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +29,18 @@ class VitFacts:
     """Default height and width of an image: the catalogue's, else the model's own."""
     license: str | None
     """Licence of its weights, as far as timm knows it."""
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """Features after the last block and the final norm, at the default size, of weights that are not recorded."""
+        return FeatureSpec(
+            backbone=self.name,
+            weights_hash=None,
+            layer=self.depth - 1,
+            norm=True,
+            grid=PatchGrid.of(self.image_hw, self.patch),
+            channels=self.num_channels,
+        )
 
 
 @cache
@@ -57,32 +68,4 @@ def facts_of(backbone: str) -> VitFacts:
         patch=embed.patch_size[0],
         image_hw=(size, size) if size else (height, width),
         license=licence_of(name),
-    )
-
-
-def original_info(
-    vit: VitFacts, *, kind: str, grid: PatchGrid, architecture: dict[str, Any], training: dict[str, Any]
-) -> ModelInfo:
-    """What a file of the original is: made for the last block after the final norm, of weights that are not recorded.
-
-    Args:
-        vit: the ViT that it belongs to.
-        kind: denoiser or distilled.
-        grid: the patches that it was trained at.
-        architecture: of the denoiser, as plain JSON.
-        training: what is known of its training.
-    """
-    return ModelInfo(
-        kind=kind,
-        backbone=vit.name,
-        backbone_weights_hash=None,
-        layer=vit.depth - 1,
-        norm=True,
-        grid=grid,
-        num_channels=vit.num_channels,
-        architecture=architecture,
-        training=training,
-        metrics={},
-        base_license=vit.license,
-        code_version=__version__,
     )

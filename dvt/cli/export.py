@@ -88,7 +88,7 @@ def load_model(options: Options) -> "Backbone | DenoisedBackbone":
 
 def report(exported: "Exported") -> str:
     """What was written, for people."""
-    grid, channels = exported.info.grid, exported.info.num_channels
+    grid, channels = exported.info.spec.grid, exported.info.spec.channels
     (height, width), (rows, columns) = grid.image_hw, grid.hw
     return "\n".join(
         [

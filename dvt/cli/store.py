@@ -65,12 +65,12 @@ def _slip(arguments: list[str]) -> str:
 
 def status_text(found: "Status") -> str:
     """What a store holds, for people."""
-    meta = found.meta
+    meta, spec = found.meta, found.meta.spec
     solver = meta.solver.get("solver", "?")
     lines = [
-        f"backbone   {meta.backbone}, layer {meta.layer}, {'after' if meta.norm else 'before'} the final norm",
-        f"weights    {meta.weights_hash}",
-        f"grid       {meta.grid}, images of {meta.grid.image_hw[0]} x {meta.grid.image_hw[1]} px",
+        f"backbone   {spec.backbone}, layer {spec.layer}, {'after' if spec.norm else 'before'} the final norm",
+        f"weights    {spec.weights_hash}",
+        f"grid       {spec.grid}, images of {spec.grid.image_hw[0]} x {spec.grid.image_hw[1]} px",
         f"arrays     {', '.join(meta.arrays)}: {' x '.join(map(str, meta.shape))} {meta.dtype}",
         f"made by    dvt {meta.code_version}, quality={meta.quality}, solver={solver}",
         f"records    {found.num_records} in {found.num_shards} shards, {found.num_bytes / 2**20:.1f} MiB",

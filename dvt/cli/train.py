@@ -1,6 +1,6 @@
 """`dvt train`: a denoiser from feature stores."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from dvt.backbone.config import BackboneConfig
@@ -11,7 +11,7 @@ from dvt.errors import ConfigError
 
 if TYPE_CHECKING:
     from dvt.backbone.backbone import Backbone
-    from dvt.store import StoreMeta
+    from dvt.spec import FeatureSpec
     from dvt.training.run import Trained
 
 USAGE = """\
@@ -106,8 +106,9 @@ def train(options: Options, choices: dict[str, str]) -> int:
     if not stores:
         raise ConfigError("store=[] names no store: give what dvt decompose wrote.")
     check_images(options, given=options.images is not None)
-    meta = FeatureStore.open(stores[0]).meta
-    backbone = None if options.pairs.raw is Raw.stored else _load(meta, options)
+    first = FeatureStore.open(stores[0])
+    first.require(needs_of(options.backbone, first.meta.spec))  # the others are compared with the first
+    backbone = None if options.pairs.raw is Raw.stored else _load(first.meta.spec, options)
     speaks = is_main_process()
     with TerminalReporter(shown=speaks) as reporter:
         trained = train_denoiser(
@@ -116,7 +117,6 @@ def train(options: Options, choices: dict[str, str]) -> int:
             options,
             backbone=backbone,
             images=None if options.images is None else find_images(options.images),
-            needs=needs_of(options.backbone, meta),
             max_pixels=options.max_pixels,
             reporter=reporter,
         )
@@ -131,11 +131,11 @@ def end_text(trained: "Trained", options: Options) -> str:
 
     if trained.interrupted:
         return f"stopped at step {trained.step} of {options.num_steps}; the same command continues from there."
-    return result_text(trained.metrics, options.out, read_model_info(options.out).backbone)
+    return result_text(trained.metrics, options.out, read_model_info(options.out).spec.backbone)
 
 
-def needs_of(wanted: StoreBackboneConfig, meta: "StoreMeta") -> dict[str, Any]:
-    """What the features of a store have to be, as far as options say it.
+def needs_of(wanted: StoreBackboneConfig, spec: "FeatureSpec") -> "FeatureSpec":
+    """What the features of a store have to be: what the options say, else what they are.
 
     Raises:
         BackboneError: a name that does not exist.
@@ -148,17 +148,15 @@ def needs_of(wanted: StoreBackboneConfig, meta: "StoreMeta") -> dict[str, Any]:
 
     name, layer = wanted.timm or wanted.name, wanted.layer
     if layer is not None and layer < 0:
-        layer += facts_of(meta.backbone).depth
-    grid = None
-    if wanted.image_size is not None or wanted.stride is not None:
-        hw = meta.grid.image_hw if wanted.image_size is None else image_hw(wanted.image_size)
-        grid = PatchGrid.of(hw, meta.grid.patch, meta.grid.stride if wanted.stride is None else wanted.stride)
-    return {
-        "backbone": full_timm_name(name) if name else None,
-        "layer": layer,
-        "norm": wanted.norm,
-        "grid": grid,
-    }
+        layer += facts_of(spec.backbone).depth
+    hw = spec.grid.image_hw if wanted.image_size is None else image_hw(wanted.image_size)
+    return replace(
+        spec,
+        backbone=full_timm_name(name) if name else spec.backbone,
+        layer=spec.layer if layer is None else layer,
+        norm=spec.norm if wanted.norm is None else wanted.norm,
+        grid=PatchGrid.of(hw, spec.grid.patch, spec.grid.stride if wanted.stride is None else wanted.stride),
+    )
 
 
 def result_text(metrics: dict[str, float], out: str, backbone: str) -> str:
@@ -179,18 +177,18 @@ def result_text(metrics: dict[str, float], out: str, backbone: str) -> str:
     )
 
 
-def _load(meta: "StoreMeta", options: Options) -> "Backbone":
+def _load(spec: "FeatureSpec", options: Options) -> "Backbone":
     """The ViT that the features of a store come from; compared by its weights when the store is opened."""
     from dvt.backbone.load import load_backbone
 
     wanted = options.backbone
     return load_backbone(
-        meta.backbone,
+        spec.backbone,
         weights=wanted.weights,
-        image_size=list(meta.grid.image_hw),
-        stride=meta.grid.stride,
-        layer=meta.layer,
-        norm=meta.norm,
+        image_size=list(spec.grid.image_hw),
+        stride=spec.grid.stride,
+        layer=spec.layer,
+        norm=spec.norm,
         device="cpu",  # the training moves it to where the work is
         precision=wanted.precision,
     )

@@ -187,12 +187,7 @@ def decompose_into(
 def make_meta(backbone: Backbone, method: StoreMethod, options: ListOptions) -> StoreMeta:
     """What the records of this run have in common."""
     return StoreMeta(
-        backbone=backbone.timm_name,
-        weights_hash=backbone.weights_hash,
-        layer=backbone.layer,
-        norm=backbone.norm,
-        grid=backbone.grid,
-        channels=backbone.num_channels,
+        spec=backbone.spec,
         solver=method.settings | {"precision": str(backbone.precision)},
         quality=method.quality,
         code_version=__version__,

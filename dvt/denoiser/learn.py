@@ -16,13 +16,12 @@ from dvt.denoiser.network import Denoiser
 from dvt.progress import Reporter
 from dvt.runtime import seed_for
 from dvt.store import StoreMeta
-from dvt.training.features import LearntFeatures
 from dvt.training.pictures import ShowSamples
 from dvt.training.record import comparable_settings, write_record
 from dvt.training.resume import Start, find_start
 from dvt.training.run import Fitted, Trained, fit
 from dvt.version import __version__
-from dvt.weights.checkpoint_names import CHECKPOINTS
+from dvt.weights.checkpoint import CHECKPOINTS, spec_settings
 from dvt.weights.info import ModelInfo
 from dvt.weights.publish import save_model
 
@@ -96,15 +95,9 @@ def learn(
 
 def describe(source: PairSource, config: TrainConfig, fitted: Fitted, num_train: int, num_val: int) -> ModelInfo:
     """What the published denoiser says of itself."""
-    meta = source.meta
     return ModelInfo(
         kind="denoiser",
-        backbone=meta.backbone,
-        backbone_weights_hash=meta.weights_hash,
-        layer=meta.layer,
-        norm=meta.norm,
-        grid=meta.grid,
-        num_channels=meta.channels,
+        spec=source.meta.spec,
         architecture=asdict(config.denoiser) | {"kind": config.denoiser.kind.value},
         training={
             "data_sha256": source.data_hash,
@@ -117,22 +110,13 @@ def describe(source: PairSource, config: TrainConfig, fitted: Fitted, num_train:
             "base_learning_rate": config.optimizer.base_learning_rate,
         },
         metrics=fitted.measured,
-        base_license=licence_of(meta.backbone),
+        base_license=licence_of(source.meta.spec.backbone),
         code_version=__version__,
     )
 
 
 def _settings(config: TrainConfig, source: PairSource) -> dict[str, Any]:
     """What decides the result."""
-    meta = source.meta
-    learnt = LearntFeatures(
-        backbone=meta.backbone,
-        weights_hash=meta.weights_hash,
-        layer=meta.layer,
-        norm=meta.norm,
-        image_hw=meta.grid.image_hw,
-        stride=meta.grid.stride,
-    )
     settings = comparable_settings(config, TrainConfig)
     del settings["pairs"]["missing"]  # what was left out shows in the number of images, and in their hash
     return {
@@ -140,7 +124,7 @@ def _settings(config: TrainConfig, source: PairSource) -> dict[str, Any]:
         "stage": "train",
         "num_images": source.num_images,
         "data": source.data_hash,
-        **learnt.to_settings(),
+        **spec_settings(source.meta.spec),
     }
 
 
@@ -148,4 +132,4 @@ def _untrained(source: PairSource, config: TrainConfig) -> Denoiser:
     """The denoiser with its first weights, which depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_for(config.seed, "first weights"))
-        return Denoiser(config.denoiser, source.meta.channels, source.meta.grid.hw)
+        return Denoiser(config.denoiser, source.meta.spec.channels, source.meta.spec.grid.hw)

@@ -46,7 +46,7 @@ class Pretrained(nn.Module):
             kind = Kind(info.architecture.get("kind", Kind.block))
             config = DenoiserConfig(**{**info.architecture, "kind": kind})
             with torch.random.fork_rng(devices=[]):  # what is drawn is overwritten
-                denoiser = cls(config, info.num_channels, info.grid.hw)
+                denoiser = cls(config, info.spec.channels, info.spec.grid.hw)
         except (TypeError, ValueError) as error:
             raise WeightsError(
                 f"the architecture of {source} is not known to this dvt ({error}): upgrade dvt, or restore the file."
@@ -136,11 +136,10 @@ class Pretrained(nn.Module):
                 "this denoiser does not say which backbone it belongs to. Set denoiser.info (a ModelInfo of"
                 " dvt.weights.folder), or for a file of the original: dvt convert FILE FOLDER backbone=<name>."
             )
-        grid = self.info.grid
+        grid = self.info.spec.grid
         if grid.hw != self.grid_hw:  # set_grid
             rows, columns = self.grid_hw
             sides = ((rows - 1) * grid.stride + grid.patch, (columns - 1) * grid.stride + grid.patch)
             grid = PatchGrid.of(sides, grid.patch, grid.stride)
-        return replace(
-            self.info, kind="denoiser", architecture=asdict(self.config), num_channels=self.num_channels, grid=grid
-        )
+        spec = replace(self.info.spec, channels=self.num_channels, grid=grid)
+        return replace(self.info, kind="denoiser", architecture=asdict(self.config), spec=spec)

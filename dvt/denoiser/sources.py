@@ -9,6 +9,7 @@ from typing import Any
 from dvt.denoiser.config import Missing
 from dvt.errors import TrainingError
 from dvt.images import ImageFile
+from dvt.spec import FeatureSpec
 from dvt.store import FeatureStore, Record, StoreMeta
 from dvt.training.split import split_by_share
 
@@ -84,13 +85,13 @@ class Sources:
 
 
 def open_sources(
-    paths: Sequence[str | Path], needs: dict[str, Any], images: Sequence[ImageFile] | None, missing: Missing
+    paths: Sequence[str | Path], needs: FeatureSpec | None, images: Sequence[ImageFile] | None, missing: Missing
 ) -> Sources:
     """Open the stores and list their pairs.
 
     Args:
         paths: folders of stores, one at least.
-        needs: what the features have to be, as `FeatureStore.require` takes it.
+        needs: what the features have to be; None: whatever those of the first store are.
         images: only these, by key; None: all that the stores hold.
         missing: what becomes of images without features.
 
@@ -100,18 +101,8 @@ def open_sources(
     """
     stores = tuple(FeatureStore.open(path) for path in paths)
     for store in stores:
-        store.require(**needs)
+        store.require(needs or stores[0].meta.spec)
         _check_usable(store)
-    first = stores[0].meta
-    for store in stores[1:]:
-        store.require(
-            backbone=first.backbone,
-            weights_hash=first.weights_hash,
-            layer=first.layer,
-            norm=first.norm,
-            grid=first.grid,
-            channels=first.channels,
-        )
     held: dict[str, FeatureStore] = {}
     for store in stores:
         for key in store:
@@ -150,21 +141,21 @@ def _missing_text(without: list[ImageFile], asked: int, stores: tuple[FeatureSto
     skip = ", or leave them out with pairs.missing=skip" if missing is Missing.error else ""
     return (
         f"{len(without)} of {asked} images have no features in {where}:{named}{more}\n"
-        f"Make them with\n  dvt decompose images=... store={stores[0].path} {_backbone_options(stores[0].meta)}\n"
+        f"Make them with\n  dvt decompose images=... store={stores[0].path} {_backbone_options(stores[0].meta.spec)}\n"
         f"(and backbone.weights=... where its weights came from a file){skip}."
     )
 
 
-def _backbone_options(meta: StoreMeta) -> str:
+def _backbone_options(spec: FeatureSpec) -> str:
     """The reading of a store as options of a command."""
     options = {
-        "timm": meta.backbone,
-        "image_size": "[{},{}]".format(*meta.grid.image_hw),
-        "layer": meta.layer,
-        "norm": str(meta.norm).lower(),
+        "timm": spec.backbone,
+        "image_size": "[{},{}]".format(*spec.grid.image_hw),
+        "layer": spec.layer,
+        "norm": str(spec.norm).lower(),
     }
-    if meta.grid.stride != meta.grid.patch:
-        options["stride"] = meta.grid.stride
+    if spec.grid.stride != spec.grid.patch:
+        options["stride"] = spec.grid.stride
     return " ".join(f"backbone.{name}={value}" for name, value in options.items())
 
 

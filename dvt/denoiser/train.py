@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from dvt.backbone.backbone import Backbone
 from dvt.denoiser.config import Raw, TrainConfig, check_images
@@ -12,6 +11,7 @@ from dvt.denoiser.sources import Pair, Sources, open_sources
 from dvt.errors import ConfigError
 from dvt.images import ImageFile
 from dvt.progress import SILENT, Reporter
+from dvt.spec import FeatureSpec
 from dvt.training.resume import claim_folder
 from dvt.training.run import Trained
 
@@ -23,7 +23,7 @@ def train_denoiser(
     *,
     backbone: Backbone | None = None,
     images: Sequence[ImageFile] | None = None,
-    needs: dict[str, Any] | None = None,
+    needs: FeatureSpec | None = None,
     max_pixels: int = 100_000_000,
     reporter: Reporter = SILENT,
 ) -> Trained:
@@ -35,7 +35,7 @@ def train_denoiser(
         config: all options; None: the defaults.
         backbone: the frozen ViT that the stores were made with; not needed with `pairs.raw=stored`.
         images: learn from these only, by key; not needed with `pairs.raw=stored`.
-        needs: what the features have to be, as `FeatureStore.require` takes it.
+        needs: what the features have to be; None: those of the backbone, where one is given.
         max_pixels: larger pictures are refused.
         reporter: shows the notes of the start, then every step.
 
@@ -47,14 +47,15 @@ def train_denoiser(
     """
     out, config = Path(out), config or TrainConfig()
     check_images(config, given=images is not None)
-    used = {} if backbone is None else {"weights_hash": backbone.weights_hash, "grid": backbone.grid}
     claim_folder(out, "denoiser")
-    sources = open_sources(stores, {**(needs or {}), **used}, images, config.pairs.missing)
+    if needs is None and backbone is not None:
+        needs = backbone.spec
+    sources = open_sources(stores, needs, images, config.pairs.missing)
     pairs = sources.split(config.pairs.val_share)
     train, val = (_data_set(part, sources, config, backbone, max_pixels) for part in pairs)
     left_out = f", {sources.num_missing} without features left out" if sources.num_missing else ""
     summary = (
-        f"{len(sources.pairs)} images{left_out} -> {out}   {sources.meta.backbone}, {sources.meta.grid},"
+        f"{len(sources.pairs)} images{left_out} -> {out}   {sources.meta.spec.backbone}, {sources.meta.spec.grid},"
         f" raw {config.pairs.raw.value}, {config.num_steps} steps of {config.batch_size}"
     )
     return learn(
@@ -91,4 +92,4 @@ def _data_set(
         )
     if config.pairs.raw is Raw.computed:
         return ComputedPairs(pairs, backbone, layers, max_pixels)
-    return PicturePairs(pairs, sources.meta.grid, config.pairs, config.seed, max_pixels)
+    return PicturePairs(pairs, sources.meta.spec.grid, config.pairs, config.seed, max_pixels)

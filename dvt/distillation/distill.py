@@ -12,13 +12,12 @@ from dvt.distillation.student import Student, Teacher, class_token_weight
 from dvt.errors import ConfigError
 from dvt.images import ImageFile
 from dvt.progress import SILENT, Reporter
-from dvt.training.features import LearntFeatures
 from dvt.training.pictures import ShowSamples
 from dvt.training.record import comparable_settings, write_record
 from dvt.training.resume import claim_folder, find_start
 from dvt.training.run import Fitted, Trained, fit
 from dvt.version import __version__
-from dvt.weights.checkpoint_names import CHECKPOINTS
+from dvt.weights.checkpoint import CHECKPOINTS, spec_settings
 from dvt.weights.info import ModelInfo
 from dvt.weights.publish import save_model
 
@@ -92,21 +91,13 @@ def _settings(images: Sequence[ImageFile], config: DistillConfig, teacher: Teach
     settings["student"]["class_token_weight"] = weight
     if teacher.settings:
         settings["teacher_settings"] = teacher.settings
-    learnt = LearntFeatures(
-        backbone=teacher.backbone.timm_name,
-        weights_hash=teacher.backbone.weights_hash,
-        layer=teacher.backbone.layer,
-        norm=teacher.backbone.norm,
-        image_hw=teacher.grid.image_hw,
-        stride=teacher.grid.stride,
-    )
     return {
         **settings,
         "stage": "distill",
         "teacher": teacher.weights_hash,
         "num_images": len(images),
         "data": data_hash(images),
-        **learnt.to_settings(),
+        **spec_settings(teacher.backbone.spec),
     }
 
 
@@ -115,12 +106,7 @@ def _describe(teacher: Teacher, fitted: Fitted, settings: dict[str, Any], num_tr
     backbone = teacher.backbone
     return ModelInfo(
         kind="distilled",
-        backbone=backbone.timm_name,
-        backbone_weights_hash=backbone.weights_hash,
-        layer=backbone.layer,
-        norm=backbone.norm,
-        grid=teacher.grid,
-        num_channels=backbone.num_channels,
+        spec=backbone.spec,
         architecture={},
         training={
             "teacher_sha256": teacher.weights_hash,

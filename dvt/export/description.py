@@ -1,6 +1,6 @@
 """What an exported model is: the text that travels with it in every format."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from dvt.backbone.backbone import Backbone
@@ -22,12 +22,7 @@ def describe(model: Backbone | DenoisedBackbone, grid: PatchGrid) -> ModelInfo:
     vit_facts: Any = backbone.vit.pretrained_cfg
     return ModelInfo(
         kind="fixed_size",
-        backbone=backbone.timm_name,
-        backbone_weights_hash=backbone.weights_hash,
-        layer=model.layer,
-        norm=model.norm,
-        grid=grid,
-        num_channels=model.num_channels,
+        spec=replace(backbone.spec, grid=grid),
         architecture=asdict(denoiser.config) if denoiser else {},
         training={},
         metrics={},

@@ -40,10 +40,10 @@ def load_fixed_size(folder: str | Path) -> FixedSize:
         BackboneError: this version of timm does not know the ViT.
     """
     state, info = read_model_folder(folder, kind="fixed_size")
-    vit = build_vit(info.backbone)
-    readout = Readout.of(vit, info.grid.image_hw, info.grid.stride, info.layer, info.norm)
-    weights_hash = info.backbone_weights_hash or ""
-    backbone = Backbone(vit, readout, name=info.backbone, weights_hash=weights_hash, precision=Precision.fp32)
+    vit = build_vit(info.spec.backbone)
+    readout = Readout.of(vit, info.spec.grid.image_hw, info.spec.grid.stride, info.spec.layer, info.spec.norm)
+    weights_hash = info.spec.weights_hash or ""
+    backbone = Backbone(vit, readout, name=info.spec.backbone, weights_hash=weights_hash, precision=Precision.fp32)
     if info.architecture:
         of_denoiser = {
             key.removeprefix("denoiser."): tensor for key, tensor in state.items() if key.startswith("denoiser.")

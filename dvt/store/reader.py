@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dvt.errors import StoreError
-from dvt.grid import PatchGrid
 from dvt.shapes import FeatureMap
+from dvt.spec import FeatureSpec
 from dvt.store.folder import SHARDS, read_meta
 from dvt.store.journal import read_failures
 from dvt.store.keys import nearest_keys
 from dvt.store.scan import scan
-from dvt.store.schema import StoreMeta, setting_text
+from dvt.store.schema import StoreMeta
 from dvt.store.shard import Shard, check_size, read_stored
 
 _NAMED = 5
@@ -125,33 +125,20 @@ class FeatureStore(Mapping[str, Record]):
         failures = {key: error for key, error in read_failures(path).items() if key not in places}
         return cls(path, meta, {key: places[key] for key in sorted(places)}, failures)
 
-    def require(
-        self,
-        *,
-        backbone: str | None = None,
-        weights_hash: str | None = None,
-        layer: int | None = None,
-        norm: bool | None = None,
-        grid: PatchGrid | None = None,
-        channels: int | None = None,
-    ) -> None:
-        """Check that the features are those that somebody needs; what is left out may be anything.
+    def require(self, spec: FeatureSpec, *, ignore: tuple[str, ...] = ()) -> None:
+        """Check that the features are those that somebody needs.
+
+        Args:
+            spec: what they have to be, such as `backbone.spec`.
+            ignore: names of its fields that may differ.
 
         Raises:
             StoreError: some setting differs; each is named with both values.
         """
-        needs = {
-            "backbone": backbone, "weights_hash": weights_hash, "layer": layer, "norm": norm, "grid": grid,
-            "channels": channels,
-        }  # fmt: skip
-        faults = [
-            f"\n  {name}: the store has {setting_text(getattr(self.meta, name))}, needed is {setting_text(need)}"
-            for name, need in needs.items()
-            if need is not None and getattr(self.meta, name) != need
-        ]
-        if faults:
+        if faults := self.meta.spec.differences(spec, "store", "request", ignore=ignore):
+            lines = "".join(f"\n  {fault}" for fault in faults)
             raise StoreError(
-                f"the store {self.path} does not fit:{''.join(faults)}\n"
+                f"the store {self.path} does not fit:{lines}\n"
                 "Give a store made with these settings, or use the settings of the store."
             )
 
@@ -171,7 +158,7 @@ class FeatureStore(Mapping[str, Record]):
         return len(self._places)
 
     def __repr__(self) -> str:
-        return f"FeatureStore({str(self.path)!r}, {len(self)} records of {self.meta.backbone})"
+        return f"FeatureStore({str(self.path)!r}, {len(self)} records of {self.meta.spec.backbone})"
 
     def _missing_text(self, key: str) -> str:
         nearest = ", ".join(map(repr, nearest_keys(key, list(self))))

@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 
 from dvt.errors import GeometryError, StoreError
-from dvt.grid import PatchGrid
+from dvt.spec import FeatureSpec, differences
 from dvt.store.formats import FORMATS, Format
 
 SCHEMA_VERSION = 1
@@ -19,28 +18,15 @@ ARRAYS: Final = ("raw", "clean", "artifact")
 """Feature maps that a record may hold, in the order in which they are kept."""
 
 _KIND = "dvt feature store"
-_TYPES: Final = {
-    "backbone": str, "weights_hash": str, "layer": int, "norm": bool, "channels": int, "solver": dict,
-    "quality": str, "code_version": str, "dtype": str,
-}  # fmt: skip
+_TYPES: Final = {"solver": dict, "quality": str, "code_version": str, "dtype": str}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreMeta:
     """What every record of a store has in common."""
 
-    backbone: str
-    """Name of the backbone (timm)."""
-    weights_hash: str
-    """Hash of the backbone's weights."""
-    layer: int
-    """Index of the block that the features come from; -1 is the last."""
-    norm: bool
-    """Whether the final norm was applied."""
-    grid: PatchGrid
-    """Image size, patch and stride."""
-    channels: int
-    """Channels C of a feature vector."""
+    spec: FeatureSpec
+    """Which features these are, with the hash of the weights."""
     solver: dict[str, Any]
     """The solver's full configuration, as plain JSON."""
     quality: str
@@ -59,8 +45,10 @@ class StoreMeta:
             raise StoreError(
                 f"a store cannot hold arrays {list(self.arrays)}: give some of {', '.join(ARRAYS)}, each once."
             )
-        if self.channels < 1:
-            raise StoreError(f"a store cannot hold {self.channels} channels: give at least 1.")
+        if self.spec.channels < 1:
+            raise StoreError(f"a store cannot hold {self.spec.channels} channels: give at least 1.")
+        if self.spec.weights_hash is None:
+            raise StoreError("a store needs the hash of the backbone's weights: give spec.weights_hash.")
         # One spelling of equal settings: the order of arrays, and tuples as the lists that JSON makes of them.
         canonical_json(self.solver)
         object.__setattr__(self, "arrays", tuple(name for name in ARRAYS if name in self.arrays))
@@ -69,7 +57,7 @@ class StoreMeta:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(H, W, C) of every array."""
-        return (*self.grid.hw, self.channels)
+        return self.spec.shape
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -94,15 +82,18 @@ class StoreMeta:
     @property
     def origin(self) -> dict[str, Any]:
         """Where the features come from, as each sidecar repeats it: a shard of another store does not pass."""
-        names = ("backbone", "weights_hash", "layer", "norm")
-        return {name: getattr(self, name) for name in names} | {"solver_sha256": self.solver_sha256}
+        spec = self.spec
+        return {
+            "backbone": spec.backbone, "weights_hash": spec.weights_hash, "layer": spec.layer, "norm": spec.norm,
+            "solver_sha256": self.solver_sha256,
+        }  # fmt: skip
 
     def to_json(self) -> str:
         """The text of `meta.json`."""
-        body = {field.name: getattr(self, field.name) for field in fields(self)}
-        grid = {"image_hw": list(self.grid.image_hw), "patch": self.grid.patch, "stride": self.grid.stride}
-        body |= {"grid": grid, "arrays": list(self.arrays), "solver_sha256": self.solver_sha256}
-        return json.dumps({"kind": _KIND, "schema": SCHEMA_VERSION, **body}, indent=2) + "\n"
+        body = {"kind": _KIND, "schema": SCHEMA_VERSION, **self.spec.to_json()}
+        body |= {name: getattr(self, name) for name in ("solver", "quality", "code_version", "dtype")}
+        body |= {"arrays": list(self.arrays), "solver_sha256": self.solver_sha256}
+        return json.dumps(body, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, *, source: str = "meta.json") -> "StoreMeta":
@@ -129,9 +120,9 @@ class StoreMeta:
             for name, kind in _TYPES.items():
                 if type(body[name]) is not kind:
                     raise TypeError(f"{name} is {body[name]!r}, not of type {kind.__name__}")
-            grid = body.pop("grid")
-            grid = PatchGrid.of(tuple(grid["image_hw"]), grid["patch"], grid["stride"])
-            meta = cls(**body | {"grid": grid, "arrays": tuple(body["arrays"])})
+            spec = FeatureSpec.from_json(body)
+            own = {name: value for name, value in body.items() if name not in spec.to_json()}
+            meta = cls(**own | {"arrays": tuple(body["arrays"])}, spec=spec)
         except (KeyError, TypeError, ValueError, GeometryError) as error:
             raise StoreError(f"{source} is damaged or was edited ({error}): restore it from a backup.") from error
         if meta.solver_sha256 != solver_sha256:
@@ -141,19 +132,13 @@ class StoreMeta:
             )
         return meta
 
-    def differences(self, other: "StoreMeta") -> list[str]:
-        """One line per setting in which a store of this meta and another differ; the code version does not count.
-
-        Args:
-            other: the settings that somebody wants to write with.
-        """
-        mine, given = dict(_leaves(self)), dict(_leaves(other))
-        absent = "nothing"
-        return [
-            f"{name}: the store has {mine.get(name, absent)}, given {given.get(name, absent)}"
-            for name in dict.fromkeys([*mine, *given])
-            if mine.get(name, absent) != given.get(name, absent)
-        ]
+    def differences(self, other: "StoreMeta", this: str = "store", that: str = "request") -> list[str]:
+        """One line per setting that differs; the code version may."""
+        own, others = (
+            {"solver": meta.solver, "quality": meta.quality, "dtype": meta.dtype, "arrays": list(meta.arrays)}
+            for meta in (self, other)
+        )
+        return [*self.spec.differences(other.spec, this, that), *differences(own, others, this, that, strict=True)]
 
 
 def check_schema(version: object, source: str) -> None:
@@ -185,28 +170,3 @@ def canonical_json(value: object) -> bytes:
 def sha256_of(value: object) -> str:
     """Hex SHA-256 of a JSON value."""
     return hashlib.sha256(canonical_json(value)).hexdigest()
-
-
-def setting_text(value: object) -> str:
-    """A setting as an error shows it."""
-    if isinstance(value, PatchGrid):
-        return f"{value.image_hw[0]} x {value.image_hw[1]} px, {value}"
-    return repr(value)
-
-
-def _leaves(meta: StoreMeta) -> Iterator[tuple[str, str]]:
-    """The settings by dotted name, as texts; without the code version."""
-    for field in fields(meta):
-        if field.name == "solver":
-            yield from _solver_leaves("solver", meta.solver)
-        elif field.name != "code_version":
-            value = getattr(meta, field.name)
-            yield field.name, setting_text(value)
-
-
-def _solver_leaves(name: str, value: object) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict) and value:
-        for key, part in value.items():
-            yield from _solver_leaves(f"{name}.{key}", part)
-    else:
-        yield name, json.dumps(value)

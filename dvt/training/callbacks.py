@@ -13,7 +13,7 @@ from dvt.training.checkpoints import remove_old
 from dvt.training.config import TrainingConfig
 from dvt.training.module import StageModule
 from dvt.training.processes import check_replicas
-from dvt.weights.checkpoint_names import checkpoint_path
+from dvt.weights.checkpoint import checkpoint_path
 
 
 class SaveCheckpoints(L.Callback):

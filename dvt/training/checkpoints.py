@@ -11,10 +11,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from dvt.errors import TrainingError
 from dvt.files import TEMP_SUFFIX, write_atomic
-from dvt.weights.checkpoint_names import checkpoint_paths, step_of
+from dvt.weights.checkpoint import checkpoint_paths, settings_in, step_of
 
-OURS = "dvt"
-"""Key of a checkpoint under which the settings of the run stand."""
 ABANDONED = "abandoned"
 """Below it: checkpoints of later steps than the one that a run was resumed from."""
 
@@ -64,9 +62,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except Exception as error:  # on damaged files torch raises errors of nearly every type
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise TrainingError(f"the checkpoint {path} is damaged ({reason}): give another one.") from error
-    if not isinstance(content, dict) or OURS not in content or "global_step" not in content:
+    settings = settings_in(content)
+    if settings is None or "global_step" not in content:
         raise TrainingError(f"{path} is not a checkpoint of a training run of dvt: give one from <out>/checkpoints.")
-    return Checkpoint(path=path, step=int(content["global_step"]), settings=content[OURS]["settings"])
+    return Checkpoint(path=path, step=int(content["global_step"]), settings=settings)
 
 
 def newest_good(folder: Path) -> tuple[Checkpoint | None, list[str]]:

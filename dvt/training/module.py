@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from dvt.errors import TrainingError
 from dvt.shapes import FeatureMaps
-from dvt.training.checkpoints import OURS
 from dvt.training.config import TrainingConfig
 from dvt.training.schedule import learning_rate_at, peak_learning_rate
+from dvt.weights.checkpoint import OURS
 
 _ADVICE = (
     "Look at these images' features, or lower optimizer.base_learning_rate, give optimizer.clip_norm=1, or"

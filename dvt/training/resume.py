@@ -1,6 +1,5 @@
 """Where a run begins: from nothing, or from a checkpoint whose settings are those of the run."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,10 +7,11 @@ from typing import Any
 from dvt.errors import TrainingError, WeightsError
 from dvt.files import disk_errors
 from dvt.progress import Reporter
+from dvt.spec import differences
 from dvt.store import is_store
 from dvt.training.checkpoints import Checkpoint, newest_good, read_checkpoint
 from dvt.training.processes import is_main_process
-from dvt.weights.checkpoint_names import CHECKPOINTS, checkpoint_paths
+from dvt.weights.checkpoint import CHECKPOINTS, checkpoint_paths
 from dvt.weights.folder import is_model_folder, read_model_info
 from dvt.weights.info import KINDS
 
@@ -65,7 +65,7 @@ def claim_folder(out: Path, kind: str) -> None:
             raise
         if info.kind != kind or not has_run:
             raise TrainingError(
-                f"out={out} holds {KINDS[info.kind]} of {info.backbone}, and no run that could be continued into"
+                f"out={out} holds {KINDS[info.kind]} of {info.spec.backbone}, and no run that could be continued into"
                 f" {KINDS[kind]}: give another out, or delete it."
             )
     with disk_errors(out):
@@ -103,7 +103,7 @@ def find_start(resume: str, folder: Path, settings: dict[str, Any], *, allow_cha
             f"{found.path} belongs to a run of dvt {found.settings.get('stage')}, not of dvt {settings.get('stage')}:"
             " give another out."
         )
-    changes = list(differences(found.settings, settings))
+    changes = differences(found.settings, settings, "checkpoint", "request")
     if changes and not allow_changes:
         raise TrainingError(_refusal(found, changes))
     if fixed := [change for change in changes if change.startswith(_FIXED)]:
@@ -115,15 +115,6 @@ def find_start(resume: str, folder: Path, settings: dict[str, Any], *, allow_cha
             " resume=<path> a checkpoint from before."
         )
     return Start(checkpoint=found.path, step=found.step, notes=(*notes, *(f"changed: {text}" for text in changes)))
-
-
-def differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
-    """One line per setting in which two nested mappings differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for name in dict.fromkeys([*before, *now]):
-            yield from differences(before.get(name), now.get(name), f"{path}.{name}" if path else name)
-    elif before != now:
-        yield f"{path}: the checkpoint has {before}, given {now}"
 
 
 def _refusal(found: Checkpoint, changes: list[str]) -> str:

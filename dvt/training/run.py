@@ -26,7 +26,7 @@ from dvt.training.loggers import closing, make_logger
 from dvt.training.module import StageModule
 from dvt.training.processes import one_fate
 from dvt.training.resume import Start
-from dvt.weights.checkpoint_names import CHECKPOINTS
+from dvt.weights.checkpoint import CHECKPOINTS
 
 
 @dataclass(frozen=True, slots=True)

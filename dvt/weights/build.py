@@ -1,6 +1,6 @@
 """load_denoised: a ViT with clean features in one line."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dvt.backbone.backbone import Backbone
@@ -12,6 +12,7 @@ from dvt.errors import ConfigError, WeightsError
 from dvt.images.read import ImageLike, read_image
 from dvt.images.resize import resize
 from dvt.shapes import ResizedImage
+from dvt.spec import FeatureSpec
 from dvt.weights.info import ModelInfo
 from dvt.weights.recognise import Weights, denoiser_info, denoiser_of, distilled_info, read
 from dvt.weights.resolve import find_for
@@ -83,10 +84,10 @@ def load_denoised(
     model = load_backbone(
         backbone or vit.name,
         weights=backbone_weights if denoiser is not None else _only(found, backbone_weights),
-        image_size=info.grid.image_hw if image_size is None else image_size,
-        stride=info.grid.stride if stride is None else stride,
-        layer=info.layer,
-        norm=info.norm,
+        image_size=info.spec.grid.image_hw if image_size is None else image_size,
+        stride=info.spec.grid.stride if stride is None else stride,
+        layer=info.spec.layer,
+        norm=info.spec.norm,
         device=device,
         precision=precision,
     )
@@ -104,7 +105,7 @@ def _info(weights: Weights, denoiser: Denoiser | None, vit: VitFacts) -> ModelIn
     info = weights.info if denoiser is None else denoiser.info
     if info is None:
         info = distilled_info(facts_of(weights.backbone or vit.name), weights)
-    _check(weights, {"backbone": (info.backbone, vit.name), "num_channels": (info.num_channels, vit.num_channels)})
+    _check(weights, info.spec, replace(info.spec, backbone=vit.name, channels=vit.num_channels))
     return info
 
 
@@ -128,24 +129,19 @@ def _joined(
     """
     if denoiser is None:
         return model
-    if info.backbone_weights_hash is not None:
-        _check(weights, {"backbone_weights_hash": (info.backbone_weights_hash, model.weights_hash)})
+    _check(weights, info.spec, replace(info.spec, weights_hash=model.weights_hash))
     return DenoisedBackbone(model, denoiser)
 
 
-def _check(weights: Weights, settings: dict[str, tuple[object, object]]) -> None:
+def _check(weights: Weights, made_for: FeatureSpec, given: FeatureSpec) -> None:
     """Compare what the weights were made for with what is there.
 
     Raises:
         WeightsError: some setting differs; each is named with both values.
     """
-    faults = [
-        f"\n  {name}: the weights were made for {needed}, given is {given}"
-        for name, (needed, given) in settings.items()
-        if needed != given
-    ]
-    if faults:
+    if faults := made_for.differences(given, "weights", "backbone"):
+        lines = "".join(f"\n  {fault}" for fault in faults)
         raise WeightsError(
-            f"{weights.source} does not belong to this backbone:{''.join(faults)}\n"
-            "Give the backbone, and the weights of it (backbone_weights=...), that it was trained with."
+            f"{weights.source} was made for another backbone:{lines}\n"
+            "Give the backbone, and its weights (backbone_weights=...), that it was trained with."
         )

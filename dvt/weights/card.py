@@ -40,7 +40,7 @@ def model_card(info: ModelInfo, source: str) -> str:
     """
     parts = (
         f"---\n{_header(info)}\n---",
-        f"# {info.backbone}: {info.kind.replace('_', ' ')}",
+        f"# {info.spec.backbone}: {info.kind.replace('_', ' ')}",
         _PURPOSE[info.kind] + (f" Method: {_PAPER}." if info.kind != "backbone" else ""),
         f"## Use\n\n```python\n{_code(info, source)}\n```",
         f"## What it is\n\n{_facts(info)}",
@@ -59,7 +59,7 @@ def _header(info: ModelInfo) -> str:
         known["license"] = info.base_license
     elif info.base_license is not None:
         known |= {"license": "other", "license_name": info.base_license}
-    base = timm.get_pretrained_cfg(info.backbone)
+    base = timm.get_pretrained_cfg(info.spec.backbone)
     if base is not None and base.hf_hub_id:
         known["base_model"] = base.hf_hub_id
     data = ModelCardData(
@@ -72,9 +72,9 @@ def _header(info: ModelInfo) -> str:
 
 
 def _code(info: ModelInfo, source: str) -> str:
-    rows, columns = info.grid.hw
+    rows, columns = info.spec.grid.hw
     if info.kind == "fixed_size":
-        height, width = info.grid.image_hw
+        height, width = info.spec.grid.image_hw
         return (
             "import dvt\n\n"
             f'model = dvt.load_fixed_size("{source}")\n'
@@ -83,27 +83,27 @@ def _code(info: ModelInfo, source: str) -> str:
     if info.kind == "backbone":
         return (
             "import dvt\n\n"
-            f'backbone = dvt.load_backbone("{info.backbone}")\n'
+            f'backbone = dvt.load_backbone("{info.spec.backbone}")\n'
             "features = backbone(backbone.preprocess(image)[None])\n"
-            f"features.patches                     # (1, {rows}, {columns}, {info.num_channels})"
+            f"features.patches                     # (1, {rows}, {columns}, {info.spec.channels})"
         )
     return (
         "import dvt\n\n"
-        f'model, preprocess = dvt.load_denoised("{info.backbone}", weights="{source}")\n'
+        f'model, preprocess = dvt.load_denoised("{info.spec.backbone}", weights="{source}")\n'
         'image = preprocess("cat.jpg")        # RGB in [0, 1]; the model normalises by itself\n'
-        f"clean = model(image[None]).patches   # (1, {rows}, {columns}, {info.num_channels})"
+        f"clean = model(image[None]).patches   # (1, {rows}, {columns}, {info.spec.channels})"
     )
 
 
 def _facts(info: ModelInfo) -> str:
-    height, width = info.grid.image_hw
+    height, width = info.spec.grid.image_hw
     facts = {
-        "ViT (timm)": f"`{info.backbone}`",
-        "hash of its weights": f"`{info.backbone_weights_hash}`" if info.backbone_weights_hash else "not recorded",
-        "features": f"after block {info.layer}, {'with' if info.norm else 'without'} the final norm"
-        + (" (-1 is the last block)" if info.layer < 0 else " (counted from 0)"),
-        "trained at": f"{height} x {width} px: {info.grid}",
-        "channels": str(info.num_channels),
+        "ViT (timm)": f"`{info.spec.backbone}`",
+        "hash of its weights": f"`{info.spec.weights_hash}`" if info.spec.weights_hash else "not recorded",
+        "features": f"after block {info.spec.layer}, {'with' if info.spec.norm else 'without'} the final norm"
+        + (" (-1 is the last block)" if info.spec.layer < 0 else " (counted from 0)"),
+        "trained at": f"{height} x {width} px: {info.spec.grid}",
+        "channels": str(info.spec.channels),
         **{f"architecture: {name}": value for name, value in _leaves(info.architecture).items()},
         "written by": f"dvt {info.code_version}",
     }

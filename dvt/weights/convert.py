@@ -96,12 +96,12 @@ def _not_said(info: ModelInfo | None) -> list[str]:
     """What a file of the original cannot say, where it differs from what the original takes for granted."""
     if info is None:
         return []
-    rows, columns = info.grid.hw
-    lines = [f"the file does not say that it belongs to {info.backbone}: keep that in its name"]
-    depth = facts_of(info.backbone).depth
-    if info.layer % depth != depth - 1:
-        lines.append(f"the file does not say that it was made for layer {info.layer}; the original takes the last")
-    if not info.norm:
+    rows, columns = info.spec.grid.hw
+    lines = [f"the file does not say that it belongs to {info.spec.backbone}: keep that in its name"]
+    depth = facts_of(info.spec.backbone).depth
+    if info.spec.layer % depth != depth - 1:
+        lines.append(f"the file does not say that it was made for layer {info.spec.layer}; the original takes the last")
+    if not info.spec.norm:
         lines.append("the file does not say that it was made without the final norm; the original applies it")
     if rows != columns:
         lines.append(f"the file does not say that its grid is {rows} x {columns}; the original takes it for square")

@@ -121,13 +121,12 @@ def _other_kind(folder: Path, info: ModelInfo, kind: str) -> str:
     weights = str(folder / WEIGHTS_FILE)
     way = {
         "denoiser": "Load it with dvt.load_denoiser, or with its ViT by dvt.load_denoised",
-        "distilled": f"Load it as a backbone: dvt.load_backbone({info.backbone!r}, weights={weights!r})",
+        "distilled": f"Load it as a backbone: dvt.load_backbone({info.spec.backbone!r}, weights={weights!r})",
         "fixed_size": "Load it with dvt.load_fixed_size",
-        "backbone": f"Load it with dvt.load_backbone({info.backbone!r})",
+        "backbone": f"Load it with dvt.load_backbone({info.spec.backbone!r})",
     }[info.kind]
-    return (
-        f"{folder} holds {KINDS[info.kind]} of {info.backbone}; expected {KINDS[kind]}. {way}, or give another folder."
-    )
+    held = f"{KINDS[info.kind]} of {info.spec.backbone}"
+    return f"{folder} holds {held}; expected {KINDS[kind]}. {way}, or give another folder."
 
 
 def _sha256_of(path: Path) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from dvt.errors import GeometryError, WeightsError
-from dvt.grid import PatchGrid
+from dvt.spec import FeatureSpec
 
 CONFIG_FILE: Final = "config.json"
 """The file that says what the tensors beside it are."""
@@ -24,10 +24,12 @@ RESTORE: Final = "Restore it from a backup, or copy or download the folder again
 
 _FORMAT = "dvt model"
 _HASH = "weights_sha256"
-_TYPES: Final[dict[str, tuple[type, ...]]] = {
-    "kind": (str,), "backbone": (str,), "backbone_weights_hash": (str, type(None)), "layer": (int,), "norm": (bool,),
-    "num_channels": (int,), "architecture": (dict,), "training": (dict,), "metrics": (dict,),
-    "base_license": (str, type(None)), "code_version": (str,),
+_ON_DISK: Final = {"weights_hash": "backbone_weights_hash", "channels": "num_channels"}
+"""Fields of the spec that the file calls otherwise."""
+_SPEC: Final = tuple(field.name for field in fields(FeatureSpec))
+_OWN: Final[dict[str, tuple[type, ...]]] = {
+    "architecture": (dict,), "training": (dict,), "metrics": (dict,), "base_license": (str, type(None)),
+    "code_version": (str,),
 }  # fmt: skip
 
 
@@ -37,18 +39,9 @@ class ModelInfo:
 
     kind: str
     """One of `KINDS`."""
-    backbone: str
-    """Full timm name of the ViT, with the tag of its weights."""
-    backbone_weights_hash: str | None
-    """Hash of the ViT's weights (`Backbone.weights_hash`); None: not recorded, as for files of the original."""
-    layer: int
-    """Index of the block whose output was cleaned, counted from 0; -1 is the last."""
-    norm: bool
-    """Whether the ViT's final norm was applied to it."""
-    grid: PatchGrid
-    """Image size, patch and stride that it was trained at."""
-    num_channels: int
-    """Channels C of a feature vector."""
+    spec: FeatureSpec
+    """The features of the ViT that it cleans, or gives; the grid that it was trained at. A file of the original does
+    not record the hash of the ViT's weights."""
     architecture: dict[str, Any]
     """The `DenoiserConfig` as plain JSON; empty where there is only a ViT, whose name says it."""
     training: dict[str, Any]
@@ -68,8 +61,8 @@ class ModelInfo:
         """
         if self.kind not in KINDS:
             raise WeightsError(f"there is no kind of model {self.kind!r}: give one of {', '.join(KINDS)}.")
-        if self.num_channels < 1:
-            raise WeightsError(f"a model cannot have {self.num_channels} channels: give at least 1.")
+        if self.spec.channels < 1:
+            raise WeightsError(f"a model cannot have {self.spec.channels} channels: give at least 1.")
         for name in ("architecture", "training", "metrics"):
             object.__setattr__(self, name, _plain(name, getattr(self, name)))
         for name, value in self.metrics.items():
@@ -82,9 +75,9 @@ class ModelInfo:
         Args:
             weights_sha256: hash of the file of the weights; left out where there is none yet.
         """
-        grid = {"image_hw": list(self.grid.image_hw), "patch": self.grid.patch, "stride": self.grid.stride}
-        body = {field.name: getattr(self, field.name) for field in fields(self)} | {"grid": grid}
-        body = {"format": _FORMAT, "schema": SCHEMA_VERSION, **body}
+        spec = {_ON_DISK.get(name, name): value for name, value in self.spec.to_json().items()}
+        body = {"format": _FORMAT, "schema": SCHEMA_VERSION, "kind": self.kind, **spec}
+        body |= {name: getattr(self, name) for name in _OWN}
         if weights_sha256 is not None:
             body[_HASH] = weights_sha256
         return json.dumps(body, indent=2, allow_nan=False) + "\n"
@@ -117,12 +110,11 @@ def parse_config(text: str, source: str) -> tuple[ModelInfo, str | None]:
     _check_schema(body.pop("schema", None), source)
     sha256 = body.pop(_HASH, None)
     try:
-        for name, kinds in _TYPES.items():
+        spec = FeatureSpec.from_json({name: body.pop(_ON_DISK.get(name, name)) for name in _SPEC})
+        for name, kinds in {"kind": (str,), **_OWN}.items():
             if type(body[name]) not in kinds:
                 raise TypeError(f"{name} is {body[name]!r}, not of type {kinds[0].__name__}")
-        grid = body.pop("grid")
-        grid = PatchGrid.of(tuple(grid["image_hw"]), grid["patch"], grid["stride"])
-        return ModelInfo(**body, grid=grid), sha256
+        return ModelInfo(**body, spec=spec), sha256
     except KeyError as error:
         raise WeightsError(f"{source} is damaged or was edited (it lacks {error}). {RESTORE}") from error
     except (TypeError, ValueError, GeometryError) as error:

@@ -7,12 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
-from dvt.backbone.facts import VitFacts, facts_of, original_info
+from dvt.backbone.facts import VitFacts, facts_of
 from dvt.denoiser.network import Denoiser
 from dvt.errors import WeightsError
 from dvt.grid import PatchGrid
-from dvt.training.features import LearntFeatures
-from dvt.weights.checkpoint_names import CHECKPOINTS, checkpoint_paths
+from dvt.spec import FeatureSpec
+from dvt.version import __version__
+from dvt.weights.checkpoint import CHECKPOINTS, checkpoint_paths, settings_in, spec_in
 from dvt.weights.folder import WEIGHTS_FILE, is_model_folder, read_model_folder, read_model_info
 from dvt.weights.info import ModelInfo
 from dvt.weights.original import build, is_denoiser, is_vit, own_names
@@ -44,15 +45,15 @@ class Weights:
     def backbone(self) -> str | None:
         """Full timm name of their ViT, as a model folder, a checkpoint or the name of a released file says."""
         if self.info is not None:
-            return self.info.backbone
+            return self.info.spec.backbone
         if self.released is not None:
             return self.released.timm
         return self.learnt.backbone if self.learnt is not None else None
 
     @property
-    def learnt(self) -> LearntFeatures | None:
+    def learnt(self) -> FeatureSpec | None:
         """Which features a checkpoint of our training is for; None where it does not say, and for anything else."""
-        return LearntFeatures.from_settings(self.settings or {})
+        return spec_in(self.settings or {})
 
 
 def read(found: Found) -> Weights:
@@ -78,7 +79,7 @@ def read(found: Found) -> Weights:
             " dvt, or a file of the original: pos_embed, denoiser.norm1.weight and so on."
         )
     kind = "denoiser" if is_denoiser(state) else "distilled"
-    return Weights(kind, state, None, path, found.source, found.released, _settings_in(content))
+    return Weights(kind, state, None, path, found.source, found.released, settings_in(content))
 
 
 def _refuse_unfinished(path: Path, source: str) -> None:
@@ -139,23 +140,23 @@ def distilled_info(vit: VitFacts, weights: Weights) -> ModelInfo:
 
 def _file_info(vit: VitFacts, weights: Weights, grid: PatchGrid, architecture: dict[str, Any]) -> ModelInfo:
     """A file of the original takes the last block and the final norm for granted; a checkpoint of ours must say."""
-    info = original_info(vit, kind=weights.kind, grid=grid, architecture=architecture, training=_origin(weights))
-    if weights.settings is None:
-        return info
-    learnt = weights.learnt
-    if learnt is None:
-        raise WeightsError(
-            f"{weights.source} is a checkpoint of a run and does not say which features it learns from (layer, norm)."
-            " Give the folder of the run once it is finished; or join dvt.load_denoiser(...) and a backbone of the same"
-            " layer and norm: dvt.DenoisedBackbone(backbone, denoiser)."
-        )
-    return replace(
-        info,
-        backbone=learnt.backbone,
-        backbone_weights_hash=learnt.weights_hash,
-        layer=learnt.layer,
-        norm=learnt.norm,
-        grid=PatchGrid.of(learnt.image_hw, vit.patch, learnt.stride),
+    spec = replace(vit.spec, grid=grid)
+    if weights.settings is not None:
+        if weights.learnt is None:
+            raise WeightsError(
+                f"{weights.source} is a checkpoint of a run and does not say which features it learns from (layer,"
+                " norm). Give the folder of the run once it is finished; or join dvt.load_denoiser(...) and a backbone"
+                " of the same layer and norm: dvt.DenoisedBackbone(backbone, denoiser)."
+            )
+        spec = weights.learnt
+    return ModelInfo(
+        kind=weights.kind,
+        spec=spec,
+        architecture=architecture,
+        training=_origin(weights),
+        metrics={},
+        base_license=vit.license,
+        code_version=__version__,
     )
 
 
@@ -164,10 +165,3 @@ def _origin(weights: Weights) -> dict[str, Any]:
     if weights.released is not None:
         return {"origin": f"{REPOSITORY} on the Hugging Face hub", "file": weights.released.file}
     return {"origin": weights.path.name}
-
-
-def _settings_in(content: Any) -> Mapping[str, Any] | None:
-    """The settings of the run in a checkpoint of our training."""
-    for name in ("dvt", "settings"):
-        content = content.get(name) if isinstance(content, Mapping) else None
-    return content if isinstance(content, Mapping) else None

@@ -25,7 +25,7 @@ def views(tmp_path_factory):
 
 def test_its_folder_says_what_it_is():
     state, info = read_model_folder(shipped("checkpoints") / "vit_micro", kind="backbone")
-    assert info.backbone == MICRO and {tensor.dtype for tensor in state.values()} == {torch.float16}
+    assert info.spec.backbone == MICRO and {tensor.dtype for tensor in state.values()} == {torch.float16}
     assert "augreg" in info.training["teacher"] and info.training["num_images"] > 1000
     files = [path for path in (shipped("checkpoints") / "vit_micro").rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 7 * 2**20

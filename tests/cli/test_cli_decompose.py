@@ -124,7 +124,8 @@ def test_a_store_of_another_backbone_is_refused_with_both_values(tiny, photo):
     assert tiny("decompose", "images=a.png", "store=s").code == 0
     result = tiny("decompose", "images=a.png", "store=s", "backbone.layer=3", "dtype=float32")
     assert result.code == 2
-    assert "layer: the store has 11, given 3" in result.err and "'float16', given 'float32'" in result.err
+    assert "layer: 11 in the store, 3 in the request" in result.err
+    assert "'float16' in the store, 'float32' in" in result.err
 
 
 def test_no_space_left_is_said_and_leaves_no_half_shard(tiny, photo, tmp_path):

@@ -27,10 +27,14 @@ def place(dvt, photo, tmp_path):
         photo(f"photos/{number}.png", seed=number)
     vit = load_backbone("vit_tiny_patch16_224", weights="random", image_size=64, layer=1, device="cpu")
     info = ModelInfo(
-        kind="denoiser", backbone=vit.timm_name, backbone_weights_hash=vit.weights_hash, layer=vit.layer, norm=vit.norm,
-        grid=vit.grid, num_channels=vit.num_channels, architecture={}, training={}, metrics={}, base_license=None,
+        kind="denoiser",
+        spec=vit.spec,
+        architecture={},
+        training={},
+        metrics={},
+        base_license=None,
         code_version="0",
-    )  # fmt: skip
+    )
     write_model_folder(tmp_path / "denoiser", Denoiser(DenoiserConfig(), 192, vit.grid.hw).state_dict(), info)
     return tmp_path
 
@@ -45,14 +49,14 @@ def test_from_a_denoiser_to_a_plain_vit(dvt, place):
     assert "before -> after, compared with the teacher" in result.err and "class token" in result.err
     assert last == "written: run   use it: dvt.load_denoised('vit_tiny_patch16_224', weights='run')"
     state, info = read_model_folder(place / "run", kind="distilled")
-    assert (info.layer, info.grid.image_hw) == (1, (64, 64)) and "blocks.11.norm1.weight" in state
+    assert (info.spec.layer, info.spec.grid.image_hw) == (1, (64, 64)) and "blocks.11.norm1.weight" in state
 
 
 def test_the_same_command_continues(dvt, place):
     assert dvt("distill", *ALL).code == 0
     result = dvt("distill", *ALL, "num_steps=4", "allow_changes=true")
     assert result.code == 0 and "4 steps of 2, continuing at step 2" in result.err
-    assert "changed: num_steps: the checkpoint has 2, given 4" in result.err
+    assert "changed: num_steps: 2 in the checkpoint, 4 in the request" in result.err
 
 
 def test_the_smoke_trainer_sees_everything_once(dvt, place):

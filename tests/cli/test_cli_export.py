@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -70,12 +70,7 @@ def denoiser(tmp_path):
     backbone = load_backbone("vit_tiny_patch16_224", weights="random", image_size=[64, 96], device="cpu")
     info = ModelInfo(
         kind="denoiser",
-        backbone=backbone.timm_name,
-        backbone_weights_hash=backbone.weights_hash,
-        layer=1,
-        norm=False,
-        grid=backbone.grid,
-        num_channels=192,
+        spec=replace(backbone.spec, layer=1, norm=False),
         architecture=asdict(made.config),
         training={},
         metrics={},

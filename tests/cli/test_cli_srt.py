@@ -56,11 +56,11 @@ def test_the_same_command_skips_what_is_there_and_other_settings_are_refused(dvt
     assert again.code == 0 and "0 done, 3 there already" in again.err, again.err
     assert "quality=none, solver=srt" in dvt("store", "status", "s").out
     for option, text in {
-        "method=decomposed": 'solver.solver: the store has "srt", given "closed_form"',
-        "srt.max_shift=3": "solver.srt.max_shift: the store has 2, given 3",
-        "srt.aggregate=median": 'solver.srt.aggregate: the store has "mean", given "median"',
-        "srt.fill=mean": 'solver.srt.fill: the store has "edge", given "mean"',
-        "backbone.precision=bf16": 'solver.precision: the store has "fp32", given "bf16"',
+        "method=decomposed": "solver.solver: 'srt' in the store, 'closed_form' in the request",
+        "srt.max_shift=3": "solver.srt.max_shift: 2 in the store, 3 in the request",
+        "srt.aggregate=median": "solver.srt.aggregate: 'mean' in the store, 'median' in the request",
+        "srt.fill=mean": "solver.srt.fill: 'edge' in the store, 'mean' in the request",
+        "backbone.precision=bf16": "solver.precision: 'fp32' in the store, 'bf16' in the request",
     }.items():
         result = dvt(*STORE, option)
         assert result.code == 2 and text in result.err, result.err
@@ -69,8 +69,8 @@ def test_the_same_command_skips_what_is_there_and_other_settings_are_refused(dvt
 def test_a_decomposed_store_is_not_continued_by_srt(tiny, photos):
     assert tiny("decompose", "images=photos", "store=s").code == 0
     result = tiny("decompose", "images=photos", "store=s", "method=srt")
-    assert result.code == 2 and 'solver.solver: the store has "closed_form", given "srt"' in result.err
-    assert "quality: the store has 'tiny', given 'none'" in result.err
+    assert result.code == 2 and "solver.solver: 'closed_form' in the store, 'srt' in the request" in result.err
+    assert "quality: 'tiny' in the store, 'none' in the request" in result.err
 
 
 @pytest.mark.parametrize(
@@ -115,11 +115,12 @@ def test_a_vit_learns_from_srt_and_the_same_command_continues(dvt, photos, vit):
     _, info = read_model_folder(photos.parent / "run", kind="distilled")
     assert info.training["teacher_settings"]["srt"]["max_shift"] == 1
     assert info.training["teacher_sha256"] == SrtBackbone(vit, SrtConfig(max_shift=1)).weights_hash
-    assert info.metrics["mse"] > 0 and info.backbone_weights_hash == vit.weights_hash
+    assert info.metrics["mse"] > 0 and info.spec.weights_hash == vit.weights_hash
     longer = dvt(*DISTILL, "num_steps=3", "allow_changes=true")
     assert longer.code == 0 and "continuing at step 2" in longer.err
     refused = dvt(*DISTILL, "num_steps=3", "srt.fill=mean")
-    assert refused.code == 2 and "teacher_settings.srt.fill: the checkpoint has edge, given mean" in refused.err
+    assert refused.code == 2
+    assert "teacher_settings.srt.fill: 'edge' in the checkpoint, 'mean' in the request" in refused.err
     assert dvt(*DISTILL, "num_steps=3", "srt.batch_size=3").code == 0  # it changes the speed and nothing else
 
 

@@ -29,7 +29,7 @@ def test_from_a_store_to_a_denoiser(dvt, store, tmp_path):
     assert "5 images -> run   vit_tiny_patch16_224" in result.err and "4 steps of 2" in result.err
     assert "raw -> denoised, on the validation images: squared error" in result.err
     state, info = read_model_folder(tmp_path / "run", kind="denoiser")
-    assert info.backbone == FeatureStore.open(tmp_path / store).meta.backbone
+    assert info.spec == FeatureStore.open(tmp_path / store).meta.spec
     assert state["pos_embed"].shape == (1, 16, 192)
 
 
@@ -64,10 +64,10 @@ def test_a_sweep(dvt, store, tmp_path):
 def test_more_steps_on_a_finished_run_are_a_change_and_are_refused(dvt, store):
     assert dvt("train", f"store={store}", "out=run", *FEW).code == 0
     refused = dvt("train", f"store={store}", "out=run", *FEW, "num_steps=6")
-    assert refused.code == 2 and "num_steps: the checkpoint has 4, given 6" in refused.err
+    assert refused.code == 2 and "num_steps: 4 in the checkpoint, 6 in the request" in refused.err
     allowed = dvt("train", f"store={store}", "out=run", *FEW, "num_steps=6", "allow_changes=true")
     assert allowed.code == 0 and "continuing at step 4" in allowed.err
-    assert "changed: num_steps: the checkpoint has 4, given 6" in allowed.err
+    assert "changed: num_steps: 4 in the checkpoint, 6 in the request" in allowed.err
     assert dvt("train", f"store={store}", "out=run", *FEW, "resume=none").code == 2
 
 
@@ -83,12 +83,12 @@ def test_with_pictures_raw_features_are_computed(dvt, store, tmp_path):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (("backbone=dinov2_base",), "backbone: the store has 'vit_tiny_patch16_224.augreg_in21k_ft_in1k', needed is"),
-        (("backbone.layer=3",), "layer: the store has 11, needed is 3"),
-        (("backbone.layer=-2",), "layer: the store has 11, needed is 10"),
+        (("backbone=dinov2_base",), "backbone: 'vit_tiny_patch16_224.augreg_in21k_ft_in1k' in the store, 'vit_base"),
+        (("backbone.layer=3",), "layer: 11 in the store, 3 in the request"),
+        (("backbone.layer=-2",), "layer: 11 in the store, 10 in the request"),
         (("recipe=layers",), "give images=... as for dvt decompose"),
-        (("backbone.norm=false",), "norm: the store has True, needed is False"),
-        (("backbone.image_size=128",), "grid: the store has 64 x 64 px"),
+        (("backbone.norm=false",), "norm: True in the store, False in the request"),
+        (("backbone.image_size=128",), "grid: 64 x 64 px"),
         (("backbone.timm=vit_tinny",), "there is no backbone 'vit_tinny'"),
         (("num_stepps=3",), "did you mean num_steps?"),
         (("optimizer.warmup=2",), "optimizer.warmup=2.0: give 0 <= warmup < 1"),

@@ -74,7 +74,7 @@ def test_it_learns_and_says_what_it_is(pictures, backbone, tmp_path, options):
     metrics = done.trained.metrics
     assert done.num_decomposed == 10 and done.failures == {} and metrics["val/mse"] < 0.9 * metrics["val/raw_mse"]
     info = load_denoiser(tmp_path / "out").info
-    assert info.backbone_weights_hash == backbone.weights_hash and info.training["stage1"][0]["quality"] == "tiny"
+    assert info.spec.weights_hash == backbone.weights_hash and info.training["stage1"][0]["quality"] == "tiny"
     assert (info.training["num_images"], info.training["num_val_images"]) == (9, 1)
 
 

@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from dvt.weights.checkpoint_names import checkpoint_paths
+from dvt.weights.checkpoint import checkpoint_paths
 from dvt.weights.folder import read_model_folder
 
 pytestmark = pytest.mark.ddp

@@ -11,11 +11,15 @@ from dvt.denoiser.sources import open_sources
 from dvt.errors import StoreError, TrainingError
 from dvt.grid import PatchGrid
 from dvt.images import ImageFile, find_images
+from dvt.spec import FeatureSpec
 from dvt.store import FeatureStore, StoreMeta, StoreWriter
 
 META = StoreMeta(
-    backbone="vit_tiny_patch16_224", weights_hash="0123", layer=11, norm=True, grid=PatchGrid.of((32, 32), 16),
-    channels=3, solver={"solver": "closed_form"}, quality="fast", code_version="0",
+    spec=FeatureSpec(
+        backbone="vit_tiny_patch16_224", weights_hash="0123", layer=11, norm=True, grid=PatchGrid.of((32, 32), 16),
+        channels=3,
+    ),
+    solver={"solver": "closed_form"}, quality="fast", code_version="0",
 )  # fmt: skip
 
 
@@ -27,7 +31,7 @@ def make(path, keys, **changes):
     return path
 
 
-def opened(*paths, images=None, missing=Missing.error, **needs):
+def opened(*paths, images=None, missing=Missing.error, needs=None):
     return open_sources(paths, needs, images, missing)
 
 
@@ -58,8 +62,9 @@ def test_several_stores_are_one_list_and_the_first_that_has_an_image_gives_it(tm
     ],
 )
 def test_stores_that_do_not_go_together_are_refused_with_both_values(tmp_path, changes, name):
-    one, two = make(tmp_path / "1", ["a.png"]), make(tmp_path / "2", ["b.png"], **changes)
-    with pytest.raises(StoreError, match=f"{name}: the store has .*, needed is"):
+    other = dataclasses.replace(META.spec, **changes)
+    one, two = make(tmp_path / "1", ["a.png"]), make(tmp_path / "2", ["b.png"], spec=other)
+    with pytest.raises(StoreError, match=f"{name}: .* in the store, .* in the request"):
         opened(one, two)
 
 
@@ -69,8 +74,8 @@ def test_a_store_of_another_solver_goes_along(tmp_path):
 
 
 def test_needs_are_checked(tmp_path):
-    with pytest.raises(StoreError, match="layer: the store has 11, needed is 3"):
-        opened(make(tmp_path / "1", ["a.png"]), layer=3)
+    with pytest.raises(StoreError, match="layer: 11 in the store, 3 in the request"):
+        opened(make(tmp_path / "1", ["a.png"]), needs=dataclasses.replace(META.spec, layer=3))
 
 
 def test_an_empty_store_and_one_without_clean_features_are_refused(tmp_path):
@@ -91,7 +96,8 @@ def test_images_choose_and_images_without_features_are_named(tmp_path):
     text = str(caught.value)
     assert "2 of 3 images have no features" in text and "x.png   (failed: it is a text file)" in text
     assert f"dvt decompose images=... store={store}" in text and "pairs.missing=skip" in text
-    assert f"backbone.timm={META.backbone} backbone.image_size=" in text and f"backbone.layer={META.layer}" in text
+    assert f"backbone.timm={META.spec.backbone} backbone.image_size=" in text
+    assert f"backbone.layer={META.spec.layer}" in text
     skipped = opened(store, images=asked, missing=Missing.skip)
     assert [pair.key for pair in skipped.pairs] == ["a.png"] and skipped.num_missing == 2
 

@@ -1,6 +1,7 @@
 """What a distillation refuses, before it begins or when it comes to it."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from dvt.errors import ConfigError, ImageError, TrainingError, WeightsError
 from dvt.images import find_images
 from dvt.training.batches import StepBatches
 from dvt.training.resume import claim_folder, find_start
-from dvt.weights.checkpoint_names import checkpoint_path, checkpoint_paths
+from dvt.weights.checkpoint import checkpoint_path, checkpoint_paths
 from dvt.weights.folder import write_model_folder
 from dvt.weights.info import CONFIG_FILE, ModelInfo
 
@@ -30,13 +31,13 @@ def test_changed_settings_are_listed(begun, images, options, make_teacher):
     names = [line.split(":")[0].strip() for line in lines[1:-1]]
     changed = ["num_steps", "student.trained_blocks", "student.class_token_weight"]
     assert names == [*changed, "teacher", "num_images", "data"]
-    assert "num_steps: the checkpoint has 2, given 4" in lines[1]
+    assert "num_steps: 2 in the checkpoint, 4 in the request" in lines[1]
     assert "allow_changes=true" in lines[-1]
 
 
 def test_changes_can_be_allowed(begun, images, options, teacher):
     run = distill(images, begun, options(num_steps=4, allow_changes=True), teacher=teacher)
-    assert run.step == 4 and run.notes == ("changed: num_steps: the checkpoint has 2, given 4",)
+    assert run.step == 4 and run.notes == ("changed: num_steps: 2 in the checkpoint, 4 in the request",)
 
 
 def test_less_memory_is_no_change(begun, images, options, teacher):
@@ -45,7 +46,7 @@ def test_less_memory_is_no_change(begun, images, options, teacher):
 
 
 def test_another_readout_is_a_change(begun, images, options, make_teacher):
-    with pytest.raises(TrainingError, match=r"features.layer: the checkpoint has 1, given 0"):
+    with pytest.raises(TrainingError, match=r"features.layer: 1 in the checkpoint, 0 in the request"):
         distill(images, begun, options(num_steps=2), teacher=make_teacher(layer=0))
 
 
@@ -72,9 +73,14 @@ def test_a_finished_model_is_never_overwritten_by_another_run(begun, images, opt
 
 def test_a_denoiser_in_the_folder_stays(tmp_path, images, options, teacher):
     info = ModelInfo(
-        kind="denoiser", backbone="vit", backbone_weights_hash=None, layer=1, norm=True, grid=teacher.grid,
-        num_channels=64, architecture={}, training={}, metrics={}, base_license=None, code_version="0",
-    )  # fmt: skip
+        kind="denoiser",
+        spec=replace(teacher.backbone.spec, backbone="vit"),
+        architecture={},
+        training={},
+        metrics={},
+        base_license=None,
+        code_version="0",
+    )
     write_model_folder(tmp_path / "out", teacher.denoiser.state_dict(), info)
     with pytest.raises(TrainingError, match=r"out=.*out holds a denoiser of vit, and no run .* a distilled ViT"):
         distill(images, tmp_path / "out", options(), teacher=teacher)

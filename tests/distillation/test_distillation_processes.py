@@ -42,10 +42,14 @@ def place(tmp_path, folder, monkeypatch):
     torch.manual_seed(0)
     denoiser = Denoiser(DenoiserConfig(), vit.num_channels, vit.grid.hw)
     info = ModelInfo(
-        kind="denoiser", backbone=vit.timm_name, backbone_weights_hash=vit.weights_hash, layer=vit.layer, norm=vit.norm,
-        grid=vit.grid, num_channels=vit.num_channels, architecture={}, training={}, metrics={}, base_license=None,
+        kind="denoiser",
+        spec=vit.spec,
+        architecture={},
+        training={},
+        metrics={},
+        base_license=None,
         code_version="0",
-    )  # fmt: skip
+    )
     write_model_folder(tmp_path / "denoiser", denoiser.state_dict(), info)
     (tmp_path / "photos").symlink_to(folder)
     monkeypatch.chdir(tmp_path)

@@ -18,7 +18,7 @@ from dvt.images import read_image
 from dvt.losses import feature_distance
 from dvt.training.config import LoggerConfig, TrainerConfig
 from dvt.weights.build import load_denoised
-from dvt.weights.checkpoint_names import checkpoint_path, checkpoint_paths
+from dvt.weights.checkpoint import checkpoint_path, checkpoint_paths
 from dvt.weights.folder import WEIGHTS_FILE, read_model_folder
 
 NARROW = {"depth": 2, "embed_dim": 64, "num_heads": 4, "mlp_ratio": 4}
@@ -36,7 +36,7 @@ def same(one, other):
 def plain_vit(out, **architecture):
     """The published weights in a model of timm that knows nothing of dvt."""
     state, info = read_model_folder(out)
-    model = timm.create_model(info.backbone, num_classes=0, dynamic_img_size=True, **architecture).eval()
+    model = timm.create_model(info.spec.backbone, num_classes=0, dynamic_img_size=True, **architecture).eval()
     model.load_state_dict(state, strict=True)
     return model
 
@@ -84,8 +84,7 @@ def test_what_is_published_says_what_it_is(learnt, teacher):
     run, _ = learnt
     state, info = read_model_folder(run.out, kind="distilled")
     assert state.keys() == teacher.backbone.vit.state_dict().keys()
-    assert (info.backbone, info.backbone_weights_hash) == (teacher.backbone.timm_name, teacher.backbone.weights_hash)
-    assert (info.layer, info.norm, info.grid, info.num_channels) == (1, True, teacher.grid, 64)
+    assert info.spec == teacher.backbone.spec
     assert info.architecture == {} and info.training["teacher_sha256"] == teacher.weights_hash
     assert (info.training["num_images"], info.training["num_val_images"], info.training["num_steps"]) == (9, 3, 80)
     assert info.training["student"] == {"trained_blocks": 0, "class_token_weight": 1.0}

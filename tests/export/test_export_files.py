@@ -69,7 +69,7 @@ def test_onnx(model, tmp_path, images):
     text = found.get_modelmeta().custom_metadata_map["dvt"]
     info = ModelInfo.from_json(text)
     assert info == exported.info
-    assert (info.kind, info.layer, info.norm, info.grid) == ("fixed_size", 1, True, backbone.grid)
+    assert (info.kind, info.spec.layer, info.spec.norm, info.spec.grid) == ("fixed_size", 1, True, backbone.grid)
     assert info.architecture["head_channels"] == 16
     assert not any(part in path.read_bytes() for part in OF_THIS_MACHINE)
 

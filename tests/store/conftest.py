@@ -5,18 +5,21 @@ import pytest
 import torch
 
 from dvt.grid import PatchGrid
+from dvt.spec import FeatureSpec
 from dvt.store import StoreMeta, StoreWriter
 
 
 @pytest.fixture
 def meta():
     return StoreMeta(
-        backbone="vit_tiny_patch16_224.augreg",
-        weights_hash="0123abcd",
-        layer=-1,
-        norm=True,
-        grid=PatchGrid.of((64, 48), patch=16),
-        channels=5,
+        spec=FeatureSpec(
+            backbone="vit_tiny_patch16_224.augreg",
+            weights_hash="0123abcd",
+            layer=-1,
+            norm=True,
+            grid=PatchGrid.of((64, 48), patch=16),
+            channels=5,
+        ),
         solver={"name": "closed_form", "sweeps": 8, "field": {"nodes": 28, "ridge": 0.5}},
         quality="fast",
         code_version="0.1.0",

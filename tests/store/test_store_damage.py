@@ -139,7 +139,8 @@ def test_a_sidecar_of_a_newer_dvt_is_refused_and_left_alone(filled, meta):
 
 def test_a_shard_of_a_store_with_other_settings_does_not_pass(tmp_path, filled, meta, arrays_of):
     for change in ({"weights_hash": "other"}, {"channels": 6}, {"dtype": "float32"}, {"arrays": ("clean",)}):
-        other = replace(meta, **change)
+        spec = replace(meta.spec, **{name: change.pop(name) for name in ("weights_hash", "channels") if name in change})
+        other = replace(meta, spec=spec, **change)
         with StoreWriter.open(tmp_path / "other", other, worker="x") as writer:
             writer.put("x.jpg", arrays_of("x.jpg", other))
         moved = [file.replace(filled / "shards" / file.name) for file in (tmp_path / "other" / "shards").iterdir()]

@@ -51,7 +51,7 @@ def contents(path):
 
 @pytest.fixture
 def meta(meta):
-    return replace(meta, channels=7)  # 336 bytes per record
+    return replace(meta, spec=replace(meta.spec, channels=7))  # 336 bytes per record
 
 
 @pytest.fixture
@@ -145,25 +145,25 @@ def try_to_open(path, meta, barrier, answers):
     try:
         StoreWriter.open(path, meta).close()
     except StoreError as error:
-        answers.put((meta.backbone, str(error)))
+        answers.put((meta.spec.backbone, str(error)))
     else:
-        answers.put((meta.backbone, None))
+        answers.put((meta.spec.backbone, None))
 
 
 def test_of_workers_with_other_settings_one_side_wins(tmp_path, meta):
     for attempt in range(5):
         path, barrier, answers = tmp_path / str(attempt), PROCESSES.Barrier(4), PROCESSES.Queue()
-        metas = [replace(meta, backbone=name) for name in ("one", "two", "one", "two")]
+        metas = [replace(meta, spec=replace(meta.spec, backbone=name)) for name in ("one", "two", "one", "two")]
         workers = [started(try_to_open, path, each, barrier, answers) for each in metas]
         results = [answers.get(timeout=60) for _ in workers]
         for worker in workers:
             worker.join()
-        winner = FeatureStore.open(path).meta.backbone
+        winner = FeatureStore.open(path).meta.spec.backbone
         for backbone, error in results:
             if backbone == winner:
                 assert error is None
             else:
-                assert f"backbone: the store has '{winner}', given '{backbone}'" in error
+                assert f"backbone: '{winner}' in the store, '{backbone}' in the request" in error
         assert not list(path.glob(".*"))
 
 

@@ -1,5 +1,6 @@
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 import torch
@@ -79,17 +80,18 @@ def test_of_a_key_in_several_shards_the_first_by_name_is_read(tmp_path, meta, ar
 
 def test_require_names_both_values(filled):
     store = FeatureStore.open(filled)
-    store.require()
-    store.require(backbone="vit_tiny_patch16_224.augreg", grid=PatchGrid.of((64, 48), 16), layer=-1, norm=True)
+    store.require(store.meta.spec)
+    other = replace(store.meta.spec, backbone="vit_base", grid=PatchGrid.of((64, 64), 16), layer=11, norm=False)
+    store.require(other, ignore=("backbone", "grid", "layer", "norm"))
     with pytest.raises(StoreError) as caught:
-        store.require(backbone="vit_base", grid=PatchGrid.of((64, 64), 16), layer=11, norm=False, channels=5)
+        store.require(other)
     lines = str(caught.value).splitlines()
     assert lines[1:-1] == [
-        "  backbone: the store has 'vit_tiny_patch16_224.augreg', needed is 'vit_base'",
-        "  layer: the store has -1, needed is 11",
-        "  norm: the store has True, needed is False",
-        "  grid: the store has 64 x 48 px, 4 x 3 patches of 16 px every 16 px,"
-        " needed is 64 x 64 px, 4 x 4 patches of 16 px every 16 px",
+        "  backbone: 'vit_tiny_patch16_224.augreg' in the store, 'vit_base' in the request",
+        "  layer: -1 in the store, 11 in the request",
+        "  norm: True in the store, False in the request",
+        "  grid: 64 x 48 px, 4 x 3 patches of 16 px every 16 px in the store,"
+        " 64 x 64 px, 4 x 4 patches of 16 px every 16 px in the request",
     ]
     assert "settings" in lines[-1]
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from dvt.errors import StoreError
 from dvt.grid import PatchGrid
+from dvt.spec import FeatureSpec
 from dvt.store.schema import StoreMeta
 
 JSON = st.recursive(
@@ -20,7 +21,9 @@ JSON = st.recursive(
 @given(solver=st.dictionaries(st.text(max_size=5), JSON, max_size=4), layer=st.integers(-12, 12), norm=st.booleans())
 def test_json_there_and_back_is_identity(solver, layer, norm):
     meta = StoreMeta(
-        backbone="b", weights_hash="w", layer=layer, norm=norm, grid=PatchGrid.of((42, 56), 14, 7), channels=3,
+        spec=FeatureSpec(
+            backbone="b", weights_hash="w", layer=layer, norm=norm, grid=PatchGrid.of((42, 56), 14, 7), channels=3
+        ),
         solver=solver, quality="tiny", code_version="0", dtype="float32", arrays=("raw", "clean", "artifact"),
     )  # fmt: skip
     again = StoreMeta.from_json(meta.to_json())
@@ -32,22 +35,20 @@ def test_json_there_and_back_is_identity(solver, layer, norm):
 def test_every_differing_setting_is_named_with_both_values(meta):
     other = replace(
         meta,
-        backbone="vit_base",
-        norm=False,
-        grid=PatchGrid.of((64, 64), 16, 8),
+        spec=replace(meta.spec, backbone="vit_base", norm=False, grid=PatchGrid.of((64, 64), 16, 8)),
         dtype="float32",
         solver={"name": "closed_form", "sweeps": 9, "field": {"nodes": 28}, "warm": True},
         code_version="9",
     )
     assert meta.differences(other) == [
-        "backbone: the store has 'vit_tiny_patch16_224.augreg', given 'vit_base'",
-        "norm: the store has True, given False",
-        "grid: the store has 64 x 48 px, 4 x 3 patches of 16 px every 16 px,"
-        " given 64 x 64 px, 7 x 7 patches of 16 px every 8 px",
-        "solver.sweeps: the store has 8, given 9",
-        "solver.field.ridge: the store has 0.5, given nothing",
-        "dtype: the store has 'float16', given 'float32'",
-        "solver.warm: the store has nothing, given true",
+        "backbone: 'vit_tiny_patch16_224.augreg' in the store, 'vit_base' in the request",
+        "norm: True in the store, False in the request",
+        "grid: 64 x 48 px, 4 x 3 patches of 16 px every 16 px in the store,"
+        " 64 x 64 px, 7 x 7 patches of 16 px every 8 px in the request",
+        "solver.sweeps: 8 in the store, 9 in the request",
+        "solver.field.ridge: 0.5 in the store, nothing in the request",
+        "dtype: 'float16' in the store, 'float32' in the request",
+        "solver.warm: nothing in the store, True in the request",
     ]
 
 
@@ -68,7 +69,6 @@ def test_shape_is_the_grid_and_the_channels(meta):
         ({"arrays": ()}, "give some of raw, clean, artifact"),
         ({"arrays": ("raw", "raw")}, "each once"),
         ({"arrays": ("raw", "noise")}, "noise"),
-        ({"channels": 0}, "at least 1"),
         ({"solver": {"a": float("nan")}}, "not plain JSON"),
         ({"solver": {"a": object()}}, "not plain JSON"),
     ],
@@ -76,6 +76,18 @@ def test_shape_is_the_grid_and_the_channels(meta):
 def test_settings_that_no_store_has_are_refused(meta, change, text):
     with pytest.raises(StoreError, match=text):
         replace(meta, **change)
+
+
+@pytest.mark.parametrize(("change", "text"), [({"channels": 0}, "at least 1"), ({"weights_hash": None}, "the hash")])
+def test_features_that_no_store_has_are_refused(meta, change, text):
+    with pytest.raises(StoreError, match=text):
+        replace(meta, spec=replace(meta.spec, **change))
+
+
+def test_settings_that_have_another_hash_differ(meta):
+    """1 and 1.0, None and no entry: the sidecars repeat the hash, and a shard with another one counts as damaged."""
+    first, second = ({"sweeps": 1}, {"sweeps": 1.0, "warm": None})
+    assert len(replace(meta, solver=first).differences(replace(meta, solver=second))) == 2
 
 
 def edited(meta, **changes):

@@ -167,7 +167,7 @@ def test_resume_skips_what_is_done_and_numbers_on(filled, refill):
 
 
 def test_other_settings_are_refused_with_both_values(filled, meta):
-    other = replace(meta, backbone="vit_base", grid=PatchGrid.of((64, 64), 16))
+    other = replace(meta, spec=replace(meta.spec, backbone="vit_base", grid=PatchGrid.of((64, 64), 16)))
     with pytest.raises(StoreError) as caught:
         StoreWriter.open(filled, other)
     text = str(caught.value)

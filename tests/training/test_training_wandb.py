@@ -19,11 +19,15 @@ def place(tmp_path):
     import torch
 
     from dvt.grid import PatchGrid
+    from dvt.spec import FeatureSpec
     from dvt.store import StoreMeta, StoreWriter
 
     meta = StoreMeta(
-        backbone="vit_tiny_patch16_224", weights_hash="0123", layer=11, norm=True, grid=PatchGrid.of((32, 32), 16),
-        channels=64, solver={"solver": "closed_form"}, quality="fast", code_version="0",
+        spec=FeatureSpec(
+            backbone="vit_tiny_patch16_224", weights_hash="0123", layer=11, norm=True, grid=PatchGrid.of((32, 32), 16),
+            channels=64,
+        ),
+        solver={"solver": "closed_form"}, quality="fast", code_version="0",
     )  # fmt: skip
     with StoreWriter.open(tmp_path / "store", meta) as writer:
         for number in range(4):

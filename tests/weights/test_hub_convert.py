@@ -59,8 +59,8 @@ def test_what_a_converted_folder_says(save):
     save({"denoiser": block_state(192)}, "a.pth")
     convert("a.pth", "folder", backbone="augreg_tiny")
     info = read_model_info("folder")
-    assert (info.kind, info.backbone, info.layer, info.norm) == ("denoiser", TINY, 11, True)
-    assert info.grid.image_hw == (64, 64) and info.backbone_weights_hash is None and info.base_license == "apache-2.0"
+    assert (info.kind, info.spec.backbone, info.spec.layer, info.spec.norm) == ("denoiser", TINY, 11, True)
+    assert info.spec.grid.image_hw == (64, 64) and info.spec.weights_hash is None and info.base_license == "apache-2.0"
     assert info.training == {"origin": "a.pth"} and info.architecture["kind"] == "block"
 
 
@@ -84,7 +84,8 @@ def test_what_the_original_cannot_hold_is_said(save):
     convert("a.pth", "folder", backbone="augreg_tiny")
     state, info = read_model_folder("folder")
     architecture = {**info.architecture, "head_channels": 32}
-    write_model_folder("odd", state, replace(info, layer=3, norm=False, architecture=architecture))
+    spec = replace(info.spec, layer=3, norm=False)
+    write_model_folder("odd", state, replace(info, spec=spec, architecture=architecture))
     notes = "\n".join(convert("odd", "b.pth"))
     assert "layer 3" in notes and "final norm" in notes and "32 channels" in notes
 

@@ -29,9 +29,8 @@ def original(save):
 def ours(original):
     """The same as a model folder that knows its ViT."""
     model, _ = load(original)
-    model.denoiser.info = replace(
-        model.denoiser.info, backbone_weights_hash=model.backbone.weights_hash, layer=5, norm=False
-    )
+    spec = replace(model.backbone.spec, layer=5, norm=False)
+    model.denoiser.info = replace(model.denoiser.info, spec=spec)
     model.denoiser.save_pretrained("ours")
     return "ours"
 
@@ -72,13 +71,14 @@ def test_another_backbone_or_other_weights_are_named(ours, save, tiny_vit_state)
     assert f"backbone: the weights were made for {TINY}, given is vit_small_patch16_224.dino" in message
     assert "num_channels: the weights were made for 192, given is 384" in message
     other = save({key: tensor + 1 for key, tensor in tiny_vit_state.items()}, "other.pth")
-    with pytest.raises(WeightsError, match=r"backbone_weights_hash: .*(?s:.)*backbone_weights="):
+    with pytest.raises(WeightsError, match=r"weights_hash: .*(?s:.)*backbone_weights="):
         load(ours, backbone_weights=other)
 
 
 def test_a_hash_that_was_not_recorded_is_not_checked(ours, save, tiny_vit_state):
     state = dvt.load_denoiser(ours).state_dict()
-    write_model_folder("open", state, replace(read_model_info(ours), backbone_weights_hash=None))
+    info = read_model_info(ours)
+    write_model_folder("open", state, replace(info, spec=replace(info.spec, weights_hash=None)))
     other = save({key: tensor + 1 for key, tensor in tiny_vit_state.items()}, "other.pth")
     assert load("open", backbone_weights=other)[0].layer == 5
 
@@ -145,14 +145,14 @@ def test_a_checkpoint_of_our_training_has_to_say_its_features(save):
     checkpoint(save, block_state(192, positions=0), {**SETTINGS, "features": {**FEATURES, "weights_hash": known}})
     model, preprocess = load(path, backbone=None)
     assert (model.layer, model.norm, preprocess.image_hw) == (3, False, (64, 96))
-    assert dvt.load_denoiser(path).info.backbone == TINY
+    assert dvt.load_denoiser(path).info.spec.backbone == TINY
 
 
 def test_a_checkpoint_of_another_vit_is_refused(save):
     path = checkpoint(save, block_state(192, positions=0), {**SETTINGS, "features": FEATURES})
-    with pytest.raises(WeightsError, match="backbone_weights_hash: the weights were made for 0"):
+    with pytest.raises(WeightsError, match=r"weights_hash: '0.*' in the weights"):
         load(path)
-    with pytest.raises(WeightsError, match=f"backbone: the weights were made for {TINY}"):
+    with pytest.raises(WeightsError, match=f"backbone: '{TINY}' in the weights"):
         load(path, backbone="deit_tiny_patch16_224")
 
 

@@ -64,8 +64,8 @@ def test_a_local_folder_laid_out_like_the_repository(save, here, monkeypatch, ho
     denoiser = dvt.load_denoiser(name)
     assert torch.equal(denoiser.pos_embed, state["pos_embed"])
     info = denoiser.info
-    assert (info.backbone, info.layer, info.norm, info.base_license) == (BASE, 11, True, "apache-2.0")
-    assert info.grid.hw == (2, 2) and info.grid.patch == 14 and info.backbone_weights_hash is None
+    assert (info.spec.backbone, info.spec.layer, info.spec.norm, info.base_license) == (BASE, 11, True, "apache-2.0")
+    assert info.spec.grid.hw == (2, 2) and info.spec.grid.patch == 14 and info.spec.weights_hash is None
     assert info.training["file"] == f"voc_denoised/{BASE}.pth"
 
 
@@ -116,7 +116,7 @@ def test_own_recipes_are_found_and_listed(save, here):
 def test_model_folders_in_a_local_folder(save, here):
     save({"denoiser": block_state(768, 4)}, f"checkpoints/voc_denoised/{BASE}.pth")
     dvt.load_denoiser("voc_denoised/dinov2_base").save_pretrained(f"checkpoints/own/{BASE}")
-    assert dvt.load_denoiser("own/dinov2_base").info.backbone == BASE
+    assert dvt.load_denoiser("own/dinov2_base").info.spec.backbone == BASE
     state, info = read_model_folder(f"checkpoints/own/{BASE}")
     write_model_folder(
         "checkpoints/own/student", state, type(info).from_json(info.to_json().replace('"denoiser"', '"distilled"', 1))
@@ -126,7 +126,7 @@ def test_model_folders_in_a_local_folder(save, here):
     write_model_folder("checkpoints/own/exported", state, type(info).from_json(text))
     assert "own/exported" not in [*dvt.list_denoisers(), *dvt.list_denoisers(distilled=True)]
     dvt.load_denoiser("own/dinov2_base").save_pretrained("checkpoints/alone")
-    assert "alone" in dvt.list_denoisers() and dvt.load_denoiser("alone").info.backbone == BASE
+    assert "alone" in dvt.list_denoisers() and dvt.load_denoiser("alone").info.spec.backbone == BASE
     assert not any("weights" in name for name in dvt.list_denoisers()), "what lies in a model folder is no model"
 
 

@@ -118,7 +118,7 @@ def test_fetch_push_and_a_hub_that_is_gone(here):
 def _info():
     grid = PatchGrid.of((64, 64), 16)
     info = original_info(facts_of("augreg_tiny"), kind="denoiser", grid=grid, architecture={}, training={})
-    return replace(info, num_channels=64)
+    return replace(info, spec=replace(info.spec, channels=64))
 
 
 def _play(hub, here):

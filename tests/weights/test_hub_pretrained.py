@@ -11,6 +11,7 @@ import dvt
 from dvt.denoiser.config import DenoiserConfig, Kind
 from dvt.errors import WeightsError
 from dvt.grid import PatchGrid
+from dvt.spec import FeatureSpec
 from dvt.weights.card import model_card
 from dvt.weights.folder import write_model_folder
 from dvt.weights.info import ModelInfo
@@ -18,12 +19,14 @@ from dvt.weights.publish import save_model
 
 INFO = ModelInfo(
     kind="denoiser",
-    backbone="vit_tiny_patch16_224.augreg_in21k_ft_in1k",
-    backbone_weights_hash="ab" * 32,
-    layer=11,
-    norm=True,
-    grid=PatchGrid.of((64, 96), 16),
-    num_channels=192,
+    spec=FeatureSpec(
+        backbone="vit_tiny_patch16_224.augreg_in21k_ft_in1k",
+        weights_hash="ab" * 32,
+        layer=11,
+        norm=True,
+        grid=PatchGrid.of((64, 96), 16),
+        channels=192,
+    ),
     architecture={},
     training={"num_images": 400, "data": {"sha256": "cd" * 32}, "stage1": [{"quality": "fast"}], "sizes": [1, 2]},
     metrics={"mse": 0.12345678, "position | share": 0.5},
@@ -69,7 +72,7 @@ def test_another_grid_is_written_down(denoiser):
     denoiser.set_grid((3, 5))
     denoiser.save_pretrained("m")
     again = dvt.load_denoiser("m")
-    assert again.grid_hw == (3, 5) and again.info.grid == PatchGrid.of((48, 80), 16)
+    assert again.grid_hw == (3, 5) and again.info.spec.grid == PatchGrid.of((48, 80), 16)
 
 
 def test_a_card_that_is_there_stays(denoiser, here):
@@ -161,8 +164,11 @@ def test_the_card_says_what_it_is():
         ({"base_license": "dinov3-license"}, ["license: other", "license_name: dinov3-license"]),
         ({"kind": "distilled"}, ["loads as the plain timm model", "may have drifted"]),
         ({"kind": "fixed_size"}, ["load_fixed_size", "(B, 3, 64, 96)"]),
-        ({"training": {}, "metrics": {}, "backbone_weights_hash": None}, ["Not recorded.", "not recorded"]),
-        ({"backbone": "somebody_elses_vit"}, ["somebody_elses_vit"]),
+        (
+            {"training": {}, "metrics": {}, "spec": replace(INFO.spec, weights_hash=None)},
+            ["Not recorded.", "not recorded"],
+        ),
+        ({"spec": replace(INFO.spec, backbone="somebody_elses_vit")}, ["somebody_elses_vit"]),
     ],
 )
 def test_cards_of_other_models(changes, parts):

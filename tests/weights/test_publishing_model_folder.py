@@ -12,17 +12,20 @@ from safetensors.torch import load_file
 from dvt.errors import WeightsError
 from dvt.files import DiskError, write_atomic
 from dvt.grid import PatchGrid
+from dvt.spec import FeatureSpec
 from dvt.weights.folder import is_model_folder, read_model_folder, read_model_info, write_model_folder
 from dvt.weights.info import ModelInfo
 
 INFO = ModelInfo(
     kind="denoiser",
-    backbone="vit_tiny_patch16_224.augreg_in21k_ft_in1k",
-    backbone_weights_hash="ab" * 32,
-    layer=11,
-    norm=True,
-    grid=PatchGrid.of((64, 96), 16),
-    num_channels=192,
+    spec=FeatureSpec(
+        backbone="vit_tiny_patch16_224.augreg_in21k_ft_in1k",
+        weights_hash="ab" * 32,
+        layer=11,
+        norm=True,
+        grid=PatchGrid.of((64, 96), 16),
+        channels=192,
+    ),
     architecture={"kind": "block", "num_blocks": 1},
     training={"images": 400, "steps": 100, "data": {"hash": "00"}},
     metrics={"val/mse": 0.25, "val/cosine": 1},
@@ -83,7 +86,8 @@ def test_the_same_model_gives_the_same_bytes(folder, state, tmp_path):
 
 def test_json_there_and_back():
     assert ModelInfo.from_json(INFO.to_json()) == INFO
-    none = replace(INFO, kind="distilled", backbone_weights_hash=None, base_license=None, architecture={}, metrics={})
+    spec = replace(INFO.spec, weights_hash=None)
+    none = replace(INFO, kind="distilled", spec=spec, base_license=None, architecture={}, metrics={})
     assert ModelInfo.from_json(none.to_json()) == none
     assert replace(INFO, training={"size": (1, 2)}).training == {"size": [1, 2]}, "as it comes back from JSON"
 
@@ -100,9 +104,9 @@ def test_tensors_that_share_memory_are_written_each_by_itself(tmp_path):
 
 def test_a_model_replaces_the_one_before_and_nothing_else(folder):
     (folder / "README.md").write_text("mine")
-    write_model_folder(folder, {"b": torch.ones(1)}, replace(INFO, norm=False))
+    write_model_folder(folder, {"b": torch.ones(1)}, replace(INFO, spec=replace(INFO.spec, norm=False)))
     got, info = read_model_folder(folder)
-    assert list(got) == ["b"] and info.norm is False and (folder / "README.md").read_text() == "mine"
+    assert list(got) == ["b"] and info.spec.norm is False and (folder / "README.md").read_text() == "mine"
 
 
 class Killed(BaseException):
