@@ -1,6 +1,7 @@
-"""Backbone: a frozen ViT that turns pictures into features."""
+"""Backbone: a frozen ViT that turns images into features."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,21 +10,62 @@ from torch import Tensor, nn
 
 from dvt.backbone.build import Vit, full_name
 from dvt.backbone.features import Features
-from dvt.backbone.readout import Readout
+from dvt.backbone.preprocess import Preprocess
 from dvt.backbone.stride import set_stride
 from dvt.errors import BackboneError
 from dvt.grid import PatchGrid
-from dvt.images.resize import resize
 from dvt.runtime import Precision
-from dvt.shapes import FeatureMaps, ImageBatch, ImageTensor, ResizedImage
+from dvt.shapes import ImageBatch
 from dvt.spec import FeatureSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """Which tokens of a ViT are taken."""
+
+    grid: PatchGrid
+    """Patches of an image of the default size."""
+    layer: int
+    """Index of the block whose output is taken, counted from 0."""
+    norm: bool
+    """Whether the ViT's final norm is applied to it."""
+
+    @classmethod
+    def of(cls, vit: Vit, image_hw: tuple[int, int], stride: int | None, layer: int, norm: bool) -> "Readout":
+        """Check options against a ViT.
+
+        Args:
+            vit: the ViT.
+            image_hw: default height and width of an image in pixels.
+            stride: pixels between neighbouring patches; None is the patch size.
+            layer: index of the block; negative numbers count from the last.
+            norm: whether to apply the final norm.
+
+        Raises:
+            GeometryError: image size, patch size and stride do not go together.
+            BackboneError: the block or the final norm does not exist.
+        """
+        embed: Any = vit.patch_embed
+        grid = PatchGrid.of(image_hw, embed.patch_size[0], stride)
+        depth = len(vit.blocks)
+        if not -depth <= layer < depth:
+            raise BackboneError(
+                f"layer {layer} does not exist: {full_name(vit)} has {depth} blocks. Give 0 to {depth - 1}, or -{depth}"
+                " to -1 counted from the last."
+            )
+        if norm and isinstance(vit.norm, nn.Identity):
+            raise BackboneError(
+                f"{full_name(vit)} has no final norm on its tokens (it has none, or norms after pooling)."
+                " Set norm=False (backbone.norm=false on the command line)."
+            )
+        return cls(grid=grid, layer=layer % depth, norm=norm)
 
 
 class Backbone(nn.Module):
     """A frozen ViT: `backbone(images) -> Features`.
 
-    It always takes RGB in [0, 1] that is not normalised, and normalises by itself with the statistics that the model
-    was trained with. It is in evaluation mode for good and computes no gradients.
+    It takes RGB in [0, 1] that is not normalised, and normalises with the statistics that the model was trained with.
+    It stays in evaluation mode and computes no gradients.
 
     Attributes:
         name: what it was loaded as: a catalogue name or a timm name.
@@ -37,6 +79,13 @@ class Backbone(nn.Module):
         std: (3, 1, 1) float32, divides them afterwards.
         weights_hash: sha256 that identifies the weights.
         precision: number format of the forward pass and of the features.
+
+    Example:
+        >>> import dvt, torch
+        >>> backbone = dvt.load_backbone("vit_micro", device="cpu")
+        >>> features = backbone(torch.rand(2, 3, 224, 160))
+        >>> features.patches.shape, features.prefix.shape
+        (torch.Size([2, 14, 10, 192]), torch.Size([2, 1, 192]))
     """
 
     mean: Tensor
@@ -53,7 +102,7 @@ class Backbone(nn.Module):
             precision: the number format to convert it to.
 
         Raises:
-            BackboneError: a dense stride that this ViT cannot have.
+            BackboneError: this ViT cannot have a dense stride.
         """
         super().__init__()
         set_stride(vit, readout.grid.stride)
@@ -87,8 +136,13 @@ class Backbone(nn.Module):
             channels=self.num_channels,
         )
 
+    @property
+    def preprocess(self) -> Preprocess:
+        """Brings any image to the default size: `backbone.preprocess("cat.jpg")`."""
+        return Preprocess(self.grid.image_hw)
+
     def train(self, mode: bool = True) -> "Backbone":
-        """Stay in evaluation mode: a frozen ViT has no other."""
+        """Stay in evaluation mode."""
         return super().train(False)
 
     def grid_for(self, image_hw: tuple[int, int]) -> PatchGrid:
@@ -101,13 +155,7 @@ class Backbone(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: ImageBatch) -> Features:
-        """The features of a batch of images of one size; arguments and errors as `read`."""
-        return self.read(images)
-
-    def read(self, images: ImageBatch) -> Features:
-        """The features of a batch of images of one size; gradients reach those parameters of the ViT that ask for them.
-
-        A frozen ViT has none: this is for copies that are trained.
+        """The features of a batch of images of one size, without gradients.
 
         Args:
             images: (B, 3, y, x) RGB in [0, 1], not normalised, floating point, on any device; any size and aspect that
@@ -120,22 +168,29 @@ class Backbone(nn.Module):
             BackboneError: not a batch of RGB images.
             GeometryError: the size does not fit patch and stride.
         """
-        return self.read_layers(images, ())[0]
+        return self.forward_layers(images)[-1]
 
-    def read_layers(self, images: ImageBatch, layers: Sequence[int]) -> tuple[Features, FeatureMaps]:
-        """The features of a batch of images, and those of other blocks from the same forward pass.
+    def forward_layers(self, images: ImageBatch, layers: Sequence[int] = ()) -> list[Features]:
+        """The features of further blocks and of the backbone, from one forward pass, with gradients.
+
+        Gradients reach the parameters of the ViT that require them. A frozen ViT has none; a copy in training does.
 
         Args:
-            images: as for `read`.
-            layers: indices of blocks up to the backbone's own, counted from 0, ascending; they are taken without the
-                final norm.
+            images: as for `forward`.
+            layers: indices of blocks up to the backbone's own, counted from 0, ascending.
 
         Returns:
-            The features, and (B, H, W, len(layers) C) the patches of those blocks, one after the other.
+            The output of each of these blocks without the final norm; last, what `forward` returns.
 
         Raises:
             BackboneError: not a batch of RGB images.
             GeometryError: the size does not fit patch and stride.
+
+        Example:
+            >>> import dvt, torch
+            >>> backbone = dvt.load_backbone("vit_micro", device="cpu")
+            >>> [features.patches.shape[1:] for features in backbone.forward_layers(torch.rand(1, 3, 224, 224), [1, 3])]
+            [torch.Size([14, 14, 192]), torch.Size([14, 14, 192]), torch.Size([14, 14, 192])]
         """
         assert all(0 <= layer <= self.layer for layer in layers) and list(layers) == sorted(set(layers)), layers
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
@@ -148,29 +203,17 @@ class Backbone(nn.Module):
         taken: Any = self.vit.forward_intermediates(
             normalised.to(self.precision.dtype),
             indices=sorted({*layers, self.layer}),
-            norm=False,  # it would apply to all; tokens are normed one by one, so it can be done here as well
+            norm=False,  # it would apply to all layers
             stop_early=True,
-            output_fmt="NLC",  # its image layout counts patches without the stride
+            output_fmt="NLC",  # timm's image layout counts patches without the stride
             intermediates_only=True,
             return_prefix_tokens=self.num_prefix_tokens > 0,  # Eva fails where there are none to return
         )
         pairs = taken if self.num_prefix_tokens else [(patches, patches[:, :0]) for patches in taken]
-        others, (patches, prefix) = pairs[: len(layers)], pairs[-1]
-        if self.norm:
+        patches, prefix = pairs[-1]
+        if self.norm:  # on each token by itself, so it can be applied here
             patches, prefix = self.vit.norm(patches), self.vit.norm(prefix)
-        features = Features(patches=patches.unflatten(1, grid.hw), prefix=prefix, grid=grid)
-        empty = features.patches[..., :0]
-        return features, torch.cat([empty, *(each.unflatten(1, grid.hw) for each, _ in others)], dim=-1)
-
-    def preprocess(self, image: ImageTensor) -> ResizedImage:
-        """Bring a picture to the default image size.
-
-        Args:
-            image: (3, y, x) RGB in [0, 1], of any size and aspect.
-
-        Returns:
-            (3, height, width) at the size of `grid`, squashed by bicubic, antialiased interpolation, not normalised.
-            The interpolation may step a little outside [0, 1]; nothing is clipped. A picture of the right size comes
-            back as it is.
-        """
-        return resize(image, self.grid.image_hw)
+        return [
+            Features(patches=tokens.unflatten(1, grid.hw), prefix=before, grid=grid)
+            for tokens, before in (*pairs[: len(layers)], (patches, prefix))
+        ]

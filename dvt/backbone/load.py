@@ -6,14 +6,13 @@ from typing import Any
 
 import torch
 
-from dvt.backbone.backbone import Backbone
+from dvt.backbone.backbone import Backbone, Readout
 from dvt.backbone.build import Vit, build_vit
 from dvt.backbone.catalogue import lookup
 from dvt.backbone.config import BackboneConfig
-from dvt.backbone.readout import Readout
+from dvt.backbone.weights import load_weights
 from dvt.errors import ConfigError
 from dvt.runtime import Precision, pick_device
-from dvt.weights.backbone_file import load_weights
 
 
 def load_backbone(

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from dvt.backbone.backbone import Backbone
+from dvt.backbone.preprocess import Preprocess
 from dvt.grid import PatchGrid
 from dvt.runtime import Precision
-from dvt.shapes import ImageTensor, ResizedImage
 from dvt.spec import FeatureSpec
 
 
@@ -31,9 +31,10 @@ class WrappedBackbone(nn.Module):
         super().__init__()
         self.backbone = backbone
 
-    def preprocess(self, image: ImageTensor) -> ResizedImage:
-        """Bring a (3, y, x) picture to the default image size, as `Backbone.preprocess`."""
-        return self.backbone.preprocess(image)
+    @property
+    def preprocess(self) -> Preprocess:
+        """Brings any image to the default size."""
+        return self.backbone.preprocess
 
     def grid_for(self, image_hw: tuple[int, int]) -> PatchGrid:
         """The patches of an image of that height and width.

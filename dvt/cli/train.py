@@ -141,8 +141,8 @@ def needs_of(wanted: StoreBackboneConfig, spec: "FeatureSpec") -> "FeatureSpec":
         BackboneError: a name that does not exist.
         GeometryError: an image size that does not fit the patches of the store.
     """
+    from dvt.backbone.build import facts_of
     from dvt.backbone.catalogue import full_timm_name
-    from dvt.backbone.facts import facts_of
     from dvt.backbone.load import image_hw
     from dvt.grid import PatchGrid
 

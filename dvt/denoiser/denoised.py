@@ -7,12 +7,12 @@ import torch
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.features import Features
+from dvt.backbone.weights import state_hash
 from dvt.backbone.wrapped import WrappedBackbone
 from dvt.denoiser.network import Denoiser
 from dvt.errors import WeightsError
 from dvt.grid import PatchGrid
 from dvt.shapes import DenoiserInput, ImageBatch, PrefixTokens
-from dvt.weights.backbone_file import state_hash
 
 
 @torch.no_grad()
@@ -29,9 +29,9 @@ def denoiser_input(
     Returns:
         (B, H, W, (1 + L) C) raw patches, those of the L earlier blocks behind them; (B, P, C) prefix tokens; the grid.
     """
-    features, earlier = backbone.read_layers(images, layers)
-    patches = torch.cat((features.patches, earlier), dim=-1) if layers else features.patches
-    return patches, features.prefix, features.grid
+    *earlier, own = backbone.forward_layers(images, layers)
+    patches = torch.cat([own.patches, *(each.patches for each in earlier)], dim=-1)
+    return patches, own.prefix, own.grid
 
 
 class DenoisedBackbone(WrappedBackbone):

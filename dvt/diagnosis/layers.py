@@ -82,9 +82,9 @@ class BackboneLayers:
     @torch.no_grad()
     def __call__(self, images: ImageBatch) -> Sequence[FeatureMaps]:
         """Features of every layer, in float32."""
-        output, blocks = self._backbone.read_layers(images, self._blocks)
-        maps = [part.float() for part in blocks.chunk(len(self._blocks), dim=-1)]
-        return [*maps, output.patches.float()] if self._backbone.norm else maps
+        *blocks, output = self._backbone.forward_layers(images, self._blocks)
+        shown = [*blocks, output] if self._backbone.norm else blocks
+        return [features.patches.float() for features in shown]
 
 
 def spread_blocks(last: int) -> list[int]:

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
+from dvt.backbone.preprocess import Preprocess
 from dvt.distillation.config import DistillConfig, PicturesConfig
 from dvt.errors import ImageError, TrainingError
 from dvt.images import ImageFile, read_image
-from dvt.images.resize import resize
 from dvt.runtime import seed_for
 from dvt.training.batches import Draw
 from dvt.training.split import split_by_share
@@ -28,7 +28,7 @@ class Pictures(Dataset[dict[str, Any]]):
             config: how often a drawn image is mirrored, and the seed of the run.
             max_pixels: larger pictures are refused.
         """
-        self._images, self._image_hw, self._max_pixels = images, image_hw, max_pixels
+        self._images, self._preprocess, self._max_pixels = images, Preprocess(image_hw), max_pixels
         self._flip_probability, self._seed = config.pictures.flip_probability, config.seed
 
     def __len__(self) -> int:
@@ -42,7 +42,7 @@ class Pictures(Dataset[dict[str, Any]]):
         """
         image = self._images[item.index if isinstance(item, Draw) else item]
         try:
-            picture = resize(read_image(image.path, max_pixels=self._max_pixels), self._image_hw)
+            picture = self._preprocess(read_image(image.path, max_pixels=self._max_pixels))
         except ImageError as error:
             raise ImageError(
                 f"{error}\nThe training stopped there. Put the image right and give the same command again; or leave it"

@@ -64,7 +64,7 @@ class Student(nn.Module):
 
     def forward(self, images: ImageBatch) -> Features:
         """The features of (B, 3, y, x) pictures, RGB in [0, 1], with gradients."""
-        return self.backbone.read(images)
+        return self.backbone.forward_layers(images)[-1]
 
     def plain_state(self, before: Backbone) -> dict[str, Tensor]:
         """The weights with the names of the timm model; what was not trained is, bit for bit, that of the ViT before.

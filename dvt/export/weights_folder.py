@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from dvt.backbone.backbone import Backbone
+from dvt.backbone.backbone import Backbone, Readout
 from dvt.backbone.build import build_vit
-from dvt.backbone.readout import Readout
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
 from dvt.export.fixed_size import FixedSize, fixed_size

@@ -1,17 +1,15 @@
 """load_denoised: a ViT with clean features in one line."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from dvt.backbone.backbone import Backbone
-from dvt.backbone.facts import VitFacts, facts_of
+from dvt.backbone.build import VitFacts, facts_of
 from dvt.backbone.load import load_backbone
+from dvt.backbone.preprocess import Preprocess
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
 from dvt.errors import ConfigError, WeightsError
-from dvt.images.read import ImageLike, read_image
-from dvt.images.resize import resize
-from dvt.shapes import ResizedImage
 from dvt.spec import FeatureSpec
 from dvt.weights.info import ModelInfo
 from dvt.weights.recognise import Weights, denoiser_info, denoiser_of, distilled_info, read
@@ -19,28 +17,6 @@ from dvt.weights.resolve import find_for
 
 DEFAULT_BACKBONE = "dinov2_base"
 """The ViT that is meant where nothing is said."""
-
-
-@dataclass(frozen=True, slots=True)
-class Preprocess:
-    """A picture to what a model takes: `preprocess("cat.jpg")`. Plain data, fit for the workers of a data loader."""
-
-    image_hw: tuple[int, int]
-    """Height and width in pixels that it gives."""
-
-    def __call__(self, image: ImageLike) -> ResizedImage:
-        """Read a picture and squash it to the size of the model.
-
-        Args:
-            image: a path, a PIL image, a (3, y, x) float tensor in [0, 1], or a (y, x, 3) uint8 array.
-
-        Returns:
-            (3, height, width) RGB in [0, 1], not normalised: the model does that by itself.
-
-        Raises:
-            ImageError: it cannot be read, or is no picture.
-        """
-        return resize(read_image(image), self.image_hw).clamp(0, 1)  # the interpolation oversteps
 
 
 def load_denoised(
@@ -91,7 +67,7 @@ def load_denoised(
         device=device,
         precision=precision,
     )
-    return _joined(found, model, denoiser, info), Preprocess(model.grid.image_hw)
+    return _joined(found, model, denoiser, info), model.preprocess
 
 
 def _info(weights: Weights, denoiser: Denoiser | None, vit: VitFacts) -> ModelInfo:

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from dvt.backbone.build import build_vit
-from dvt.backbone.facts import facts_of
+from dvt.backbone.build import build_vit, facts_of
+from dvt.backbone.weights import fill
 from dvt.errors import BackboneError, ConfigError, WeightsError
-from dvt.weights.backbone_file import fill
 from dvt.weights.info import ModelInfo
 from dvt.weights.original import to_original, vit_to_original, write_original
 from dvt.weights.publish import save_model

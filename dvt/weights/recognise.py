@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dvt.backbone.facts import VitFacts, facts_of
+from dvt.backbone.build import VitFacts, facts_of
 from dvt.denoiser.network import Denoiser
 from dvt.errors import WeightsError
 from dvt.grid import PatchGrid

@@ -4,9 +4,8 @@ import pytest
 import torch
 from small_vits import SMALL
 
-from dvt.backbone.backbone import Backbone
+from dvt.backbone.backbone import Backbone, Readout
 from dvt.backbone.build import build_vit
-from dvt.backbone.readout import Readout
 from dvt.runtime import Precision
 
 

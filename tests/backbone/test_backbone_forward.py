@@ -94,6 +94,24 @@ def test_layers_before_and_after_the_norm(timm_name, small_backbone, images):
     assert (plain[1] - normed[1]).abs().max() > 0.1
 
 
+def test_several_layers_from_one_forward_pass(small_backbone, images):
+    """Every block without the final norm, the backbone's own features last."""
+    pictures = images(2, 48, 80)
+    backbone = small_backbone()
+    first, second, own = backbone.forward_layers(pictures, [0, 1])
+    for index, features in ((0, first), (1, second)):
+        expected = small_backbone(layer=index, norm=False)(pictures)
+        assert torch.equal(features.patches, expected.patches) and torch.equal(features.prefix, expected.prefix)
+    assert torch.equal(own.patches, backbone(pictures).patches) and own.grid == first.grid
+
+
+def test_gradients_reach_what_is_trained_and_only_by_forward_layers(small_backbone, images):
+    backbone = small_backbone()
+    backbone.vit.requires_grad_(True)
+    assert backbone.forward_layers(images(1, 48, 80))[0].patches.requires_grad
+    assert not backbone(images(1, 48, 80)).patches.requires_grad
+
+
 def test_the_layer_is_counted_from_the_first(small_backbone):
     assert [small_backbone(layer=layer).layer for layer in (0, 1, -1, -2)] == [0, 1, 1, 0]
 
@@ -149,8 +167,7 @@ def test_any_size_and_aspect(small_vit_once, rows, columns, count):
 
 @pytest.fixture(scope="module")
 def small_vit_once():
-    from dvt.backbone.backbone import Backbone
-    from dvt.backbone.readout import Readout
+    from dvt.backbone.backbone import Backbone, Readout
     from dvt.runtime import Precision
 
     vit = build_vit("vit_tiny_patch16_224", **SMALL)
@@ -208,9 +225,17 @@ def test_preprocess_squashes_to_the_grid(small_backbone, images):
     got = backbone.preprocess(picture)
     assert got.shape == (3, 48, 80)
     expected = functional.interpolate(picture[None].double(), size=(48, 80), mode="bicubic", antialias=True)[0]
-    torch.testing.assert_close(got, expected.float(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(got, expected.clamp(0, 1).float(), atol=1e-5, rtol=0)
     flat = backbone.preprocess(torch.full((3, 7, 300), 0.25))
     torch.testing.assert_close(flat, torch.full((3, 48, 80), 0.25))
+
+
+def test_preprocess_stays_in_range(small_backbone):
+    """Bicubic interpolation overshoots at edges."""
+    edge = torch.zeros(3, 10, 10)
+    edge[:, 5:] = 1
+    got = small_backbone(image_hw=(48, 80)).preprocess(edge)
+    assert got.aminmax() == (0, 1)
 
 
 def test_preprocess_leaves_the_right_size_alone(small_backbone, images):

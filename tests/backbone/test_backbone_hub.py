@@ -12,8 +12,8 @@ import pytest
 from safetensors.torch import save
 
 from dvt.backbone.build import build_vit
+from dvt.backbone.weights import fetch_weights
 from dvt.errors import WeightsError
-from dvt.weights.backbone_hub import fetch_weights
 
 pytestmark = pytest.mark.network
 FILE = "/timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k/resolve/main/model.safetensors"
@@ -63,7 +63,7 @@ def hub():
 # In a process of its own: the client reads its settings when it is imported.
 CLIENT = """
 import json, time
-from dvt.weights.backbone_hub import fetch_weights
+from dvt.backbone.weights import fetch_weights
 from dvt.backbone.load import load_backbone
 from dvt.errors import WeightsError
 

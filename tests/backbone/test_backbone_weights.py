@@ -10,8 +10,8 @@ from timm.layers import resample_abs_pos_embed
 
 from dvt.backbone.build import build_vit
 from dvt.backbone.load import load_backbone
+from dvt.backbone.weights import fill, load_weights, state_hash
 from dvt.errors import WeightsError
-from dvt.weights.backbone_file import fill, load_weights, state_hash
 
 HEAD = {"head.weight": torch.ones(1000, 192), "head.bias": torch.ones(1000)}
 

@@ -18,7 +18,7 @@ GRID = PatchGrid.of((64, 64), 16)
 
 @pytest.fixture(scope="module")
 def pairs(store, pictures):
-    return open_sources([store], {}, find_images(pictures), Missing.error).pairs
+    return open_sources([store], None, find_images(pictures), Missing.error).pairs
 
 
 def picture_pairs(pairs, **options):

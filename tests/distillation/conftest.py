@@ -4,9 +4,9 @@ import pytest
 import torch
 from PIL import Image
 
-from dvt.backbone.backbone import Backbone
+from dvt.backbone.backbone import Backbone, Readout
 from dvt.backbone.build import build_vit
-from dvt.backbone.readout import Readout
+from dvt.backbone.weights import state_hash
 from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
@@ -14,7 +14,6 @@ from dvt.distillation.config import DistillConfig, PicturesConfig, StudentConfig
 from dvt.images import find_images
 from dvt.runtime import Precision
 from dvt.training.config import LoggerConfig, LoggerKind, OptimizerConfig, TrainerConfig
-from dvt.weights.backbone_file import state_hash
 
 SMALL = {"depth": 2, "embed_dim": 64, "num_heads": 4, "mlp_ratio": 4}
 

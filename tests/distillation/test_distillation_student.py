@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from dvt.backbone.weights import state_hash
 from dvt.distillation.config import StudentConfig
 from dvt.distillation.student import Student, class_token_weight
 from dvt.errors import ConfigError
 from dvt.losses import feature_distance
-from dvt.weights.backbone_file import state_hash
 
 FAMILIES = (
     "vit_tiny_patch16_224", "vit_small_patch14_reg4_dinov2", "vit_small_patch16_dinov3", "eva02_base_patch16_clip_224",

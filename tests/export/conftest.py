@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from dvt.backbone.backbone import Backbone
+from dvt.backbone.backbone import Backbone, Readout
 from dvt.backbone.build import build_vit
-from dvt.backbone.readout import Readout
 from dvt.denoiser.config import DenoiserConfig, Kind
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser

@@ -4,9 +4,9 @@ import pytest
 import timm
 import torch
 
+from dvt.backbone.weights import state_hash
 from dvt.errors import ConfigError, GeometryError
 from dvt.export.fixed_size import fixed_size
-from dvt.weights.backbone_file import state_hash
 
 PLAIN = [
     "vit_tiny_patch16_224",

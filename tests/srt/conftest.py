@@ -4,11 +4,10 @@ import pytest
 import torch
 from planted_vit import Planted
 
-from dvt.backbone.backbone import Backbone
+from dvt.backbone.backbone import Backbone, Readout
 from dvt.backbone.build import build_vit
-from dvt.backbone.readout import Readout
+from dvt.backbone.weights import state_hash
 from dvt.runtime import Precision
-from dvt.weights.backbone_file import state_hash
 
 SMALL = {"depth": 2, "embed_dim": 32, "num_heads": 2, "mlp_ratio": 2}
 

@@ -2,10 +2,9 @@
 
 import torch
 
-from dvt.backbone.backbone import Backbone
+from dvt.backbone.backbone import Backbone, Readout
 from dvt.backbone.build import build_vit
 from dvt.backbone.features import Features
-from dvt.backbone.readout import Readout
 from dvt.runtime import Precision
 
 

@@ -204,7 +204,7 @@ def test_it_is_a_backbone_in_every_respect(small_vit, pictures):
     features = wrapped(pictures(1, 48, 80).requires_grad_())
     assert isinstance(features, Features) and not features.patches.requires_grad
     missing = [name for name in dir(Backbone) if not name.startswith("_") and not hasattr(wrapped, name)]
-    assert missing == ["read", "read_layers"]  # gradients and earlier blocks: for what is trained
+    assert missing == ["forward_layers"]
 
 
 def test_a_hash_of_weights_and_settings(small_vit):

@@ -13,10 +13,11 @@ import yaml
 from fake_hub import fake_hub
 from originals import block_state
 
-from dvt.backbone.facts import facts_of, original_info
+from dvt.backbone.build import facts_of
 from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.network import Denoiser
 from dvt.grid import PatchGrid
+from dvt.weights.info import ModelInfo
 
 pytestmark = pytest.mark.network
 BASE = "vit_base_patch14_dinov2.lvd142m"
@@ -116,9 +117,10 @@ def test_fetch_push_and_a_hub_that_is_gone(here):
 
 
 def _info():
-    grid = PatchGrid.of((64, 64), 16)
-    info = original_info(facts_of("augreg_tiny"), kind="denoiser", grid=grid, architecture={}, training={})
-    return replace(info, spec=replace(info.spec, channels=64))
+    spec = replace(facts_of("augreg_tiny").spec, grid=PatchGrid.of((64, 64), 16), channels=64)
+    return ModelInfo(
+        kind="denoiser", spec=spec, architecture={}, training={}, metrics={}, base_license=None, code_version="0"
+    )
 
 
 def _play(hub, here):

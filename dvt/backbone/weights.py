@@ -1,4 +1,4 @@
-"""Weights of a ViT: from the hub, from a file, or random; strict either way."""
+"""Weights of a ViT: pretrained, from a file, or random; every tensor has to fit."""
 
 import contextlib
 import hashlib
@@ -7,20 +7,24 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+import timm
 import torch
 from timm.models import eva, vision_transformer
 from torch import Tensor, nn
 
 from dvt.backbone.build import Vit, full_name
+from dvt.backbone.micro import MICRO, embedded_weights
 from dvt.errors import WeightsError
-from dvt.weights.backbone_hub import fetch_weights
+from dvt.weights.hf_hub import fetch_file, reason_of
 from dvt.weights.read_file import load_strict, read_state_dict
 
 RANDOM = "random"
 """The `weights` of an untrained model."""
 
 _NOT_OURS = ("head.", "head_dist.", "fc_norm.", "attn_pool.", "dino_head.", "ibot_head.")
-"""Pooling, classifiers and training heads: they come after the tokens, and the ViT here is built without them."""
+"""Pooling, classifiers and training heads: they come after the tokens; `build_vit` leaves them out."""
+_FILES = ("model.safetensors", "pytorch_model.bin")
+_LOCAL = "backbone.weights=<file> (weights=<file> in Python)"
 
 _log = logging.getLogger(__name__)
 
@@ -31,13 +35,13 @@ def load_weights(vit: Vit, weights: str | Path | None) -> str:
     Args:
         vit: the ViT, untrained, in float32.
         weights: None for the pretrained ones of the hub; `random` to leave it untrained; else a file, with the key
-            names of timm or those of the model's authors.
+            names of timm or of the model's authors.
 
     Returns:
-        A hash of the tensors, which is the same for one set of weights wherever and in whatever format they lie.
+        A hash of the tensors; the same for one set of weights, whatever file and format they come from.
 
     Raises:
-        WeightsError: the weights cannot be had, read, or do not fit; the latter with a report of the keys.
+        WeightsError: the weights cannot be downloaded or read, or do not fit (with a report of the keys).
     """
     if weights is None:
         path = fetch_weights(full_name(vit))
@@ -47,12 +51,37 @@ def load_weights(vit: Vit, weights: str | Path | None) -> str:
     return state_hash(vit)
 
 
+def fetch_weights(timm_name: str) -> Path:
+    """The pretrained weights of a model of timm as a local file.
+
+    Raises:
+        WeightsError: timm names no repository for it, or the hub cannot be reached; with what to give instead.
+    """
+    if timm_name == MICRO:
+        return embedded_weights()
+    config = timm.get_pretrained_cfg(timm_name)
+    if config is None or not config.hf_hub_id:
+        address = f" (they may lie at {config.url})" if config is not None and config.url else ""
+        raise WeightsError(
+            f"timm knows no weights of {timm_name} on the hub{address}. Give a file with {_LOCAL}, a name with a tag"
+            " that has weights, or weights=random for an untrained model."
+        )
+    files = (config.hf_hub_filename,) if config.hf_hub_filename else _FILES
+    try:
+        return fetch_file(config.hf_hub_id, files)
+    except Exception as error:  # huggingface_hub raises errors of its HTTP library
+        raise WeightsError(
+            f"the weights of {timm_name} could not be fetched: file {files[0]} of {config.hf_hub_id} on the Hugging"
+            f" Face hub ({reason_of(error)}). Check the connection and try again, or download the file elsewhere and"
+            f" give it with {_LOCAL}."
+        ) from error
+
+
 def fill(vit: Vit, state: Mapping[str, Tensor], *, source: str) -> None:
     """Copy the tensors of a file into a ViT.
 
-    Key names of the model's authors are translated by timm's own filter for the class of the ViT, which also resamples
-    a position embedding of another grid (said with a warning). Pooling, classifier and training heads in the file are
-    left aside. All else has to fit exactly.
+    timm's filter translates key names of the model's authors and resamples a position embedding of another grid (with
+    a warning). Pooling, classifier and training heads in the file are skipped. All else has to fit exactly.
 
     Raises:
         WeightsError: a key is missing, unexpected or of another shape.
@@ -60,7 +89,7 @@ def fill(vit: Vit, state: Mapping[str, Tensor], *, source: str) -> None:
     converted = {key: tensor for key, tensor in _translate(vit, state, source).items() if not key.startswith(_NOT_OURS)}
     load_strict(vit, converted, source=source)
     before, after = state.get("pos_embed"), converted.get("pos_embed")
-    # A translation may take the prefix tokens out of the embedding; a larger difference is another grid.
+    # The filter may remove the prefix tokens from the embedding; a larger difference is another grid.
     if before is not None and after is not None and abs(before.shape[1] - after.shape[1]) > vit.num_prefix_tokens:
         _log.warning(
             "the position embedding of %s has %d entries, that of %s has %d: it was resampled.",
@@ -98,7 +127,7 @@ def _translate(vit: Vit, state: Mapping[str, Tensor], source: str) -> dict[str, 
 
 
 def _check_patch_size(vit: Vit, state: Mapping[str, Tensor], source: str) -> None:
-    """Refuse a patch embedding that timm's filter would resample to another patch size."""
+    """Refuse weights of another patch size, which timm's filter would resample."""
     wanted = tuple(vit.patch_embed.proj.weight.shape[-2:])
     for key, tensor in state.items():
         is_kernel = key.endswith(("patch_embed.proj.weight", "conv1.weight")) and tensor.ndim == 4
