@@ -1,8 +1,8 @@
 """Entry points of torch.hub: `torch.hub.load("<owner>/<repository>", "dinov2_vitb14_dvt")`.
 
 Each gives a frozen ViT with clean features: `model(images) -> Features(patches, prefix, grid)` for (B, 3, y, x) RGB in
-[0, 1], not normalised; `model.preprocess(image)` brings a picture to the size of the model. Nothing beyond torch,
-torchvision, timm and what these need is required.
+[0, 1], not normalised; `model.preprocess("cat.jpg")` makes such an image. Needs only torch, torchvision, timm and
+their dependencies.
 """
 
 from typing import Any as _Any

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from dvt.store.reader import FeatureStore as FeatureStore
     from dvt.training.run import Trained as Trained
     from dvt.weights.build import load_denoised as load_denoised
-    from dvt.weights.load import list_denoisers as list_denoisers
-    from dvt.weights.load import load_denoiser as load_denoiser
+    from dvt.weights.build import load_denoiser as load_denoiser
+    from dvt.weights.resolve import list_denoisers as list_denoisers
 
 _HOMES = {
     "Backbone": "dvt.backbone.backbone",
@@ -52,10 +52,10 @@ _HOMES = {
     "export_model": "dvt.export.run",
     "find_images": "dvt.images.sources",
     "list_backbones": "dvt.backbone.catalogue",
-    "list_denoisers": "dvt.weights.load",
+    "list_denoisers": "dvt.weights.resolve",
     "load_backbone": "dvt.backbone.load",
     "load_denoised": "dvt.weights.build",
-    "load_denoiser": "dvt.weights.load",
+    "load_denoiser": "dvt.weights.build",
     "load_fixed_size": "dvt.export.weights_folder",
     "qualities": "dvt.decomposition.quality",
     "read_image": "dvt.images.read",

@@ -105,7 +105,7 @@ def differences(
         strict: values of different types differ as well, as in a hash of their JSON: 1 and 1.0, None and no entry.
 
     Example:
-        >>> differences({"layer": 5, "solver": {"sweeps": 8}}, {"layer": 3, "solver": {}}, "store", "request")
+        >>> differences({"layer": 5, "solver": {"sweeps": 8}}, {"layer": 3}, "store", "request")
         ['layer: 5 in the store, 3 in the request', 'solver.sweeps: 8 in the store, nothing in the request']
     """
     first, second = dict(_leaves(mine)), dict(_leaves(theirs))

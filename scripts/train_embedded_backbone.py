@@ -44,8 +44,8 @@ from dvt.views.config import ViewsConfig
 from dvt.views.crop import Crop, sample_crops
 from dvt.views.render import make_source, render_views
 from dvt.weights.checkpoint import CHECKPOINTS
+from dvt.weights.folder import save_model
 from dvt.weights.info import ModelInfo
-from dvt.weights.publish import save_model
 
 IMAGE_HW = (224, 224)
 NUM_VAL = 64

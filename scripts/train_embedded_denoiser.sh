@@ -15,8 +15,7 @@ python - "$work/denoiser" "$target" <<'PYTHON'
 import sys
 from pathlib import Path
 
-from dvt.weights.folder import read_model_folder
-from dvt.weights.publish import save_model
+from dvt.weights.folder import read_model_folder, save_model
 
 state, info = read_model_folder(Path(sys.argv[1]), kind="denoiser")
 save_model(Path(sys.argv[2]), {key: tensor.half() for key, tensor in state.items()}, info)

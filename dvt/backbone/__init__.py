@@ -1,6 +1,6 @@
-"""The second arrow of the flow: views -> features of a frozen, pretrained ViT.
+"""A frozen, pretrained ViT: images -> features.
 
-`load.load_backbone` makes a `backbone.Backbone` of a catalogue name or the name of any plain ViT of timm;
-`backbone(images)` gives `features.Features`. Nothing is imported here, so that names and options (`catalogue`,
-`config`) can be listed without waiting for torch and timm.
+`load.load_backbone` makes a `backbone.Backbone` from a catalogue name or the name of any plain ViT of timm;
+`backbone(images)` gives `features.Features`. This module imports nothing, so that names and options (`catalogue`,
+`config`) are listed without torch and timm.
 """

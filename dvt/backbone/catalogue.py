@@ -1,4 +1,4 @@
-"""The named ViTs: what each is called in timm, and at which image size it runs here."""
+"""Named ViTs: their timm names and default image sizes."""
 
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -9,12 +9,12 @@ from dvt.errors import BackboneError
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One ViT by name."""
+    """A named ViT."""
 
     name: str
-    """What it is called here."""
+    """Its name here."""
     timm: str
-    """What it is called in timm: architecture and weights."""
+    """Its name in timm: architecture and weights."""
     image_size: int | None
     """Default side in pixels of a square view; None: the native size of the model."""
 
@@ -69,7 +69,12 @@ CATALOGUE = {row.name: row for row in _ROWS}
 
 
 def list_backbones() -> list[str]:
-    """Names of the catalogue; `load_backbone` takes the plain ViTs of timm by their own names besides."""
+    """Names of the catalogue; `load_backbone` also takes the timm name of any plain ViT.
+
+    Example:
+        >>> "dinov2_base" in list_backbones()
+        True
+    """
     return list(CATALOGUE)
 
 
@@ -80,13 +85,13 @@ def lookup(name: str) -> Row:
         name: a catalogue name, or the name of a model in timm (its row then has no image size of ours).
 
     Raises:
-        BackboneError: there is none; with the nearest names of both kinds.
+        BackboneError: the name is unknown; with the nearest names of both kinds.
     """
     if name in CATALOGUE:
         return CATALOGUE[name]
     if any(name == row.timm for row in _ROWS):
         return Row(name=name, timm=name, image_size=None)
-    from timm import list_models  # seconds: only for names that are not ours
+    from timm import list_models  # slow: only for names outside the catalogue
 
     known = {*list_models(), *list_models(pretrained=True)}
     if name in known:
@@ -101,13 +106,13 @@ def lookup(name: str) -> Row:
 
 
 def full_timm_name(name: str) -> str:
-    """The timm name of a ViT with its weights' tag, as a store keeps it.
+    """The timm name of a ViT with the tag of its weights, as in a `FeatureSpec`.
 
     Args:
         name: a catalogue name, or the name of a model in timm with or without a tag.
 
     Raises:
-        BackboneError: there is none of that name.
+        BackboneError: the name is unknown.
     """
     timm_name = lookup(name).timm
     config = _pretrained_config(timm_name)

@@ -1,4 +1,4 @@
-"""Options of the backbone. A light module: it may be imported to print help."""
+"""Options of the backbone. A light module, imported to print help."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""Features of many pictures of one size, in batches that exist one at a time."""
+"""Features of many images of one size, in batches that fit into memory."""
 
 import logging
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from dvt.shapes import FeatureMaps
 _log = logging.getLogger(__name__)
 
 _fitting: WeakKeyDictionary[FeatureExtractor, int] = WeakKeyDictionary()
-"""Pictures at a time that fitted, of backbones that had run out of memory: the next image need not find out again."""
+"""Batch size that fitted, of backbones that ran out of memory before."""
 
 
 def extract(
@@ -23,25 +23,25 @@ def extract(
 ) -> FeatureMaps:
     """The patch features of images or views.
 
-    Batches are of nearly one size. Where the memory of a GPU does not suffice, they are halved, which is said once and
-    kept.
+    Batches have nearly the same size. When GPU memory runs out they are halved, with one warning; later calls start
+    with the smaller size.
 
     Args:
         backbone: the ViT.
-        render: gives the pictures of a part of the list: (B, 3, y, x) RGB in [0, 1], all parts of one size.
-        count: how many pictures there are, at least 1.
-        batch_size: pictures per forward pass at most, at least 1.
+        render: makes the images of a part of the list: (B, 3, y, x) RGB in [0, 1], all of one size.
+        count: number of images, at least 1.
+        batch_size: most images per forward pass, at least 1.
 
     Returns:
         (count, H, W, C) float32 on the backbone's device.
 
     Raises:
-        BackboneError: not even one picture fits into the memory.
+        BackboneError: one image alone does not fit into memory.
         GeometryError: the image size does not fit patch and stride.
     """
     assert count >= 1 and batch_size >= 1, (count, batch_size)
     batch_size = min(batch_size, _fitting.get(backbone, batch_size))
-    batch_size = ceil(count / ceil(count / batch_size))  # 129 views by 32: no pass for the last one alone
+    batch_size = ceil(count / ceil(count / batch_size))  # 129 views by 32: no extra pass for the last one
     out: Tensor | None = None
     start = 0
     while start < count:

@@ -1,4 +1,4 @@
-"""Features: what a backbone says about a batch of images, and what counts as a backbone."""
+"""Features: the output of a backbone; FeatureExtractor: its interface."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -18,12 +18,12 @@ class Features:
     prefix: PrefixTokens
     """(B, P, C): class and register tokens in the model's own order; P may be 0."""
     grid: PatchGrid
-    """Where the patches look; `grid.hw` is (H, W)."""
+    """Places of the patches; `grid.hw` is (H, W)."""
 
 
 @runtime_checkable
 class FeatureExtractor(Protocol):
-    """The one interface of anything that yields features: the raw ViT, and every cleaned one."""
+    """Anything that gives features: the raw ViT, and every cleaned one."""
 
     @property
     def grid(self) -> PatchGrid:
@@ -34,4 +34,4 @@ class FeatureExtractor(Protocol):
         """Where it computes."""
 
     def __call__(self, images: ImageBatch) -> Features:
-        """(B, 3, y, x) pictures, RGB in [0, 1], to features."""
+        """(B, 3, y, x) images, RGB in [0, 1], to features."""

@@ -1,4 +1,4 @@
-"""From a name to a backbone."""
+"""load_backbone: from a name to a frozen ViT."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +43,12 @@ def load_backbone(
         ConfigError: an image size, device or precision that does not exist.
         BackboneError: no such model, block or norm; not a plain ViT.
         GeometryError: image size, patch size and stride do not go together.
-        WeightsError: the weights cannot be had, read, or do not fit.
+        WeightsError: the weights cannot be downloaded or read, or do not fit.
+
+    Example:
+        >>> backbone = load_backbone("vit_micro", device="cpu", stride=8)
+        >>> str(backbone.grid)
+        '27 x 27 patches of 16 px every 8 px'
     """
     place, number_format = pick_device(device), Precision.parse(precision)
     row = lookup(name)

@@ -1,4 +1,4 @@
-"""vit_micro: the small ViT whose weights come with the project, in timm's registry like any other."""
+"""vit_micro: a small ViT whose weights ship with the project, in timm's registry."""
 
 from pathlib import Path
 from typing import Any
@@ -43,5 +43,5 @@ def vit_micro_patch16_224(pretrained: bool = False, **options: Any) -> VisionTra
 
 
 def embedded_weights() -> Path:
-    """Where its weights lie."""
+    """The file of its weights."""
     return shipped("checkpoints") / "vit_micro" / "weights.safetensors"

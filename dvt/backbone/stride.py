@@ -1,4 +1,4 @@
-"""The dense stride: patches that overlap, from the weights of a ViT that was trained on patches side by side."""
+"""The dense stride: overlapping patches from a ViT that was trained on adjacent patches."""
 
 from typing import Any
 
@@ -17,9 +17,8 @@ from dvt.shapes import ImageBatch
 class DensePatchEmbed(nn.Module):
     """timm's patch embedding with another stride: the same weights under the same keys, more patches.
 
-    It stands in the place of `vit.patch_embed` and offers what timm's ViTs read there. `grid_size` and `num_patches`
-    stay those of the native grid, because they say how the position embedding is laid out; the ViT resamples it to the
-    patches that come out.
+    Replaces `vit.patch_embed` and has the attributes that timm's ViTs use. `grid_size` and `num_patches` are those of
+    the native grid, the layout of the position embedding; the ViT resamples it to the patches of the input.
     """
 
     def __init__(self, embed: PatchEmbed, stride: int):
@@ -72,10 +71,10 @@ class DensePatchEmbed(nn.Module):
 
 
 def set_stride(vit: Vit, stride: int) -> None:
-    """Give a ViT a stride smaller than its patches.
+    """Set the stride of a ViT.
 
-    Absolute position embeddings are resampled to the denser grid by timm, and so are rotary ones that are laid out over
-    the whole image whatever the number of patches (EVA02, DINOv3).
+    timm resamples absolute position embeddings to the denser grid. Rotary ones work where they span the image whatever
+    the number of patches (EVA02, DINOv3).
 
     Raises:
         BackboneError: the rotary embedding of this ViT counts patches, so that denser patches would seem further apart.

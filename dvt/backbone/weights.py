@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from dvt.backbone.build import Vit, full_name
 from dvt.backbone.micro import MICRO, embedded_weights
 from dvt.errors import WeightsError
-from dvt.weights.hf_hub import fetch_file, reason_of
-from dvt.weights.read_file import load_strict, read_state_dict
+from dvt.weights.hub import fetch_file, reason_of
+from dvt.weights.read import load_strict, read_state_dict
 
 RANDOM = "random"
 """The `weights` of an untrained model."""

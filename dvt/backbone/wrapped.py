@@ -1,4 +1,4 @@
-"""WrappedBackbone: a ViT with something around it, which stands wherever a `Backbone` is taken."""
+"""WrappedBackbone: a ViT with something around it, usable as a `Backbone`."""
 
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -14,16 +14,16 @@ from dvt.spec import FeatureSpec
 
 
 class WrappedBackbone(nn.Module):
-    """The interface of a `Backbone`, answered by the ViT inside; `forward` is what is around it.
+    """Has the interface of a `Backbone`, from the ViT inside; a subclass defines `forward`.
 
-    Frozen, in evaluation mode for good.
+    Frozen; stays in evaluation mode.
 
     Attributes:
         weights_hash: identifies all weights, and the settings where there are any.
     """
 
     suffix: ClassVar[str]
-    """What follows the names of the ViT."""
+    """Suffix of the names of the ViT."""
     weights_hash: str
 
     def __init__(self, backbone: Backbone):
@@ -50,7 +50,7 @@ class WrappedBackbone(nn.Module):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What its features depend on beside its weights, as plain JSON; empty where there is nothing."""
+        """Settings beside the weights that its features depend on, as plain JSON."""
         return {}
 
     @property
@@ -65,12 +65,12 @@ class WrappedBackbone(nn.Module):
 
     @property
     def name(self) -> str:
-        """What it is called: the name of the ViT with what is around it."""
+        """Name of the ViT, with the suffix."""
         return f"{self.backbone.name}{self.suffix}"
 
     @property
     def timm_name(self) -> str:
-        """Architecture and tag in timm of the ViT, with what is around it."""
+        """Architecture and tag in timm of the ViT, with the suffix."""
         return f"{self.backbone.timm_name}{self.suffix}"
 
     @property

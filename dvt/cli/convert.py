@@ -44,9 +44,8 @@ def run(arguments: list[str]) -> int:
 
 
 def _list(pattern: str) -> int:
-    from dvt.weights.load import list_denoisers
-    from dvt.weights.local import local_names
     from dvt.weights.released import RELEASED, catalogue_spelling, timm_spelling
+    from dvt.weights.resolve import list_denoisers, local_names
 
     names = [*list_denoisers(pattern), *list_denoisers(pattern, distilled=True)]
     if not names:

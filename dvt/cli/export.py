@@ -58,8 +58,7 @@ def run(arguments: list[str]) -> int:
 def export(options: Options, choices: dict[str, str]) -> int:
     """Write the file and say how it compares; 0, or 1 when it differs too much."""
     from dvt.export.parity import ParityError
-    from dvt.export.run import export_model
-    from dvt.export.target import resolve_format
+    from dvt.export.run import export_model, resolve_format
 
     wanted = resolve_format(options.out, options.format)
     model = load_model(options)

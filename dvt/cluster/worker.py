@@ -9,6 +9,7 @@ from typing import Any
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.config import BackboneConfig
 from dvt.backbone.load import load_from_config
+from dvt.backbone.weights import RANDOM
 from dvt.cluster.config import EngineConfig
 from dvt.cluster.shared_files import PATIENCE_S, wait_until_visible
 from dvt.decomposition.config import DecomposeConfig
@@ -21,7 +22,6 @@ from dvt.runtime import pick_device
 from dvt.srt.config import SrtConfig
 from dvt.store import StoreWriter
 from dvt.version import __version__
-from dvt.weights.backbone_file import RANDOM
 
 
 @dataclass(kw_only=True, slots=True)

@@ -29,7 +29,7 @@ from dvt.srt.config import SrtConfig
 from dvt.store import FeatureStore
 from dvt.training.config import LoggerConfig, LoggerKind, OptimizerConfig, TrainerConfig
 from dvt.viz import PCABasis, colour_row, decomposition_rows, draw_panel, method_rows, save_png, write_video
-from dvt.weights.load import load_denoiser
+from dvt.weights.build import load_denoiser
 
 VIT = "vit_micro"
 SHIPPED = "vit_micro/denoiser"

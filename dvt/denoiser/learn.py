@@ -22,8 +22,8 @@ from dvt.training.resume import Start, find_start
 from dvt.training.run import Fitted, Trained, fit
 from dvt.version import __version__
 from dvt.weights.checkpoint import CHECKPOINTS, spec_settings
+from dvt.weights.folder import save_model
 from dvt.weights.info import ModelInfo
-from dvt.weights.publish import save_model
 
 
 @runtime_checkable

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from dvt.denoiser.config import DenoiserConfig, Kind
-from dvt.errors import WeightsError
+from dvt.errors import ConfigError, WeightsError
 from dvt.grid import PatchGrid
-from dvt.weights.folder import read_model_folder
+from dvt.weights.folder import read_model_folder, save_model
+from dvt.weights.hub import fetch_model, push_model
 from dvt.weights.info import ModelInfo
-from dvt.weights.publish import fetch_model, push_model, save_model
-from dvt.weights.read_file import load_strict
+from dvt.weights.read import load_strict
 
 _Self = TypeVar("_Self", bound="Pretrained")
 
@@ -45,14 +45,44 @@ class Pretrained(nn.Module):
         try:
             kind = Kind(info.architecture.get("kind", Kind.block))
             config = DenoiserConfig(**{**info.architecture, "kind": kind})
-            with torch.random.fork_rng(devices=[]):  # what is drawn is overwritten
-                denoiser = cls(config, info.spec.channels, info.spec.grid.hw)
         except (TypeError, ValueError) as error:
             raise WeightsError(
                 f"the architecture of {source} is not known to this dvt ({error}): upgrade dvt, or restore the file."
             ) from error
-        load_strict(denoiser, state, source=source)
+        denoiser = cls.from_tensors(state, config, info.spec.channels, info.spec.grid.hw, source=source)
         denoiser.info = info
+        return denoiser
+
+    @classmethod
+    def from_tensors(
+        cls: type[_Self],
+        state: Mapping[str, Tensor],
+        config: DenoiserConfig,
+        num_channels: int,
+        grid_hw: tuple[int, int],
+        *,
+        source: str,
+    ) -> _Self:
+        """Build a denoiser without a description; in evaluation mode, on the CPU.
+
+        Args:
+            state: its tensors.
+            config: its architecture.
+            num_channels: C.
+            grid_hw: rows and columns of its position embedding.
+            source: where the tensors come from, for the error.
+
+        Raises:
+            WeightsError: the tensors do not fit.
+        """
+        try:
+            with torch.random.fork_rng(devices=[]):  # the first weights are overwritten
+                denoiser = cls(config, num_channels, grid_hw)
+        except ConfigError as error:
+            raise WeightsError(
+                f"the architecture of {source} is not known to this dvt ({error}): upgrade dvt, or restore the file."
+            ) from error
+        load_strict(denoiser, state, source=source)
         return denoiser.eval()
 
     @classmethod

@@ -18,8 +18,8 @@ from dvt.training.resume import claim_folder, find_start
 from dvt.training.run import Fitted, Trained, fit
 from dvt.version import __version__
 from dvt.weights.checkpoint import CHECKPOINTS, spec_settings
+from dvt.weights.folder import save_model
 from dvt.weights.info import ModelInfo
-from dvt.weights.publish import save_model
 
 
 def distill(

@@ -4,23 +4,27 @@ import copy
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from dvt.backbone.backbone import Backbone
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.errors import ConfigError
-from dvt.export.config import TOLERANCES, ExportFormat
-from dvt.export.description import describe
-from dvt.export.exported_program import open_pt2, write_pt2
+from dvt.export.config import SUFFIXES, TOLERANCES, ExportFormat
 from dvt.export.fixed_size import FixedSize, fixed_size
-from dvt.export.onnx_file import open_onnx, write_onnx
+from dvt.export.graph_files import open_onnx, open_pt2, write_onnx, write_pt2
 from dvt.export.parity import Parity, ParityError, Runner, compare
-from dvt.export.target import resolve_format
 from dvt.export.weights_folder import open_folder, write_folder
 from dvt.files import TEMP_SUFFIX, DiskError, disk_errors, move_into_place
-from dvt.weights.info import ModelInfo
+from dvt.grid import PatchGrid
+from dvt.version import __version__
+from dvt.weights.folder import is_model_folder, read_model_info
+from dvt.weights.info import KINDS, ModelInfo
+
+_ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,69 @@ def export_model(
         num_bytes = sum(file.stat().st_size for file in files)
         _move([file.relative_to(aside) for file in files], aside, out.parent)
     return Exported(out, kind, info, fixed.num_prefix_tokens, num_bytes, parity, accepted)
+
+
+def resolve_format(out: str | Path, wanted: ExportFormat = ExportFormat.auto) -> ExportFormat:
+    """The format to write.
+
+    Args:
+        out: the file or, for safetensors, the folder.
+        wanted: a format, or `auto` to take it from the name.
+
+    Raises:
+        ConfigError: the name says nothing or does not go with the format, something else lies there, or packages that
+            the format needs are not installed.
+    """
+    out = Path(out)
+    kind = _by_name(out) if wanted is ExportFormat.auto else wanted
+    suffix = SUFFIXES.get(kind)
+    if suffix is None and out.exists() and not out.is_dir():
+        raise ConfigError(f"out={out} is a file: format={kind} writes a folder, give the name of one.")
+    if suffix is not None and out.suffix != suffix:
+        raise ConfigError(f"out={out}: format={kind} writes one file, give a name that ends in {suffix}.")
+    if suffix is not None and out.is_dir():
+        raise ConfigError(f"out={out} is a folder: format={kind} writes one file, give another name.")
+    if suffix is None and is_model_folder(out) and read_model_info(out).kind != "fixed_size":
+        raise ConfigError(
+            f"out={out} holds {KINDS[read_model_info(out).kind]}, which the export would replace: give another folder."
+        )
+    missing = [name for name in _ONNX_PACKAGES if find_spec(name) is None] if kind is ExportFormat.onnx else []
+    if missing:
+        raise ConfigError(f"format=onnx needs {', '.join(missing)}: pip install 'dvt[onnx]'.")
+    return kind
+
+
+def _by_name(out: Path) -> ExportFormat:
+    for kind, suffix in SUFFIXES.items():
+        if out.suffix == suffix:
+            return kind
+    if out.suffix and not out.is_dir():
+        raise ConfigError(
+            f"out={out} ends in {out.suffix}: give a name that ends in {' or '.join(SUFFIXES.values())}, or a folder"
+            " for safetensors (where its name has a dot, add format=safetensors)."
+        )
+    return ExportFormat.safetensors
+
+
+def describe(model: Backbone | DenoisedBackbone, grid: PatchGrid) -> ModelInfo:
+    """What a backbone is when it is exported; `architecture` is that of its denoiser, empty where it has none.
+
+    Args:
+        model: the backbone.
+        grid: the patches at the size that is exported.
+    """
+    denoiser = model.denoiser if isinstance(model, DenoisedBackbone) else None
+    backbone = model.backbone if isinstance(model, DenoisedBackbone) else model
+    vit_facts: Any = backbone.vit.pretrained_cfg
+    return ModelInfo(
+        kind="fixed_size",
+        spec=replace(backbone.spec, grid=grid),
+        architecture=asdict(denoiser.config) if denoiser else {},
+        training={},
+        metrics={},
+        base_license=vit_facts.get("license"),
+        code_version=__version__,
+    )
 
 
 def _parse(format: ExportFormat | str) -> ExportFormat:

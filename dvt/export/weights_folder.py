@@ -11,7 +11,7 @@ from dvt.export.parity import Runner
 from dvt.runtime import Precision
 from dvt.weights.folder import WEIGHTS_FILE, read_model_folder, write_model_folder
 from dvt.weights.info import CONFIG_FILE, ModelInfo
-from dvt.weights.read_file import load_strict
+from dvt.weights.read import load_strict
 
 
 def write_folder(fixed: FixedSize, info: ModelInfo, path: Path) -> list[Path]:

@@ -1,8 +1,8 @@
-"""The contract between the stages: stage 1 writes feature maps into a folder, stage 2 reads them from it.
+"""Feature stores: stage 1 writes feature maps into a folder, stage 2 reads them.
 
-The folder holds `meta.json` (what the features are), `shards/` (safetensors files, each committed by its `.json`
-sidecar), `failures/` (images that could not be done, with reasons) and `runs/` (one record per run). Every file is
-written aside, flushed and renamed, so that a crash loses uncommitted records only and never yields a wrong one.
+The folder holds `meta.json` (which features), `shards/` (safetensors files, each committed by its `.json` sidecar),
+`failures/` (images that failed, with reasons) and `runs/` (one record per run). Every file is written atomically: a
+crash loses uncommitted records only and never yields a wrong one.
 """
 
 from dvt.files import DiskError

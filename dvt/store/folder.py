@@ -1,4 +1,4 @@
-"""The folder of a store: the names in it, and the meta that every worker agrees on."""
+"""The folder of a store: names of its files, and the meta that all workers share."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ SHARDS = "shards"
 FAILURES = "failures"
 RUNS = "runs"
 DAMAGED = "damaged"
-"""Shards that failed their check, set aside by a writer so that no reader meets them."""
+"""Shards that failed their check, moved here by a writer so that readers skip them."""
 
 SHARD_SUFFIX = ".safetensors"
 SIDECAR_SUFFIX = ".json"
@@ -21,7 +21,7 @@ _WORKER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def is_store(path: Path) -> bool:
-    """Whether a folder is a feature store, whole or not."""
+    """Whether a folder is a feature store, complete or not."""
     return (path / META).is_file() or any((path / SHARDS).glob(f"*{SIDECAR_SUFFIX}"))
 
 
@@ -51,7 +51,7 @@ def read_meta(path: Path) -> StoreMeta:
 
 
 def create_or_match(path: Path, meta: StoreMeta) -> None:
-    """Make the folder of a store, or check that the one there was made with the same settings.
+    """Make the folder of a store, or check that the existing one was made with the same settings.
 
     Several workers may do this at once: one creates `meta.json`, the others compare.
 
@@ -75,7 +75,7 @@ def create_or_match(path: Path, meta: StoreMeta) -> None:
 
 
 def claim(path: Path) -> None:
-    """Make a folder for a store, or check that the one there is a store or empty.
+    """Make a folder for a store, or check that the existing one is a store or empty.
 
     Raises:
         StoreError: it is a file, holds something else, or cannot be made.
@@ -88,8 +88,8 @@ def claim(path: Path) -> None:
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Check that a folder without meta is empty, apart from what other workers are just making."""
-    # The shards are listed before the meta is looked for: whoever wrote a shard wrote the meta first.
+    """Check that a folder without meta is empty, apart from files that other workers are making now."""
+    # List the shards before looking for the meta: a writer writes the meta first.
     has_shards = any((path / SHARDS).glob(f"*{SIDECAR_SUFFIX}"))
     names = sorted(entry.name for entry in path.iterdir())
     if (path / META).exists():
@@ -105,7 +105,7 @@ def _refuse_foreign(path: Path) -> None:
 
 
 def check_worker(worker: str) -> str:
-    """Return a worker's name that may be part of a file name.
+    """Return the name of a worker, checked as part of a file name.
 
     Raises:
         StoreError: empty, too long, or with other characters.

@@ -1,4 +1,4 @@
-"""Number formats: a feature map -> what lies on the disk, and back."""
+"""Number formats: a feature map to its stored form, and back."""
 
 from dataclasses import dataclass
 from math import prod
@@ -21,25 +21,25 @@ class Format(Protocol):
 
     @property
     def stored_dtype(self) -> torch.dtype:
-        """Of the tensor that lies on the disk."""
+        """Dtype of the stored tensor."""
 
     @property
     def read_dtype(self) -> torch.dtype:
-        """Of the maps that are read."""
+        """Dtype of the maps that are read."""
 
     def stored_shape(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
-        """Of the tensor that lies on the disk, for a map of that shape."""
+        """Shape of the stored tensor, for a map of that shape."""
 
     def encode(self, array: Tensor) -> Tensor:
-        """What to put on the disk for an (H, W, C) map: a copy, contiguous, on the CPU."""
+        """The stored form of an (H, W, C) map: a copy, contiguous, on the CPU."""
 
     def decode(self, stored: Tensor, shape: tuple[int, int, int]) -> FeatureMap:
-        """The (H, W, C) map that lies on the disk."""
+        """The (H, W, C) map of a stored form."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """The numbers themselves."""
+    """Numbers as they are."""
 
     stored_dtype: torch.dtype
     """Their type."""
@@ -64,7 +64,7 @@ class Plain:
 
 @dataclass(frozen=True, slots=True)
 class EightBits:
-    """A byte a number: 256 even steps between the smallest and the largest value of each channel of a map.
+    """One byte per number: 256 even steps between the smallest and the largest value of each channel of a map.
 
     Bytes: C float32 smallest values, C float32 steps, then H W C bytes. The error is at most half a step.
     """
@@ -72,7 +72,7 @@ class EightBits:
     stored_dtype: torch.dtype = torch.uint8
     """Bytes."""
     read_dtype: torch.dtype = torch.float16
-    """Of the maps that are read."""
+    """Dtype of the maps that are read."""
 
     def stored_shape(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
         """One row of bytes."""
@@ -85,13 +85,13 @@ class EightBits:
         step = (largest - smallest) / _LEVELS
         divisor = step.clamp_min(torch.finfo(step.dtype).tiny)
         levels = torch.empty(tuple(values.shape), dtype=torch.uint8)
-        # row by row: of a whole map every step would go through memory
+        # row by row: stays in the cache
         for into, row in zip(levels, values, strict=True):
             into.copy_((row - smallest).div_(divisor).round_())
         return torch.cat((smallest.view(torch.uint8), step.view(torch.uint8), levels.flatten()))
 
     def decode(self, stored: Tensor, shape: tuple[int, int, int]) -> FeatureMap:
-        """The map that they stand for."""
+        """The map."""
         begin = _RANGE_BYTES * shape[2]
         smallest, step = stored[:begin].view(torch.float32).view(2, shape[2])
         values = torch.empty(shape, dtype=self.read_dtype)

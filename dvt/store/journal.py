@@ -1,4 +1,4 @@
-"""What happened: the images that failed, with reasons, and one record per run."""
+"""Failed images with reasons, and one record per run."""
 
 import errno
 import json
@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from dvt.files import create_exclusive, disk_errors
+from dvt.files import create_exclusive, disk_errors, to_json
 from dvt.store.folder import FAILURES, RUNS, check_worker, unreadable
 from dvt.store.keys import check_key
 
 
 class FailureLog:
-    """The failures that one worker writes down, each the moment it happens.
+    """Failed images of one worker, each written at once.
 
     Args:
         path: the store.
@@ -27,7 +27,7 @@ class FailureLog:
         self._file = path / FAILURES / f"{worker}-{uuid4().hex[:8]}.jsonl"
 
     def append(self, key: str, path: str, error: str) -> None:
-        """Write down that an image failed.
+        """Record that an image failed.
 
         Raises:
             StoreError: no valid key.
@@ -37,7 +37,7 @@ class FailureLog:
         line = json.dumps(entry).encode() + b"\n"
         with disk_errors(self._file), self._file.open("ab", buffering=0) as file:
             before = file.tell()
-            if file.write(line) != len(line):  # the disk is nearly full: no half line for the next to be glued to
+            if file.write(line) != len(line):  # the disk is nearly full: leave no half line
                 file.truncate(before)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -56,7 +56,7 @@ def read_failures(path: Path) -> dict[str, str]:
 
 
 def garbled_failures(path: Path) -> list[str]:
-    """The lines of the failure files that cannot be understood.
+    """Invalid lines of the failure files.
 
     Raises:
         StoreError: a file cannot be read.
@@ -65,13 +65,13 @@ def garbled_failures(path: Path) -> list[str]:
 
 
 def _entries(path: Path) -> Iterator[tuple[str, tuple[str, float, str] | None]]:
-    """(place, (key, time, error)) of every written line; None for what cannot be understood."""
+    """(place, (key, time, error)) of every line; None for an invalid one."""
     for file in sorted((path / FAILURES).glob("*.jsonl")):
         try:
             lines = file.read_bytes().split(b"\n")
         except OSError as error:
             raise unreadable(file, error) from error
-        # What follows the last line break was cut short by a crash. Its image is not done, so it is tried again.
+        # A crash cut short what follows the last line break. Its image is not done and will be tried again.
         for number, line in enumerate(lines[:-1], start=1):
             try:
                 entry = json.loads(line)
@@ -81,7 +81,7 @@ def _entries(path: Path) -> Iterator[tuple[str, tuple[str, float, str] | None]]:
 
 
 def write_run_record(store_path: str | Path, record: dict[str, Any], *, worker: str = "0of1") -> Path:
-    """Write down a run: its configuration, versions, times, counts.
+    """Record a run: its configuration, versions, times, counts.
 
     Args:
         store_path: the store.
@@ -98,8 +98,8 @@ def write_run_record(store_path: str | Path, record: dict[str, Any], *, worker: 
     folder = Path(store_path) / RUNS
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    data = (json.dumps(record, indent=2) + "\n").encode()
-    while True:  # two runs within a microsecond: the second takes the next
+    data = to_json(record).encode()
+    while True:  # of two runs within a microsecond the second takes the next
         moment = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
         file = folder / f"{moment}-{check_worker(worker)}.json"
         if create_exclusive(file, data):

@@ -1,4 +1,4 @@
-"""Keys: the name of an image in a store, its path relative to the folder of images, with extension."""
+"""Keys: names of images in a store, relative paths with extension."""
 
 import difflib
 import re
@@ -16,7 +16,7 @@ _SCANNED = 10_000
 
 
 def check_key(key: str) -> str:
-    """Return a key that may be stored.
+    """Return a key, checked.
 
     A key is a relative POSIX path in its shortest form, with extension: `animals/cat.jpg`.
 
@@ -34,7 +34,7 @@ def check_key(key: str) -> str:
 
 
 def key_fault(key: str) -> str | None:
-    """What is wrong with a key, to follow "it"; None when it may be stored."""
+    """What is wrong with a key, to follow "it"; None for a valid key."""
     if not key:
         return "is empty"
     if _CONTROL.search(key):
@@ -53,14 +53,14 @@ def key_fault(key: str) -> str | None:
 
 
 def nearest_keys(key: str, keys: Sequence[str], count: int = 3) -> list[str]:
-    """Up to `count` keys that a person may have meant.
+    """Up to `count` keys that the user may have meant.
 
     Args:
         key: the key that was asked for.
         keys: the keys that there are, sorted.
         count: how many to return at most.
     """
-    # Bounded work, since a store may hold a million keys: the neighbours in order, and files of the same name.
+    # Bounded work, a store may hold a million keys: neighbours in order, and files of the same name.
     place = bisect_left(keys, key)
     nearby = keys[max(0, place - _NEIGHBOURS) : place + _NEIGHBOURS]
     name = PurePosixPath(key).name

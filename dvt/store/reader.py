@@ -11,9 +11,8 @@ from dvt.spec import FeatureSpec
 from dvt.store.folder import SHARDS, read_meta
 from dvt.store.journal import read_failures
 from dvt.store.keys import nearest_keys
-from dvt.store.scan import scan
 from dvt.store.schema import StoreMeta
-from dvt.store.shard import Shard, check_size, read_stored
+from dvt.store.shard import Shard, check_size, read_stored, scan
 
 _NAMED = 5
 
@@ -26,14 +25,14 @@ class MissingKeyError(StoreError, KeyError):
 
 
 class _Place(NamedTuple):
-    """Where a record lies: its shard, and the first byte of each array of `meta.arrays`."""
+    """Place of a record: its shard, and the first byte of each array of `meta.arrays`."""
 
     file: str
     begins: tuple[int, ...]
 
 
 class Record:
-    """The feature maps of one image. Each access reads from the disk: keep what you use twice."""
+    """The feature maps of one image. Each access reads from the disk."""
 
     __slots__ = ("_file", "_meta", "_place", "key")
 
@@ -89,8 +88,8 @@ class Record:
 class FeatureStore(Mapping[str, Record]):
     """The committed records of a store at the moment of opening; open it with `FeatureStore.open`.
 
-    Iterates in sorted order of the keys. Holds no open file, may be pickled and used by many processes.
-    A key that several shards hold is read from the first of them by name.
+    Iterates in sorted order of the keys. Holds no open file; may be pickled and used by many processes.
+    A key in several shards is read from the first by name.
     """
 
     def __init__(self, path: Path, meta: StoreMeta, places: dict[str, _Place], failures: dict[str, str]) -> None:
@@ -104,10 +103,22 @@ class FeatureStore(Mapping[str, Record]):
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "FeatureStore":
-        """Open a store for reading. The sizes of its shards are checked, their bytes by `dvt.store.verify` only.
+        """Open a store for reading. It checks the sizes of the shards; `dvt.store.verify` checks their bytes.
 
         Raises:
             StoreError: there is no store at this path, it was made by a newer dvt, or shards are missing or damaged.
+
+        Example:
+            >>> import dvt, tempfile, torch
+            >>> from dvt.store import StoreMeta, StoreWriter
+            >>> backbone = dvt.load_backbone("vit_micro", device="cpu")
+            >>> meta = StoreMeta(spec=backbone.spec, solver={}, quality="none", code_version=dvt.__version__)
+            >>> folder = tempfile.mkdtemp()
+            >>> with StoreWriter.open(folder, meta) as writer:
+            ...     writer.put("cat.jpg", {"raw": torch.zeros(meta.shape), "clean": torch.ones(meta.shape)})
+            >>> store = FeatureStore.open(folder)
+            >>> store["cat.jpg"].clean.shape
+            torch.Size([14, 14, 192])
         """
         path = Path(path)
         meta = read_meta(path)

@@ -1,4 +1,4 @@
-"""StoreMeta: what the features of a store are, as `meta.json` holds it."""
+"""StoreMeta: which features a store holds and how they were made, the content of `meta.json`."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ SCHEMA_VERSION = 1
 """Version of the files of a store that this code writes; it reads this one and all before it."""
 
 ARRAYS: Final = ("raw", "clean", "artifact")
-"""Feature maps that a record may hold, in the order in which they are kept."""
+"""Feature maps that a record may hold, in stored order."""
 
 _KIND = "dvt feature store"
 _TYPES: Final = {"solver": dict, "quality": str, "code_version": str, "dtype": str}
@@ -30,9 +30,9 @@ class StoreMeta:
     solver: dict[str, Any]
     """The solver's full configuration, as plain JSON."""
     quality: str
-    """Name of the preset that the configuration started from."""
+    """Name of the preset of the configuration."""
     code_version: str
-    """Version of dvt that made the store. A record of the fact: a store may be continued by another version."""
+    """Version of dvt that made the store; another version may continue it."""
     dtype: str = "float16"
     """Number format of the arrays: float16, float32 or int8."""
     arrays: tuple[str, ...] = ("raw", "clean")
@@ -49,7 +49,7 @@ class StoreMeta:
             raise StoreError(f"a store cannot hold {self.spec.channels} channels: give at least 1.")
         if self.spec.weights_hash is None:
             raise StoreError("a store needs the hash of the backbone's weights: give spec.weights_hash.")
-        # One spelling of equal settings: the order of arrays, and tuples as the lists that JSON makes of them.
+        # Equal settings are written in one way: order of arrays, lists for tuples.
         canonical_json(self.solver)
         object.__setattr__(self, "arrays", tuple(name for name in ARRAYS if name in self.arrays))
         object.__setattr__(self, "solver", json.loads(json.dumps(self.solver)))
@@ -66,12 +66,12 @@ class StoreMeta:
 
     @property
     def format(self) -> Format:
-        """How the arrays lie on the disk."""
+        """Stored form of the arrays."""
         return FORMATS[self.dtype]
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
-        """Shape in which every array lies on the disk."""
+        """Shape of the stored form of every array."""
         return self.format.stored_shape(self.shape)
 
     @property
@@ -81,7 +81,7 @@ class StoreMeta:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """Where the features come from, as each sidecar repeats it: a shard of another store does not pass."""
+        """Origin of the features, repeated in each sidecar: shards of other stores are refused."""
         spec = self.spec
         return {
             "backbone": spec.backbone, "weights_hash": spec.weights_hash, "layer": spec.layer, "norm": spec.norm,
@@ -156,7 +156,7 @@ def check_schema(version: object, source: str) -> None:
 
 
 def canonical_json(value: object) -> bytes:
-    """JSON with one spelling per value, fit for hashing.
+    """Canonical JSON, for hashing.
 
     Raises:
         StoreError: the value is not plain JSON, or holds NaN or infinity.

@@ -1,12 +1,13 @@
-"""One shard: a safetensors file of whole records, and the sidecar that commits it."""
+"""Shards: safetensors files of whole records, each committed by a sidecar."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import torch
 from safetensors.torch import save
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from dvt.errors import StoreError
 from dvt.files import write_atomic
-from dvt.store.folder import SHARD_SUFFIX, SIDECAR_SUFFIX, unreadable
+from dvt.store.folder import SHARD_SUFFIX, SIDECAR_SUFFIX, sidecar_paths, unreadable
 from dvt.store.keys import key_fault
 from dvt.store.schema import SCHEMA_VERSION, StoreMeta, check_schema, sha256_of
 
@@ -27,7 +28,7 @@ class DamagedShardError(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class ArrayEntry:
-    """Where one array lies in its shard."""
+    """Place of one array in its shard."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -49,7 +50,7 @@ class RecordEntry:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """What a sidecar says of its shard."""
+    """A shard, as its sidecar describes it."""
 
     file: str
     num_bytes: int
@@ -72,7 +73,7 @@ def write_shard(folder: Path, stem: str, records: Mapping[str, Mapping[str, Tens
     Args:
         folder: the folder of shards.
         stem: name of the files without extension.
-        records: arrays by key, each checked and as it is to lie on the disk; CPU, contiguous.
+        records: arrays by key, checked, in their stored form; CPU, contiguous.
         meta: of the store.
 
     Raises:
@@ -163,7 +164,7 @@ def check_bytes(folder: Path, shard: Shard) -> None:
 
 
 def read_stored(path: Path, begin: int, meta: StoreMeta) -> Tensor:
-    """Read what lies on the disk of one array straight into a new tensor; nothing is hashed.
+    """Read the stored form of one array into a new tensor; nothing is hashed.
 
     Args:
         path: the shard.
@@ -188,6 +189,36 @@ def read_stored(path: Path, begin: int, meta: StoreMeta) -> Tensor:
     return array
 
 
+def scan(
+    path: Path, meta: StoreMeta, check: Callable[[Path, Shard], None], part: tuple[int, int] = (0, 1)
+) -> Iterator[tuple[Path, Shard | DamagedShardError]]:
+    """The sidecars of a store in the order of their names, each with its shard or with its fault.
+
+    Args:
+        path: the store.
+        meta: of the store.
+        check: raises DamagedShardError if a shard, given its folder, is not what its sidecar says.
+        part: (i, n): the i-th of n parts of the shards, counted from 0. Parts depend on the names, so that processes
+            agree while shards are added.
+
+    Raises:
+        StoreError: made by a newer dvt, or unreadable.
+    """
+    index, count = part
+    for sidecar in sidecar_paths(path):
+        if crc32(sidecar.name.encode()) % count != index:
+            continue
+        try:
+            shard = read_sidecar(sidecar, meta)
+            check(sidecar.parent, shard)
+        except FileNotFoundError:  # another writer has set it aside meanwhile
+            continue
+        except DamagedShardError as damage:
+            yield sidecar, damage
+        else:
+            yield sidecar, shard
+
+
 def _tensor_name(key: str, array: str) -> str:
     return f"{key}:{array}"
 
@@ -206,7 +237,7 @@ def _shard_of(body: dict[str, Any]) -> Shard:
 
 
 def _misfit(path: Path, shard: Shard, origin: object, meta: StoreMeta) -> str | None:
-    """Why an intact sidecar does not belong to this store, if so."""
+    """Why an intact sidecar does not belong to this store; None if it does."""
     if shard.file != path.stem + SHARD_SUFFIX:
         return f"it is the sidecar of {shard.file}; files were renamed"
     if origin != meta.origin:

@@ -1,4 +1,4 @@
-"""Is a store whole, and what is in it: checks by hash, counts, and the removal of what crashes left."""
+"""Verify a store by hash, count its content, delete leftovers of crashes."""
 
 import os
 import time
@@ -10,9 +10,17 @@ from pathlib import Path
 from dvt.files import TEMP_SUFFIX, disk_errors
 from dvt.store.folder import DAMAGED, RUNS, SHARD_SUFFIX, SHARDS, SIDECAR_SUFFIX, read_meta
 from dvt.store.journal import garbled_failures, read_failures, run_paths
-from dvt.store.scan import scan
 from dvt.store.schema import StoreMeta
-from dvt.store.shard import DamagedShardError, RecordEntry, Shard, check_bytes, check_size, read_stored, record_digest
+from dvt.store.shard import (
+    DamagedShardError,
+    RecordEntry,
+    Shard,
+    check_bytes,
+    check_size,
+    read_stored,
+    record_digest,
+    scan,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +28,7 @@ class Verification:
     """What `verify` found; paths are relative to the store."""
 
     num_shards: int
-    """Committed shards that are whole."""
+    """Committed shards that are intact."""
     num_records: int
     """Different keys in them."""
     num_bytes: int
@@ -28,11 +36,11 @@ class Verification:
     damaged: tuple[str, ...]
     """What is wrong, one line per damaged file."""
     uncommitted: tuple[str, ...]
-    """Shards without a sidecar: being written now, or left by a crash. Readers pass over them."""
+    """Shards without a sidecar: being written now, or left by a crash. Readers skip them."""
     temporary: tuple[str, ...]
     """Temporary files: being written now, or left by a crash."""
     set_aside: tuple[str, ...]
-    """Damaged files that a later run moved out of the readers' way and made again."""
+    """Damaged files that a later run moved to `damaged/` and made again."""
 
     @property
     def ok(self) -> bool:
@@ -78,7 +86,7 @@ def verify(path: str | os.PathLike[str]) -> Verification:
 
 
 def status(path: str | os.PathLike[str]) -> Status:
-    """Count what a store holds; only sidecars and sizes are looked at.
+    """Count what a store holds, from sidecars and file sizes.
 
     Raises:
         StoreError: there is no store at this path, it was made by a newer dvt, or cannot be read.
@@ -98,14 +106,14 @@ def status(path: str | os.PathLike[str]) -> Status:
 
 
 def remove_leftovers(path: str | os.PathLike[str], *, older_than_s: float = 3600.0) -> tuple[str, ...]:
-    """Delete the temporary files and uncommitted shards that crashes left.
+    """Delete temporary files and uncommitted shards of crashes.
 
     Args:
         path: the store.
-        older_than_s: age in seconds from which a file counts as left; younger ones may be being written.
+        older_than_s: age in seconds from which a file counts as a leftover; younger ones may be being written.
 
     Returns:
-        What was deleted, relative to the store.
+        Deleted files, relative to the store.
 
     Raises:
         StoreError: there is no store at this path.
@@ -123,7 +131,7 @@ def remove_leftovers(path: str | os.PathLike[str], *, older_than_s: float = 3600
 
 
 def _tally(path: Path, meta: StoreMeta, check: Callable[[Path, Shard], None]) -> tuple[list[int], set[str], list[str]]:
-    """Sizes of the whole shards, the keys in them, and what is wrong with the others."""
+    """Sizes of the intact shards, the keys in them, and the faults of the others."""
     sizes: list[int] = []
     keys: set[str] = set()
     damaged: list[str] = []

@@ -1,4 +1,4 @@
-"""StoreWriter: puts records into a store, shard by shard, and knows what is done already."""
+"""StoreWriter: puts records into a store, shard by shard, and lists what is done."""
 
 import os
 import re
@@ -17,17 +17,16 @@ from dvt.files import DiskError, disk_errors
 from dvt.store.folder import DAMAGED, SHARD_SUFFIX, SHARDS, check_worker, create_or_match
 from dvt.store.journal import FailureLog
 from dvt.store.keys import check_key
-from dvt.store.scan import scan
 from dvt.store.schema import StoreMeta
-from dvt.store.shard import Shard, check_bytes, check_size, write_shard
+from dvt.store.shard import Shard, check_bytes, check_size, scan, write_shard
 
 
 class StoreWriter:
-    """One worker's way into a store; open it with `StoreWriter.open`, as a context manager.
+    """Writes into a store for one worker; open it with `StoreWriter.open`, as a context manager.
 
-    Records are whole or not there: `put` keeps them in memory, `commit` writes them as one shard. A crash loses what
-    was put since the last commit. Leaving the block commits, also after an error or Ctrl-C, unless the disk failed.
-    Memory: at most `shard_bytes` and one record of pending arrays, about four times that while a shard is written.
+    `put` keeps records in memory, `commit` writes them as one shard. A crash loses what was put since the last commit.
+    Leaving the block commits, also after an error or Ctrl-C, unless the disk failed. Memory: at most `shard_bytes` and
+    one record of pending arrays, about four times that while a shard is written.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class StoreWriter:
         self.meta = meta
         """What the records are."""
         self.damaged: list[str] = []
-        """What `done_keys` found damaged and set aside, one reason per shard."""
+        """Faults of the shards that `done_keys` set aside."""
         self._worker = worker
         self._shard_bytes = shard_bytes
         self._commit_seconds = commit_seconds
@@ -69,10 +68,10 @@ class StoreWriter:
         commit_seconds: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> "StoreWriter":
-        """Make a store, or go on with one that was made with the same settings.
+        """Make a store, or continue one that was made with the same settings.
 
         Args:
-            path: folder of the store; made when it is not there.
+            path: folder of the store; made if it does not exist.
             meta: what the records are.
             worker: name of this worker, part of the names of its files; several may write at once.
             shard_bytes: commit when this many bytes are pending.
@@ -90,19 +89,18 @@ class StoreWriter:
 
     @property
     def pending_keys(self) -> frozenset[str]:
-        """What was put and is not committed yet: a crash would lose it."""
+        """Keys that are not committed yet: a crash would lose them."""
         return frozenset(self._pending)
 
     def done_keys(self, among: Container[str] | None = None, part: tuple[int, int] = (0, 1)) -> set[str]:
-        """The keys that any worker has committed and whose shards still have the bytes that were written.
+        """The keys that any worker has committed, of shards that still have the bytes that were written.
 
-        A shard that is damaged is moved to `damaged/`, so that no reader meets it and its images are made again;
-        `damaged` says why.
+        A damaged shard is moved to `damaged/`: readers skip it, and its images are made again. `damaged` says why.
 
         Args:
-            among: shards that hold none of these keys are not hashed, their size is looked at: of many workers each
-                checks its own part. None: all are hashed.
-            part: (i, n): of the i-th of n parts of the shards alone, counted from 0; others tell of the rest.
+            among: hash only shards with some of these keys, and check the size of the others; so each of many workers
+                checks its own part. None: hash all.
+            part: (i, n): only the i-th of n parts of the shards, counted from 0.
 
         Raises:
             StoreError: a shard was made by a newer dvt, or cannot be read.
@@ -150,11 +148,11 @@ class StoreWriter:
         self._commit_if_due()
 
     def fail(self, key: str, path: str | os.PathLike[str], error: str) -> None:
-        """Write down, at once, that an image could not be done; a later success beats it.
+        """Record at once that an image failed; a later success overrides it.
 
         Args:
             key: relative path of the image, with extension.
-            path: where the image lies.
+            path: the image file.
             error: why it failed, for people.
 
         Raises:
@@ -165,7 +163,7 @@ class StoreWriter:
         self._commit_if_due()
 
     def commit(self) -> None:
-        """Write the pending records as one shard; nothing when there are none.
+        """Write the pending records, if any, as one shard.
 
         Raises:
             DiskError: the disk is full or refuses; the records stay pending.
@@ -174,12 +172,12 @@ class StoreWriter:
             self._stem = self._stem or f"{self._worker}-{self._counter:06d}-{uuid4().hex[:8]}"
             write_shard(self.path / SHARDS, self._stem, self._pending, self.meta)
             self._counter += 1
-            self._stem = ""  # kept where writing was interrupted: written again it is the same shard
+            self._stem = ""  # after an interrupted write the stem stays: the next write replaces that shard
             self._pending, self._pending_bytes = {}, 0
         self._last_commit_s = self._clock()
 
     def close(self) -> None:
-        """Commit what is pending and take no more.
+        """Commit what is pending; `put` is refused from now on.
 
         Raises:
             DiskError: the disk is full or refuses.
@@ -204,20 +202,20 @@ class StoreWriter:
             self.commit()
 
     def _storable(self, key: str, name: str, array: Tensor) -> Tensor:
-        """A checked copy of an array as it is to lie on the disk, on the CPU."""
+        """The stored form of an array, checked, on the CPU."""
         if tuple(array.shape) != self.meta.shape or not array.is_floating_point():
             raise StoreError(
                 f"{name} of {key!r} is {array.dtype} {tuple(array.shape)};"
                 f" the store holds floating point {self.meta.shape} (rows, columns, channels)."
             )
         stored = self.meta.format.encode(array.detach())
-        lowest, highest = torch.aminmax(self.meta.format.decode(stored, self.meta.shape))  # both NaN where one value is
+        lowest, highest = torch.aminmax(self.meta.format.decode(stored, self.meta.shape))  # both NaN if one value is
         if not bool(lowest.isfinite() & highest.isfinite()):
             raise self._not_storable(key, name, array.detach())
         return stored
 
     def _not_storable(self, key: str, name: str, array: Tensor) -> StoreError:
-        """Why: values that are no numbers, or too large for the store."""
+        """Why an array is refused: NaN, infinity, or values too large for the store."""
         num_bad = int((~array.isfinite()).sum())
         if num_bad:
             return StoreError(
@@ -230,16 +228,16 @@ class StoreWriter:
         )
 
     def _set_aside(self, sidecar: Path) -> None:
-        """Move a damaged shard out of the readers' way: the sidecar first, which undoes the commit."""
+        """Move a damaged shard to `damaged/`: the sidecar first, which undoes the commit."""
         folder = self.path / DAMAGED
         with disk_errors(folder):
             folder.mkdir(exist_ok=True)
             for file in (sidecar, sidecar.with_suffix(SHARD_SUFFIX)):
-                with suppress(FileNotFoundError):  # missing is what may be wrong; or another worker was faster
+                with suppress(FileNotFoundError):  # a missing file may be the fault; or another worker was faster
                     file.replace(folder / file.name)
 
 
 def _next_counter(folder: Path, worker: str) -> int:
-    """One more than the number of the worker's last shard: names sort in the order of writing."""
+    """The number after the worker's last shard: names sort in the order of writing."""
     name = re.compile(rf"{re.escape(worker)}-(\d+)-[0-9a-f]+{re.escape(SHARD_SUFFIX)}")
     return max((int(match[1]) + 1 for file in folder.iterdir() if (match := name.fullmatch(file.name))), default=0)

@@ -1,5 +1,6 @@
-"""A name -> weights -> a ready object: what the paper's authors released, what others published, what lies on the disk.
+"""From a name to weights to a ready model: released files, published models, local files.
 
-`load.load_denoiser` and `denoised.load_denoised` load, `load.list_denoisers` lists, `convert.convert` writes our folder
-or the original's file. Nothing is imported here. torch, timm and what they need suffice for all of it (`hubconf.py`).
+`resolve` finds the files of a name, `recognise` says what they hold, `build` makes the model (`load_denoiser`,
+`load_denoised`), `convert` writes the original's layout or ours. Below them: `read` (safe reading), `folder`, `info`
+and `card` (our model folders), `hub` (Hugging Face), `checkpoint` (of our training). This module imports nothing.
 """

@@ -1,10 +1,10 @@
-"""load_denoised: a ViT with clean features in one line."""
+"""A name to a ready model: resolve the files, recognise what they hold, build it."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from dvt.backbone.backbone import Backbone
-from dvt.backbone.build import VitFacts, facts_of
+from dvt.backbone.build import facts_of
 from dvt.backbone.load import load_backbone
 from dvt.backbone.preprocess import Preprocess
 from dvt.denoiser.denoised import DenoisedBackbone
@@ -12,11 +12,38 @@ from dvt.denoiser.network import Denoiser
 from dvt.errors import ConfigError, WeightsError
 from dvt.spec import FeatureSpec
 from dvt.weights.info import ModelInfo
-from dvt.weights.recognise import Weights, denoiser_info, denoiser_of, distilled_info, read
-from dvt.weights.resolve import find_for
+from dvt.weights.recognise import Weights, recognise
+from dvt.weights.resolve import resolve, resolve_for
 
 DEFAULT_BACKBONE = "dinov2_base"
-"""The ViT that is meant where nothing is said."""
+"""The ViT where neither the user nor the weights name one."""
+
+
+def load_denoiser(source: str | Path) -> Denoiser:
+    """Load a denoiser: ours, or one of the paper's authors. The file type is detected from the content.
+
+    Args:
+        source: a model folder of dvt; a file of the original (`.pth` or `.safetensors`, with one block, several, no
+            position embedding, or convolutions; also a trainer's checkpoint); a `.ckpt` of `dvt train`; a released
+            name such as `voc_denoised/dinov2_base` (`list_denoisers`), searched in `$DVT_HOME`, `checkpoints/` and on
+            the Hugging Face hub; or `owner/name` of a model on the hub.
+
+    Returns:
+        The denoiser in evaluation mode, on the CPU, in float32; its `info` is set where its backbone is known.
+
+    Raises:
+        WeightsError: there is none, it cannot be downloaded, is damaged, holds code, or is no denoiser.
+
+    Example:
+        >>> denoiser = load_denoiser("vit_micro/denoiser")
+        >>> denoiser.info.spec.backbone, denoiser.num_channels
+        ('vit_micro_patch16_224.dvt', 192)
+    """
+    weights = recognise(resolve(source, distilled=False))
+    info = weights.info
+    if info is None and weights.backbone is not None:
+        info = weights.info_for(facts_of(weights.backbone))
+    return build_denoiser(weights, info)
 
 
 def load_denoised(
@@ -33,7 +60,7 @@ def load_denoised(
 
     Args:
         backbone: a catalogue name, or the name of a plain ViT of timm; None: the one that the weights were made for,
-            and dinov2_base where they do not say or a recipe has several.
+            or dinov2_base where they do not say or a recipe has several.
         weights: a recipe of the paper's authors (voc_denoised, imgnet_denoised, voc_distilled, imgnet_distilled),
             anything that `load_denoiser` takes, or a distilled ViT as file or model folder.
         image_size: default size of an image in pixels, one number or height and width; None: as it was trained.
@@ -43,23 +70,36 @@ def load_denoised(
         backbone_weights: a file with the ViT's own weights, or `random`; None: those of the hub.
 
     Returns:
-        The model, `model(images) -> Features` for (B, 3, y, x) RGB in [0, 1]; and what makes such a picture of a path,
-        a PIL image or a tensor.
+        The model, `model(images) -> Features` for (B, 3, y, x) RGB in [0, 1]; and `preprocess`, which makes such an
+        image of a path, a PIL image or a tensor.
 
     Raises:
-        WeightsError: the weights cannot be had or read, or belong to another backbone.
+        WeightsError: the weights cannot be downloaded or read, or belong to another backbone.
         BackboneError: there is no such backbone.
         ConfigError: a device, precision or image size that does not exist.
         GeometryError: image size, patch size and stride do not go together.
+
+    Example:
+        >>> import torch
+        >>> model, preprocess = load_denoised(weights="vit_micro/denoiser", device="cpu")
+        >>> model(preprocess(torch.rand(3, 300, 200))[None]).patches.shape
+        torch.Size([1, 14, 14, 192])
     """
     named = facts_of(backbone or DEFAULT_BACKBONE)
-    found = read(find_for(weights, named.name))
+    found = recognise(resolve_for(weights, named.name))
     vit = named if backbone is not None else facts_of(found.backbone or named.name)
-    denoiser = None if found.kind == "distilled" else denoiser_of(found)
-    info = _info(found, denoiser, vit)
+    info = found.info_for(vit)
+    _refuse_other(found, info.spec, replace(info.spec, backbone=vit.name, channels=vit.num_channels))
+    is_distilled = found.kind == "distilled"
+    if is_distilled and backbone_weights is not None:
+        raise ConfigError(
+            f"backbone_weights={backbone_weights} and {found.source}, which is a whole ViT with weights of its own:"
+            " leave one of them out."
+        )
+    denoiser = None if is_distilled else build_denoiser(found, info)
     model = load_backbone(
         backbone or vit.name,
-        weights=backbone_weights if denoiser is not None else _only(found, backbone_weights),
+        weights=found.path if is_distilled else backbone_weights,
         image_size=info.spec.grid.image_hw if image_size is None else image_size,
         stride=info.spec.grid.stride if stride is None else stride,
         layer=info.spec.layer,
@@ -67,50 +107,38 @@ def load_denoised(
         device=device,
         precision=precision,
     )
-    return _joined(found, model, denoiser, info), model.preprocess
-
-
-def _info(weights: Weights, denoiser: Denoiser | None, vit: VitFacts) -> ModelInfo:
-    """What the weights are; where they do not say which ViT they belong to, the one that the person named.
-
-    Raises:
-        WeightsError: they belong to another backbone.
-    """
-    if denoiser is not None and denoiser.info is None:
-        denoiser.info = denoiser_info(denoiser, vit, weights)
-    info = weights.info if denoiser is None else denoiser.info
-    if info is None:
-        info = distilled_info(facts_of(weights.backbone or vit.name), weights)
-    _check(weights, info.spec, replace(info.spec, backbone=vit.name, channels=vit.num_channels))
-    return info
-
-
-def _only(student: Weights, backbone_weights: str | Path | None) -> Path:
-    """The file of a distilled ViT; no other weights may be given beside it."""
-    if backbone_weights is not None:
-        raise ConfigError(
-            f"backbone_weights={backbone_weights} and {student.source}, which is a whole ViT with weights of its own:"
-            " leave one of them out."
-        )
-    return student.path
-
-
-def _joined(
-    weights: Weights, model: Backbone, denoiser: Denoiser | None, info: ModelInfo
-) -> DenoisedBackbone | Backbone:
-    """The ViT with its denoiser, which was trained on the features of these very weights.
-
-    Raises:
-        WeightsError: the ViT has other weights.
-    """
     if denoiser is None:
-        return model
-    _check(weights, info.spec, replace(info.spec, weights_hash=model.weights_hash))
-    return DenoisedBackbone(model, denoiser)
+        return model, model.preprocess
+    _refuse_other(found, info.spec, replace(info.spec, weights_hash=model.weights_hash))
+    return DenoisedBackbone(model, denoiser), model.preprocess
 
 
-def _check(weights: Weights, made_for: FeatureSpec, given: FeatureSpec) -> None:
-    """Compare what the weights were made for with what is there.
+def build_denoiser(weights: Weights, info: ModelInfo | None) -> Denoiser:
+    """The denoiser of weights; in evaluation mode, on the CPU.
+
+    Args:
+        weights: the tensors.
+        info: what they are; None: a file whose ViT is unknown.
+
+    Raises:
+        WeightsError: they are a whole ViT, or do not fit together.
+    """
+    if weights.kind == "distilled":
+        raise WeightsError(
+            f"{weights.source} is a whole ViT (distilled: it cleans by itself), not a denoiser. Load it with"
+            f" dvt.load_denoised(<backbone>, weights={weights.source!r}), or dvt.load_backbone(<backbone>,"
+            f" weights={str(weights.path)!r})."
+        )
+    if info is not None:
+        return Denoiser.from_state(weights.state, info, source=weights.source)
+    assert weights.config is not None, "a model folder has an info"
+    return Denoiser.from_tensors(
+        weights.state, weights.config, weights.channels, weights.grid_hw, source=weights.source
+    )
+
+
+def _refuse_other(weights: Weights, made_for: FeatureSpec, given: FeatureSpec) -> None:
+    """Compare what the weights were made for with the backbone.
 
     Raises:
         WeightsError: some setting differs; each is named with both values.
@@ -118,6 +146,6 @@ def _check(weights: Weights, made_for: FeatureSpec, given: FeatureSpec) -> None:
     if faults := made_for.differences(given, "weights", "backbone"):
         lines = "".join(f"\n  {fault}" for fault in faults)
         raise WeightsError(
-            f"{weights.source} was made for another backbone:{lines}\n"
+            f"{weights.source} does not belong to this backbone:{lines}\n"
             "Give the backbone, and its weights (backbone_weights=...), that it was trained with."
         )

@@ -1,4 +1,4 @@
-"""The card of a published model (`README.md`), written from what `config.json` says."""
+"""The card of a model (`README.md`), written from its `config.json`."""
 
 from typing import Any
 
@@ -9,25 +9,25 @@ from dvt.weights.info import ModelInfo
 
 _PAPER = "[Denoising Vision Transformers](https://arxiv.org/abs/2401.02957) (Yang et al., ECCV 2024)"
 _HUB_LICENSES = ("apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc0-1.0")
-"""Identifiers of the hub that occur among ViTs; any other licence goes by its own name."""
+"""Identifiers of the hub that ViTs use; other licences are given by name."""
 
 _PURPOSE = {
     "denoiser": (
-        "A small transformer that turns the patch features of a frozen ViT into clean ones: what belongs to the"
-        " position of a patch, and not to the picture, is taken out."
+        "A small transformer that turns the patch features of a frozen ViT into clean ones: it removes what belongs to"
+        " the position of a patch and not to the image."
     ),
     "distilled": (
-        "A ViT that was trained to give clean patch features by itself: what belongs to the position of a patch, and"
-        " not to the picture, is left out. No extra layers; it loads as the plain timm model."
+        "A ViT that was trained to give clean patch features by itself, without what belongs to the position of a patch"
+        " and not to the image. No extra layers; it loads as the plain timm model."
     ),
     "fixed_size": "A ViT with clean patch features, exported for images of one size.",
-    "backbone": "A small ViT for trying things without a download. It has the artifacts that dvt is there to remove.",
+    "backbone": "A small ViT for trying things without a download. It has the artifacts that dvt removes.",
 }
 _LIMITS = {
     "denoiser": "Class and register tokens are those of the ViT, unchanged.",
     "distilled": "Class and register tokens may have drifted from those of the ViT it started from.",
     "fixed_size": "It takes images of that one size.",
-    "backbone": "Made for demonstrations and tests: it knows few kinds of pictures.",
+    "backbone": "Made for demonstrations and tests: it knows few kinds of images.",
 }
 
 
@@ -36,7 +36,7 @@ def model_card(info: ModelInfo, source: str) -> str:
 
     Args:
         info: what the model is.
-        source: repository or folder of the model, for the code that loads it.
+        source: repository or folder of the model, for the example code.
     """
     parts = (
         f"---\n{_header(info)}\n---",
@@ -50,7 +50,7 @@ def model_card(info: ModelInfo, source: str) -> str:
         f"## Licence\n\n{_licence(info)}",
     )
     text = "\n\n".join(parts) + "\n"
-    return str(ModelCard(text))  # parses the header: a card that the hub would refuse fails here
+    return str(ModelCard(text))  # parses the header: a card that the hub would refuse is an error here
 
 
 def _header(info: ModelInfo) -> str:
@@ -113,15 +113,14 @@ def _facts(info: ModelInfo) -> str:
 def _limits(info: ModelInfo) -> str:
     lines = (
         "The position of a patch is removed from its features on purpose. Heads that need to know where a patch stands"
-        " (detection, for instance) may need it back, as a position embedding of their own."
+        " (detection, for instance) may need a position embedding of their own."
         if info.kind != "backbone"
         else "",
         _LIMITS[info.kind],
-        "Other image sizes than the one above work, by resampling a position embedding; they were not trained."
+        "Other image sizes work, by resampling a position embedding; they were not trained."
         if info.kind != "fixed_size"
         else "",
-        "It fits the features named above and no others: another layer, norm or set of weights of the ViT is another"
-        " input."
+        "It fits only the features named above: no other layer, norm or weights of the ViT."
         if info.kind == "denoiser"
         else "",
     )
@@ -130,12 +129,12 @@ def _limits(info: ModelInfo) -> str:
 
 def _licence(info: ModelInfo) -> str:
     if info.base_license is None:
-        return "The licence of the ViT's weights is not recorded here: look it up before you pass this model on."
+        return "The licence of the ViT's weights is not recorded here: look it up before you share this model."
     return f"The weights of the ViT that this model was made from are under: {info.base_license}."
 
 
 def _leaves(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings by their dotted names; the entries of lists of settings by their numbers."""
+    """Nested settings by dotted name; entries of lists of settings by number."""
     leaves: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):

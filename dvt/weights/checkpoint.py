@@ -1,4 +1,4 @@
-"""Checkpoints of our training: their names, and which features they are for. Needs no Lightning."""
+"""Checkpoints of our training: their names, and which features they are for. No Lightning needed."""
 
 import re
 from collections.abc import Mapping

@@ -1,48 +1,54 @@
-"""Released files <-> model folders."""
+"""Files of the original <-> model folders."""
 
+import io
+from collections.abc import Mapping
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from dvt.backbone.build import build_vit, facts_of
 from dvt.backbone.weights import fill
+from dvt.denoiser.network import Denoiser
 from dvt.errors import BackboneError, ConfigError, WeightsError
+from dvt.files import write_atomic
+from dvt.weights.build import build_denoiser
+from dvt.weights.folder import save_model
 from dvt.weights.info import ModelInfo
-from dvt.weights.original import to_original, vit_to_original, write_original
-from dvt.weights.publish import save_model
-from dvt.weights.recognise import Weights, denoiser_info, denoiser_of, distilled_info, read
-from dvt.weights.resolve import find
+from dvt.weights.recognise import Weights, recognise
+from dvt.weights.resolve import resolve
 
 ORIGINAL_SUFFIX = ".pth"
-"""What the names of the original's files end in."""
+"""Suffix of the original's files."""
 
 
 def convert(source: str | Path, out: str | Path, *, backbone: str | None = None) -> list[str]:
-    """Write weights in the other layout: the original's `.pth`, or a model folder. Keys and values stay as they are.
+    """Write weights in the other layout: the original's `.pth`, or a model folder. Keys and values do not change.
 
     Args:
         source: whatever `load_denoiser` takes, or a distilled ViT.
-        out: a name that ends in `.pth`, or a folder; it must not be there yet.
+        out: a name that ends in `.pth`, or a folder; it must not exist.
         backbone: the ViT that the weights belong to, where the source does not say.
 
     Returns:
         What the written file does not hold, one line each.
 
     Raises:
-        WeightsError: the source cannot be had or read, or its backbone is another, or not known.
-        ConfigError: `out` is there already, or its name has another ending.
+        WeightsError: the source cannot be found or read, or its backbone is another, or unknown.
+        ConfigError: `out` exists, or its name has another ending.
         DiskError: the disk is full or refuses.
     """
     out = Path(out).expanduser()
     _check_out(out)
-    weights = read(find(source))
+    weights = recognise(resolve(source))
     info = _info(weights, backbone)
+    denoiser = build_denoiser(weights, info) if weights.kind == "denoiser" else None
     if out.suffix == ORIGINAL_SUFFIX:
-        content = (
-            to_original(denoiser_of(weights), weights.state)
-            if weights.kind == "denoiser"
-            else vit_to_original(weights.state)
-        )
+        content = vit_to_original(weights.state) if denoiser is None else to_original(denoiser, weights.state)
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_original(out, content)
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_atomic(out, buffer.getvalue())
         return _not_said(info)
     if info is None:
         raise WeightsError(
@@ -53,24 +59,43 @@ def convert(source: str | Path, out: str | Path, *, backbone: str | None = None)
     return []
 
 
-def _info(weights: Weights, backbone: str | None) -> ModelInfo | None:
-    """What the weights are; the tensors are looked at too.
+def to_original(denoiser: Denoiser, state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The content of the original's file of this denoiser: `{"denoiser": state dict}`, on the CPU.
+
+    Args:
+        denoiser: what is written.
+        state: its weights, in the number format in which they are written.
 
     Raises:
-        WeightsError: they do not fit together, or belong to another backbone than the one given.
+        WeightsError: it reads earlier blocks of the ViT, for which the original has no place.
+    """
+    if denoiser.config.layers:
+        raise WeightsError(
+            f"this denoiser reads the blocks {denoiser.config.layers} of its ViT as well, and the original's format has"
+            " no place for that: keep it as a model folder."
+        )
+    return {"denoiser": {key: state[key].detach().cpu().clone() for key in denoiser.state_dict()}}
+
+
+def vit_to_original(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The content of the original's file of a distilled ViT: `{"model": state dict}` with the prefix `model.`."""
+    return {"model": {f"model.{key}": tensor.detach().cpu().clone() for key, tensor in state.items()}}
+
+
+def _info(weights: Weights, backbone: str | None) -> ModelInfo | None:
+    """What the weights are; None where their ViT is unknown. A ViT without a description has to fit its architecture.
+
+    Raises:
+        WeightsError: they do not fit, or belong to another backbone than the given one.
     """
     known = weights.backbone
     name = backbone or known
     vit = facts_of(name) if name is not None else None
     if known is not None and vit is not None and vit.name != known:
         raise WeightsError(f"{weights.source} belongs to {known}, not to backbone={backbone}: leave backbone= out.")
-    if weights.kind == "denoiser":
-        denoiser = denoiser_of(weights)
-        return denoiser.info or (denoiser_info(denoiser, vit, weights) if vit is not None else None)
-    if weights.info is not None or vit is None:
-        return weights.info
-    fill(build_vit(vit.name), weights.state, source=weights.source)
-    return distilled_info(vit, weights)
+    if weights.kind == "distilled" and weights.info is None and vit is not None:
+        fill(build_vit(vit.name), weights.state, source=weights.source)
+    return weights.info or (weights.info_for(vit) if vit is not None else None)
 
 
 def _check_out(out: Path) -> None:
@@ -92,15 +117,16 @@ def _guess(weights: Weights) -> str:
 
 
 def _not_said(info: ModelInfo | None) -> list[str]:
-    """What a file of the original cannot say, where it differs from what the original takes for granted."""
+    """What a file of the original cannot say, where it differs from the original's defaults."""
     if info is None:
         return []
-    rows, columns = info.spec.grid.hw
-    lines = [f"the file does not say that it belongs to {info.spec.backbone}: keep that in its name"]
-    depth = facts_of(info.spec.backbone).depth
-    if info.spec.layer % depth != depth - 1:
-        lines.append(f"the file does not say that it was made for layer {info.spec.layer}; the original takes the last")
-    if not info.spec.norm:
+    spec = info.spec
+    rows, columns = spec.grid.hw
+    lines = [f"the file does not say that it belongs to {spec.backbone}: keep that in its name"]
+    depth = facts_of(spec.backbone).depth
+    if spec.layer % depth != depth - 1:
+        lines.append(f"the file does not say that it was made for layer {spec.layer}; the original takes the last")
+    if not spec.norm:
         lines.append("the file does not say that it was made without the final norm; the original applies it")
     if rows != columns:
         lines.append(f"the file does not say that its grid is {rows} x {columns}; the original takes it for square")

@@ -1,4 +1,4 @@
-"""A published model: a folder with `weights.safetensors` and `config.json`, whole or refused."""
+"""The folder of a model: `weights.safetensors`, `config.json` and a card. It is read whole or refused."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,20 +11,23 @@ from torch import Tensor
 
 from dvt.errors import WeightsError
 from dvt.files import disk_errors, write_atomic
+from dvt.weights.card import model_card
 from dvt.weights.info import CONFIG_FILE, KINDS, RESTORE, ModelInfo, parse_config
 
 WEIGHTS_FILE: Final = "weights.safetensors"
 """The tensors. `config.json` is written after them and holds their hash: it is the commit."""
+CARD_FILE: Final = "README.md"
+"""The card."""
 
 
 def write_model_folder(folder: str | Path, state: Mapping[str, Tensor], info: ModelInfo) -> None:
-    """Write a published model. A crash leaves a folder that reading refuses, or the new model, never half of it.
+    """Write a model. A crash leaves the old or the new model, or a folder that reading refuses.
 
-    A model that the folder held before is replaced; other files in it stay.
+    An older model in the folder is replaced; other files stay.
 
     Args:
-        folder: where to; made with its parents where it is not there.
-        state: the tensors by name, on any device; each is written in its own number format.
+        folder: where to; made with its parents.
+        state: the tensors by name, on any device, in any number format.
         info: what they are.
 
     Raises:
@@ -36,7 +39,7 @@ def write_model_folder(folder: str | Path, state: Mapping[str, Tensor], info: Mo
         raise WeightsError(f"no weights were given for {folder}: give at least one tensor.")
     if folder.exists() and not folder.is_dir():
         raise WeightsError(f"{folder} is a file: give the name of a folder.")
-    # Tensors that share memory (or are parts of larger ones) are written each by itself.
+    # Tensors that share memory, or are parts of larger ones, are written separately.
     tensors = {key: tensor.detach().cpu().clone().contiguous() for key, tensor in state.items()}
     data = save(tensors, metadata={"format": "pt"})
     with disk_errors(folder):
@@ -45,12 +48,45 @@ def write_model_folder(folder: str | Path, state: Mapping[str, Tensor], info: Mo
     write_atomic(folder / CONFIG_FILE, info.to_json(hashlib.sha256(data).hexdigest()).encode())
 
 
+def save_model(folder: str | Path, state: Mapping[str, Tensor], info: ModelInfo, *, source: str | None = None) -> None:
+    """Write a model folder with its card; a `README.md` that a user wrote or edited stays.
+
+    Args:
+        folder: where to; made with its parents.
+        state: the tensors by name; of a distilled ViT those of the timm model.
+        info: what they are.
+        source: where the model is found, for the card; the name of the folder when left out.
+
+    Raises:
+        WeightsError: there is no tensor to write, or `folder` is a file.
+        DiskError: the disk is full or refuses.
+    """
+    folder = Path(folder).expanduser()
+    card, ours = model_card(info, source or folder.resolve().name), _card_is_ours(folder, source)
+    write_model_folder(folder, state, info)
+    if ours:
+        write_atomic(folder / CARD_FILE, card.encode())
+
+
+def _card_is_ours(folder: Path, source: str | None) -> bool:
+    """Whether the card may be replaced: there is none, or it is the one that was written for the model there."""
+    card = folder / CARD_FILE
+    if not card.exists():
+        return True
+    if not is_model_folder(folder):
+        return False
+    try:
+        return card.read_text(encoding="utf-8") == model_card(read_model_info(folder), source or folder.resolve().name)
+    except (OSError, ValueError):  # the model is written anew, the card stays
+        return False
+
+
 def read_model_folder(folder: str | Path, *, kind: str | None = None) -> tuple[dict[str, Tensor], ModelInfo]:
-    """Read a published model and check every byte of its weights.
+    """Read a model and check every byte of its weights.
 
     Args:
         folder: the folder.
-        kind: one of `KINDS`, where only that will do.
+        kind: one of `KINDS`, to refuse others.
 
     Returns:
         The tensors by name, on the CPU; and what they are.
@@ -80,13 +116,13 @@ def read_model_folder(folder: str | Path, *, kind: str | None = None) -> tuple[d
 
 
 def is_model_folder(path: str | Path) -> bool:
-    """Whether it is a folder with both files of a published model; `read_model_folder` tells whether they are whole."""
+    """Whether it is a folder with both files of a model; `read_model_folder` checks their content."""
     path = Path(path).expanduser()
     return (path / CONFIG_FILE).is_file() and (path / WEIGHTS_FILE).is_file()
 
 
 def read_model_info(folder: str | Path) -> ModelInfo:
-    """Read what a published model is, without its weights; `read_model_folder` checks those.
+    """Read what a model is, without its weights.
 
     Raises:
         WeightsError: no model folder, half-written, damaged, edited, or made by a newer dvt.

@@ -1,4 +1,4 @@
-"""What a published model is: the content of its `config.json`."""
+"""ModelInfo: what a published model is, the content of its `config.json`."""
 
 import json
 import math
@@ -9,23 +9,23 @@ from dvt.errors import GeometryError, WeightsError
 from dvt.spec import FeatureSpec
 
 CONFIG_FILE: Final = "config.json"
-"""The file that says what the tensors beside it are."""
+"""The file that describes the tensors beside it."""
 SCHEMA_VERSION: Final = 1
-"""Version of the file that this code writes; it reads this one and all before it."""
+"""Version of the file that this code writes; it reads this one and all older ones."""
 KINDS: Final = {
     "denoiser": "a denoiser",
     "distilled": "a distilled ViT",
     "fixed_size": "a backbone exported at one image size",
     "backbone": "a ViT as it comes",
 }
-"""What may be published, and what errors call it. A distilled ViT has learned to be clean by itself."""
+"""Kinds of models, and their names in errors. A distilled ViT gives clean features by itself."""
 RESTORE: Final = "Restore it from a backup, or copy or download the folder again."
-"""What to do about a folder that is damaged."""
+"""What to do with a damaged folder."""
 
 _FORMAT = "dvt model"
 _HASH = "weights_sha256"
 _ON_DISK: Final = {"weights_hash": "backbone_weights_hash", "channels": "num_channels"}
-"""Fields of the spec that the file calls otherwise."""
+"""Names in the file of fields of the spec, where they differ."""
 _SPEC: Final = tuple(field.name for field in fields(FeatureSpec))
 _OWN: Final[dict[str, tuple[type, ...]]] = {
     "architecture": (dict,), "training": (dict,), "metrics": (dict,), "base_license": (str, type(None)),
@@ -35,26 +35,26 @@ _OWN: Final[dict[str, tuple[type, ...]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """What published weights are, and which ViT they belong to."""
+    """What published weights are, and which features they belong to."""
 
     kind: str
     """One of `KINDS`."""
     spec: FeatureSpec
-    """The features of the ViT that it cleans, or gives; the grid that it was trained at. A file of the original does
-    not record the hash of the ViT's weights."""
+    """The features of the ViT that a denoiser cleans, or a ViT gives; the grid of the training. No hash of the ViT's
+    weights for files of the original, which do not record it."""
     architecture: dict[str, Any]
-    """The `DenoiserConfig` as plain JSON; empty where there is only a ViT, whose name says it."""
+    """The `DenoiserConfig` as plain JSON; empty for a ViT alone."""
     training: dict[str, Any]
     """How it was trained, as plain JSON: hash of the data, number of images, settings."""
     metrics: dict[str, float]
     """What it reached, by name; finite numbers."""
     base_license: str | None
-    """Licence of the ViT's weights; None: not known."""
+    """Licence of the ViT's weights; None: unknown."""
     code_version: str
     """Version of dvt that made it."""
 
     def __post_init__(self) -> None:
-        """Refuse what a folder cannot hold.
+        """Check the values.
 
         Raises:
             WeightsError: a kind that does not exist, or values that are not plain JSON.
@@ -73,7 +73,7 @@ class ModelInfo:
         """The text of `config.json`.
 
         Args:
-            weights_sha256: hash of the file of the weights; left out where there is none yet.
+            weights_sha256: hash of the weights file, once there is one.
         """
         spec = {_ON_DISK.get(name, name): value for name, value in self.spec.to_json().items()}
         body = {"format": _FORMAT, "schema": SCHEMA_VERSION, "kind": self.kind, **spec}
@@ -87,8 +87,8 @@ class ModelInfo:
         """Read the text of `config.json`, with the hash of the weights or without.
 
         Args:
-            text: what the file holds.
-            source: the file's name, for the error.
+            text: content of the file.
+            source: name of the file, for the error.
 
         Raises:
             WeightsError: not the config of a model of dvt, damaged, edited, or made by a newer dvt.
@@ -131,7 +131,7 @@ def _check_schema(version: object, source: str) -> None:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """The value as JSON makes it: tuples as lists, names of enums as texts."""
+    """The value after JSON: tuples as lists, enums as texts."""
     try:
         return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError) as error:

@@ -1,5 +1,11 @@
-"""What found weights are, by their content."""
+"""What found weights are, recognised by content: a model folder, a checkpoint of our training, a file of the original.
 
+Our denoiser has the key names of the original, so nothing is translated. Names and shapes of the tensors show the whole
+architecture of a denoiser but the number of heads.
+"""
+
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -8,21 +14,23 @@ from typing import Any
 from torch import Tensor
 
 from dvt.backbone.build import VitFacts, facts_of
-from dvt.denoiser.network import Denoiser
-from dvt.errors import WeightsError
+from dvt.denoiser.config import DenoiserConfig, Kind
+from dvt.errors import ConfigError, WeightsError
 from dvt.grid import PatchGrid
 from dvt.spec import FeatureSpec
 from dvt.version import __version__
 from dvt.weights.checkpoint import CHECKPOINTS, checkpoint_paths, settings_in, spec_in
 from dvt.weights.folder import WEIGHTS_FILE, is_model_folder, read_model_folder, read_model_info
 from dvt.weights.info import ModelInfo
-from dvt.weights.original import build, is_denoiser, is_vit, own_names
-from dvt.weights.read_file import find_state_dict, read_file
+from dvt.weights.read import find_state_dict, read_file
 from dvt.weights.released import REPOSITORY, Released
 from dvt.weights.resolve import Found
 
+_BLOCK = re.compile(r"denoiser\.(\d+)\.norm1\.weight")
+_CONVOLUTIONS = {1: Kind.conv1x1, 3: Kind.conv3x3}
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Weights:
     """Tensors, and what is known of them."""
 
@@ -30,16 +38,22 @@ class Weights:
     """denoiser or distilled."""
     state: Mapping[str, Tensor]
     """The tensors: of a denoiser with the original's names, of a distilled ViT with timm's."""
-    info: ModelInfo | None
-    """What a model folder says of them; None for a file."""
     path: Path
-    """The file they lie in."""
+    """Their file."""
     source: str
-    """What the person wrote."""
-    released: Released | None
-    """Which of the authors' files it is, where the name says so."""
-    settings: Mapping[str, Any] | None
-    """What a checkpoint of our training says of its run; None for anything else."""
+    """What the user wrote."""
+    info: ModelInfo | None = None
+    """What a model folder says; None for a file."""
+    released: Released | None = None
+    """The row of the authors' files, where the name says so."""
+    is_checkpoint: bool = False
+    """Whether our training wrote the file."""
+    learnt: FeatureSpec | None = None
+    """The features that a checkpoint is for; None where it does not say."""
+    config: DenoiserConfig | None = None
+    """The architecture of the denoiser in a file."""
+    channels: int = 0
+    """C of the denoiser in a file."""
 
     @property
     def backbone(self) -> str | None:
@@ -50,36 +64,105 @@ class Weights:
             return self.released.timm
         return self.learnt.backbone if self.learnt is not None else None
 
+    def info_for(self, vit: VitFacts) -> ModelInfo:
+        """What they are: as they say, or for a file that does not say, as weights of this ViT.
+
+        A file of the original is for the last block after the final norm; a checkpoint of ours has to say.
+
+        Raises:
+            WeightsError: the ViT has another number of channels, or a checkpoint does not say its features.
+        """
+        if self.info is not None:
+            return self.info
+        if self.released is not None:
+            vit = facts_of(self.released.timm)
+        if self.config is not None and self.learnt is None and self.channels != vit.num_channels:
+            raise WeightsError(
+                f"{self.source} is made for {self.channels} channels, {vit.name} has {vit.num_channels}: give the"
+                " backbone that it was trained for."
+            )
+        if self.is_checkpoint and self.learnt is None:
+            raise WeightsError(
+                f"{self.source} is a checkpoint of a run and does not say which features it learns from (layer, norm)."
+                " Give the folder of the run once it is finished; or join dvt.load_denoiser(...) and a backbone of the"
+                " same layer and norm: dvt.DenoisedBackbone(backbone, denoiser)."
+            )
+        spec = self.learnt or vit.spec
+        if self.learnt is None and "pos_embed" in self.state and self.config is not None:
+            sides = (self.grid_hw[0] * vit.patch, self.grid_hw[1] * vit.patch)
+            spec = replace(spec, grid=PatchGrid.of(sides, vit.patch))
+        return ModelInfo(
+            kind=self.kind,
+            spec=spec,
+            architecture={} if self.config is None else asdict(self.config),
+            training=self._origin,
+            metrics={},
+            base_license=vit.license,
+            code_version=__version__,
+        )
+
     @property
-    def learnt(self) -> FeatureSpec | None:
-        """Which features a checkpoint of our training is for; None where it does not say, and for anything else."""
-        return spec_in(self.settings or {})
+    def grid_hw(self) -> tuple[int, int]:
+        """Rows and columns of the position embedding of a denoiser in a file, which does not say its shape.
+
+        Raises:
+            WeightsError: the number of entries is no square.
+        """
+        if "pos_embed" not in self.state:
+            return 1, 1  # nothing depends on it
+        count = self.state["pos_embed"].shape[1]
+        side = math.isqrt(count)
+        if side * side != count:
+            raise WeightsError(
+                f"the position embedding of {self.source} has {count} entries, which is no square grid, and the file"
+                " does not say how many rows it has. Give a model folder (its config.json holds the grid)."
+            )
+        return side, side
+
+    @property
+    def _origin(self) -> dict[str, Any]:
+        if self.released is not None:
+            return {"origin": f"{REPOSITORY} on the Hugging Face hub", "file": self.released.file}
+        return {"origin": self.path.name}
 
 
-def read(found: Found) -> Weights:
-    """Read weights of any kind that is known here.
+def recognise(found: Found) -> Weights:
+    """Read weights and find out what they are.
 
     Raises:
         WeightsError: missing, damaged, holding code, or neither a denoiser nor a ViT.
     """
-    path = found.path
+    path, source = found.path, found.source
     if path.name == WEIGHTS_FILE and is_model_folder(path.parent):
         path = path.parent
     if path.is_dir():
-        _refuse_unfinished(path, found.source)
+        _refuse_unfinished(path, source)
         kind = "distilled" if read_model_info(path).kind == "distilled" else "denoiser"
         state, info = read_model_folder(path, kind=kind)
-        return Weights(kind, state, info, path / WEIGHTS_FILE, found.source, None, None)
+        return Weights(kind=kind, state=state, info=info, path=path / WEIGHTS_FILE, source=source)
     content = read_file(path)
-    state = own_names(find_state_dict(content, path))
-    if not is_denoiser(state) and not is_vit(state):
+    state = _own_names(find_state_dict(content, path))
+    is_denoiser = any(key.startswith("denoiser.") for key in state)
+    if not is_denoiser and not any(key.startswith(("blocks.", "patch_embed.")) for key in state):
         names = ", ".join(list(state)[:4])
         raise WeightsError(
-            f"{found.source} holds neither a denoiser nor a ViT (its keys: {names}, ...). Expected a model folder of"
-            " dvt, or a file of the original: pos_embed, denoiser.norm1.weight and so on."
+            f"{source} holds neither a denoiser nor a ViT (its keys: {names}, ...). Expected a model folder of dvt, or"
+            " a file of the original: pos_embed, denoiser.norm1.weight and so on."
         )
-    kind = "denoiser" if is_denoiser(state) else "distilled"
-    return Weights(kind, state, None, path, found.source, found.released, settings_in(content))
+    settings = settings_in(content)
+    known = {} if settings is None else settings
+    config, channels = _architecture(state, known.get("denoiser"), source) if is_denoiser else (None, 0)
+    return Weights(
+        kind="denoiser" if is_denoiser else "distilled",
+        state=state,
+        path=path,
+        source=source,
+        released=found.released,
+        is_checkpoint=settings is not None,
+        learnt=spec_in(known),
+        config=config,
+        channels=channels,
+    )
 
 
 def _refuse_unfinished(path: Path, source: str) -> None:
@@ -91,77 +174,46 @@ def _refuse_unfinished(path: Path, source: str) -> None:
         )
 
 
-def denoiser_of(weights: Weights) -> Denoiser:
-    """The denoiser of weights, with its `info` where it is known; in evaluation mode, on the CPU.
+def _own_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict without the name of the attribute that a training step kept the denoiser in."""
+    if any(key.startswith("denoiser.denoiser.") for key in state) and all(key.startswith("denoiser.") for key in state):
+        return {key.removeprefix("denoiser."): tensor for key, tensor in state.items()}
+    return state
+
+
+def _architecture(state: Mapping[str, Tensor], given: object, source: str) -> tuple[DenoiserConfig, int]:
+    """The architecture of a denoiser and C, from names and shapes of its tensors.
+
+    Args:
+        state: the tensors.
+        given: fields of `DenoiserConfig` that tensors do not show, from the settings of a run; else the original's
+            (heads of 64 channels).
+        source: where the tensors come from, for the error.
 
     Raises:
-        WeightsError: they are a whole ViT, or do not fit together.
+        WeightsError: it is no denoiser that is known here.
     """
-    if weights.kind == "distilled":
+    options: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {}
+    try:
+        kind = Kind(options.pop("kind", Kind.block))
+        first = state.get("denoiser.0.weight")
+        if first is not None:
+            size = first.shape[-1] if first.ndim == 4 else 0
+            if size not in _CONVOLUTIONS:
+                raise ConfigError(f"denoiser.0.weight is {tuple(first.shape)}, no 1 x 1 or 3 x 3 convolution")
+            return DenoiserConfig(**options | {"kind": _CONVOLUTIONS[size]}), first.shape[1]
+        numbers = [int(found[1]) for key in state if (found := _BLOCK.fullmatch(key))]
+        prefix = "denoiser.0." if numbers else "denoiser."
+        channels = state[f"{prefix}norm1.weight"].shape[0]
+        shown = {
+            "kind": kind,
+            "num_blocks": len(numbers) or 1,
+            "position_embedding": "pos_embed" in state,
+            "mlp_ratio": state[f"{prefix}mlp.fc1.weight"].shape[0] / channels,
+        }
+        return DenoiserConfig(**options | shown), channels
+    except (ValueError, KeyError, IndexError, TypeError) as error:
         raise WeightsError(
-            f"{weights.source} is a whole ViT (distilled: it cleans by itself), not a denoiser. Load it with"
-            f" dvt.load_denoised(<backbone>, weights={weights.source!r}), or dvt.load_backbone(<backbone>,"
-            f" weights={str(weights.path)!r})."
-        )
-    if weights.info is not None:
-        return Denoiser.from_state(weights.state, weights.info, source=weights.source)
-    shown = (weights.settings or {}).get("denoiser")  # tensors do not show the channels of a head
-    denoiser = build(weights.state, source=weights.source, architecture=shown if isinstance(shown, Mapping) else {})
-    if weights.backbone is not None:
-        denoiser.info = denoiser_info(denoiser, facts_of(weights.backbone), weights)
-    return denoiser
-
-
-def denoiser_info(denoiser: Denoiser, vit: VitFacts, weights: Weights) -> ModelInfo:
-    """What the denoiser of a file is, once its ViT is known.
-
-    Raises:
-        WeightsError: it has another number of channels than the ViT, or is a checkpoint that does not say which
-            features it learns from.
-    """
-    if denoiser.num_channels != vit.num_channels:
-        raise WeightsError(
-            f"{weights.source} is made for {denoiser.num_channels} channels, {vit.name} has {vit.num_channels}: give"
-            " the backbone that it was trained for."
-        )
-    rows, columns = denoiser.grid_hw
-    sides = (rows * vit.patch, columns * vit.patch) if denoiser.pos_embed is not None else vit.image_hw
-    return _file_info(vit, weights, PatchGrid.of(sides, vit.patch), asdict(denoiser.config))
-
-
-def distilled_info(vit: VitFacts, weights: Weights) -> ModelInfo:
-    """What the distilled ViT of a file is, once its name is known.
-
-    Raises:
-        WeightsError: it is a checkpoint that does not say which features were trained.
-    """
-    return _file_info(vit, weights, PatchGrid.of(vit.image_hw, vit.patch), {})
-
-
-def _file_info(vit: VitFacts, weights: Weights, grid: PatchGrid, architecture: dict[str, Any]) -> ModelInfo:
-    """A file of the original takes the last block and the final norm for granted; a checkpoint of ours must say."""
-    spec = replace(vit.spec, grid=grid)
-    if weights.settings is not None:
-        if weights.learnt is None:
-            raise WeightsError(
-                f"{weights.source} is a checkpoint of a run and does not say which features it learns from (layer,"
-                " norm). Give the folder of the run once it is finished; or join dvt.load_denoiser(...) and a backbone"
-                " of the same layer and norm: dvt.DenoisedBackbone(backbone, denoiser)."
-            )
-        spec = weights.learnt
-    return ModelInfo(
-        kind=weights.kind,
-        spec=spec,
-        architecture=architecture,
-        training=_origin(weights),
-        metrics={},
-        base_license=vit.license,
-        code_version=__version__,
-    )
-
-
-def _origin(weights: Weights) -> dict[str, Any]:
-    """Where the weights of a file come from, for `ModelInfo.training`."""
-    if weights.released is not None:
-        return {"origin": f"{REPOSITORY} on the Hugging Face hub", "file": weights.released.file}
-    return {"origin": weights.path.name}
+            f"{source} holds no denoiser that is known here ({error}). Expected the 13 tensors of the original"
+            " (pos_embed, denoiser.norm1.weight and so on), those of several blocks, or of three convolutions."
+        ) from error

@@ -1,4 +1,4 @@
-"""What the paper's authors released: which models, and how they are called."""
+"""The files that the paper's authors released, and their names."""
 
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -6,10 +6,10 @@ from difflib import get_close_matches
 from dvt.backbone.catalogue import CATALOGUE
 
 REPOSITORY = "jjiaweiyang/DVT"
-"""Where the files lie on the Hugging Face hub (MIT)."""
+"""Their repository on the Hugging Face hub (MIT)."""
 
 DISTILLED = "_distilled"
-"""How the names of recipes end whose files hold a whole ViT."""
+"""Suffix of recipes whose files hold a whole ViT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +17,15 @@ class Released:
     """One file of the authors."""
 
     recipe: str
-    """Folder: the images that the three stages saw, and the stage that it comes from."""
+    """Folder of the file: training images and stage."""
     timm: str
     """The ViT, by its timm name."""
     seen: bool
-    """Whether the file was seen in the repository; else a table of the authors names the model, no more is known."""
+    """Whether the file was seen in the repository; else only a table of the authors names the model."""
 
     @property
     def name(self) -> str:
-        """What it is called: recipe and timm name."""
+        """Recipe and timm name."""
         return f"{self.recipe}/{self.timm}"
 
     @property
@@ -68,18 +68,18 @@ def is_distilled(recipe: str) -> bool:
 
 
 def timm_spelling(name: str) -> str:
-    """A name with the timm name in the place of the catalogue's: `voc_denoised/dinov2_base` is that of the file."""
+    """A name with the timm name for the catalogue's: the file name of `voc_denoised/dinov2_base`."""
     recipe, slash, model = name.rpartition("/")
     return f"{recipe}{slash}{CATALOGUE[model].timm if model in CATALOGUE else model}"
 
 
 def catalogue_spelling(name: str) -> str:
-    """The opposite of `timm_spelling`, where the catalogue has the ViT."""
+    """The inverse of `timm_spelling`, for ViTs of the catalogue."""
     recipe, slash, model = name.rpartition("/")
     return f"{recipe}{slash}{_SHORT.get(model, model)}"
 
 
 def nearest(name: str, names: list[str]) -> list[str]:
-    """The names most like one that does not exist, in the spelling that is the nearer one."""
+    """The names most similar to an unknown one, in the nearer spelling."""
     both = list(dict.fromkeys([*map(catalogue_spelling, names), *names]))
     return [each for each in both if name in each.split("/")][:4] or get_close_matches(name, both, n=3, cutoff=0.5)

@@ -11,7 +11,7 @@ from dvt.images import read_image
 from dvt.shipped import shipped
 from dvt.weights.build import load_denoised
 from dvt.weights.folder import read_model_folder
-from dvt.weights.load import list_denoisers
+from dvt.weights.resolve import list_denoisers
 
 
 @pytest.fixture(scope="module")

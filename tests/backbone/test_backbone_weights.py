@@ -10,7 +10,7 @@ from timm.layers import resample_abs_pos_embed
 
 from dvt.backbone.build import build_vit
 from dvt.backbone.load import load_backbone
-from dvt.backbone.weights import fill, load_weights, state_hash
+from dvt.backbone.weights import fetch_weights, fill, load_weights, state_hash
 from dvt.errors import WeightsError
 
 HEAD = {"head.weight": torch.ones(1000, 192), "head.bias": torch.ones(1000)}
@@ -192,6 +192,12 @@ def test_a_file_that_timm_cannot_translate(small_vit):
     state = small_vit().state_dict() | {"pos_embed": torch.ones(3)}
     with pytest.raises(WeightsError, match=r"a.pth for vit_tiny.*Give weights of this very model"):
         fill(small_vit(), state, source="a.pth")
+
+
+@pytest.mark.parametrize("timm_name", ["vit_huge_patch14_gap_224.in1k_ijepa", "vit_base_patch16_gap_224"])
+def test_a_model_that_the_hub_does_not_have(timm_name):
+    with pytest.raises(WeightsError, match=f"timm knows no weights of {timm_name} on the hub.*weights=random"):
+        fetch_weights(timm_name)
 
 
 def test_the_wish_is_checked_before_weights_are_fetched():

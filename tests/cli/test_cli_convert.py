@@ -28,7 +28,7 @@ def file(tmp_path, monkeypatch):
 def test_there_and_back(dvt, file, tmp_path):
     there = dvt("convert", str(file), "folder", "backbone=augreg_tiny")
     assert there.code == 0 and there.out == "folder\n" and there.err == ""
-    assert read_model_info("folder").backbone == TINY
+    assert read_model_info("folder").spec.backbone == TINY
     back = dvt("convert", "folder", "new/back.pth")
     assert back.code == 0 and back.out == "new/back.pth\n" and f"belongs to {TINY}" in back.err
     state = torch.load(tmp_path / "new" / "back.pth", weights_only=True)["denoiser"]
@@ -37,7 +37,7 @@ def test_there_and_back(dvt, file, tmp_path):
 
 def test_a_name_and_the_backbone_before_the_rest(dvt, file):
     assert dvt("convert", "backbone=augreg_tiny", "mine_denoised/augreg_tiny", "folder").code == 0
-    assert read_model_folder("folder", kind="denoiser")[1].num_channels == 192
+    assert read_model_folder("folder", kind="denoiser")[1].spec.channels == 192
 
 
 def test_the_list(dvt, file):

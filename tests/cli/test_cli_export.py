@@ -96,7 +96,7 @@ def test_with_a_denoiser_at_another_size(dvt, denoiser):
 def test_the_size_of_the_denoiser_is_the_default(dvt, denoiser):
     assert "(B, 3, 64, 96)" in dvt("export", *TINY[:2], "denoiser=denoiser", "out=clean").out
     exported = ModelInfo.from_json(Path("clean/config.json").read_text())
-    assert (exported.layer, exported.norm, exported.grid.hw) == (1, False, (4, 6))
+    assert (exported.spec.layer, exported.spec.norm, exported.spec.grid.hw) == (1, False, (4, 6))
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from dvt.images import find_images, read_image
 from dvt.store import FeatureStore
 from dvt.training.batches import Draw
 from dvt.training.config import TrainerConfig
+from dvt.weights.build import load_denoiser
 from dvt.weights.folder import read_model_folder
-from dvt.weights.load import load_denoiser
 
 ONLINE = {"quality": "tiny", "num_views": 3, "buffer": 4, "reuse": 2, "val_images": 2}
 
@@ -89,7 +89,7 @@ def test_stopped_and_resumed_it_ends_with_the_same_weights(pictures, backbone, t
     assert reporter.notes[-1].endswith("continuing at step 3")
     assert reporter.tasks == [(5, "images", "decompose"), (4, "steps", "train")]
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
-    with pytest.raises(TrainingError, match="data: the checkpoint has"):
+    with pytest.raises(TrainingError, match=r"data: .* in the checkpoint"):
         train_from_images(
             files, tmp_path / "parts", backbone, options(num_steps=7), OnlineConfig(**ONLINE | {"reuse": 3})
         )

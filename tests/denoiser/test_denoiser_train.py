@@ -13,9 +13,9 @@ from dvt.errors import ConfigError, StoreError, TrainingError
 from dvt.images import find_images
 from dvt.store import FeatureStore, StoreWriter
 from dvt.training.module import StageModule
+from dvt.weights.build import load_denoiser
 from dvt.weights.checkpoint import checkpoint_path, checkpoint_paths
 from dvt.weights.folder import read_model_folder
-from dvt.weights.load import load_denoiser
 
 
 def weights(out):
@@ -214,7 +214,7 @@ def test_a_backbone_with_other_weights_is_refused(store, pictures, tmp_path, opt
 
     other = load_backbone("vit_tiny_patch16_224", weights="random", image_size=64, device="cpu")
     other.weights_hash = "something else"
-    with pytest.raises(StoreError, match="weights_hash: the store has"):
+    with pytest.raises(StoreError, match=r"weights_hash: .* in the store"):
         train_denoiser(
             [store], tmp_path / "out", options(pairs={"raw": Raw.recomputed}), backbone=other,
             images=find_images(pictures),

@@ -174,7 +174,7 @@ def test_the_layer_of_the_teacher_is_what_is_learnt(tmp_path, images, options, m
     behind = [key for key in before if key.startswith(("blocks.1.", "norm."))]
     assert behind and all(torch.equal(before[key], after[key]) for key in behind)
     assert run.metrics["val/mse"] < run.metrics["val/raw_mse"]
-    assert read_model_folder(tmp_path / "out")[1].layer == 0
+    assert read_model_folder(tmp_path / "out")[1].spec.layer == 0
 
 
 def test_any_teacher_with_a_vit_inside_will_do(tmp_path, images, options, teacher):

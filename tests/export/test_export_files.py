@@ -15,7 +15,7 @@ from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
 from dvt.errors import WeightsError
-from dvt.export import onnx_file
+from dvt.export import graph_files
 from dvt.export.run import export_model
 from dvt.export.weights_folder import load_fixed_size
 from dvt.weights.info import ModelInfo
@@ -82,7 +82,7 @@ def test_onnx_of_every_family(timm_name, more, model, tmp_path, images, caplog):
 
 
 def test_onnx_with_weights_that_are_too_large_for_one_file(model, tmp_path, images, monkeypatch):
-    monkeypatch.setattr(onnx_file, "ONE_FILE_BYTES", 1000)
+    monkeypatch.setattr(graph_files, "ONE_FILE_BYTES", 1000)
     backbone = model("vit_small_patch16_dinov3", denoised=False)
     (tmp_path / "m.onnx").write_text("an older one")
     exported = export_model(backbone, tmp_path / "m.onnx")

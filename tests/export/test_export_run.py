@@ -11,8 +11,7 @@ from dvt.errors import ConfigError, GeometryError
 from dvt.export import run
 from dvt.export.config import ExportFormat
 from dvt.export.parity import Parity, ParityError, compare
-from dvt.export.run import export_model
-from dvt.export.target import resolve_format
+from dvt.export.run import export_model, resolve_format
 from dvt.files import DiskError
 from dvt.grid import PatchGrid
 

@@ -8,8 +8,8 @@ import torch
 
 from dvt.errors import StoreError
 from dvt.store import FeatureStore, StoreWriter, remove_leftovers, status, verify
-from dvt.store.scan import scan
 from dvt.store.schema import sha256_of
+from dvt.store.shard import scan
 
 KEYS = ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "f.jpg"]
 

@@ -67,5 +67,5 @@ def test_what_cannot_be_read_as_float16_is_refused(tmp_path, meta, arrays_of, va
 
 def test_a_store_is_continued_in_its_own_format(tmp_path, meta):
     StoreWriter.open(tmp_path, meta).close()
-    with pytest.raises(StoreError, match="dtype: the store has 'float16', given 'int8'"):
+    with pytest.raises(StoreError, match="dtype: 'float16' in the store, 'int8' in"):
         StoreWriter.open(tmp_path, replace(meta, dtype="int8"))

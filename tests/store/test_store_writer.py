@@ -171,7 +171,7 @@ def test_other_settings_are_refused_with_both_values(filled, meta):
     with pytest.raises(StoreError) as caught:
         StoreWriter.open(filled, other)
     text = str(caught.value)
-    assert "backbone: the store has 'vit_tiny_patch16_224.augreg', given 'vit_base'" in text
+    assert "backbone: 'vit_tiny_patch16_224.augreg' in the store, 'vit_base' in" in text
     assert "64 x 48 px" in text and "64 x 64 px" in text
     assert "another folder as store=, or the same settings" in text
 

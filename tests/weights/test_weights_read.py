@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dvt.errors import WeightsError
-from dvt.weights.read_file import find_state_dict, key_report, load_strict, read_file, read_state_dict
+from dvt.weights.read import find_state_dict, key_report, load_strict, read_file, read_state_dict
 
 
 @pytest.fixture

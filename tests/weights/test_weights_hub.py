@@ -12,8 +12,9 @@ import torch
 import yaml
 from fake_hub import fake_hub
 from originals import block_state
+from safetensors.torch import save
 
-from dvt.backbone.build import facts_of
+from dvt.backbone.build import build_vit, facts_of
 from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.network import Denoiser
 from dvt.grid import PatchGrid
@@ -21,14 +22,16 @@ from dvt.weights.info import ModelInfo
 
 pytestmark = pytest.mark.network
 BASE = "vit_base_patch14_dinov2.lvd142m"
+VIT = "timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k/model.safetensors"
 
 # In a process of its own: the client reads its settings when it is imported.
 CLIENT = """
 import io, json, os, sys, time
 import torch
 import dvt
+from dvt.backbone.weights import fetch_weights
 from dvt.errors import WeightsError
-from dvt.weights.publish import push_model
+from dvt.weights.hub import push_model
 
 def refused(action, *given, **options):
     start = time.perf_counter()
@@ -42,6 +45,9 @@ def gate(text):
     input()
 
 result = {}
+vit = dvt.load_backbone("augreg_tiny", device="cpu")
+result["values"] = sorted({float(tensor.flatten()[0]) for tensor in vit.vit.state_dict().values()})
+result["no weights"], _ = refused(fetch_weights, "vit_small_patch16_224.dino")
 released = dvt.load_denoiser("voc_denoised/dinov2_base")
 result["released"] = float(released.pos_embed.detach().sum())
 result["absent"], _ = refused(dvt.load_denoiser, "voc_denoised/clip_base")
@@ -63,6 +69,8 @@ newer = dvt.load_denoiser("hf:me/mine")
 result["newer"] = torch.equal(newer.pos_embed, mine.pos_embed)
 gate("stop the hub")
 
+result["vit again"] = dvt.load_backbone("augreg_tiny", device="cpu").weights_hash == vit.weights_hash
+result["unreachable vit"], result["vit seconds"] = refused(fetch_weights, "vit_base_patch14_dinov2.lvd142m")
 result["released again"] = float(dvt.load_denoiser("voc_denoised/dinov2_base").pos_embed.detach().sum())
 result["mine again"] = torch.equal(dvt.load_denoiser("me/mine").pos_embed, mine.pos_embed)
 result["mine from the cache"] = torch.equal(
@@ -82,7 +90,10 @@ def test_fetch_push_and_a_hub_that_is_gone(here):
     small.info = _info()
     small.save_pretrained("mine")
     torch.save({"denoiser": block_state(768, 16)}, here / "released.pth")
+    filled = {key: tensor.fill_(0.5) for key, tensor in build_vit("vit_tiny_patch16_224").state_dict().items()}
     with fake_hub() as hub:
+        hub.files[VIT] = save(filled)
+        hub.files["timm/vit_small_patch16_224.dino/README.md"] = b"no weights"
         hub.files[f"jjiaweiyang/DVT/voc_denoised/{BASE}.pth"] = (here / "released.pth").read_bytes()
         result = _play(hub, here)
 
@@ -93,6 +104,13 @@ def test_fetch_push_and_a_hub_that_is_gone(here):
         assert "Nearest names: voc_denoised/dinov2_base" in result["nobody"]
         assert "Taken for a repository" in result["nobody"]
 
+        assert result["values"] == [0.5]
+        gets = [path for method, path in hub.requests if method == "GET" and "vit_tiny" in path]
+        assert len(gets) == 1 and result["vit again"], "once, then from the cache"
+        asked = {path.rpartition("/")[2] for _, path in hub.requests if "vit_small_patch16_224.dino" in path}
+        assert asked == {"model.safetensors", "pytorch_model.bin"}
+        assert "the weights of vit_small_patch16_224.dino could not be fetched" in result["no weights"]
+
         assert result["commit"].startswith(f"{hub.address}/me/mine/commit/")
         assert result["pulled"] and result["info"] and result["newer"], "what was pushed, and its change"
         assert "could not be sent to me/refused" in result["no token"] and "hf auth login" in result["no token"]
@@ -102,7 +120,9 @@ def test_fetch_push_and_a_hub_that_is_gone(here):
         assert {"me/student/weights.safetensors", "me/student/README.md"} <= set(hub.files)
 
     assert result["mine again"] and result["mine from the cache"]
-    assert result["seconds"] < 5, "no long retries"
+    assert max(result["seconds"], result["vit seconds"]) < 5, "no long retries"
+    assert f"weights of {BASE} could not be fetched: file model.safetensors of timm/{BASE}" in result["unreachable vit"]
+    assert "backbone.weights=<file>" in result["unreachable vit"]
     name = "voc_denoised/vit_base_patch16_224.dino"
     for part in (
         f"file {name}.pth of jjiaweiyang/DVT",

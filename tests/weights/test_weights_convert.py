@@ -8,9 +8,8 @@ from originals import block_state, convolution_state
 
 import dvt
 from dvt.errors import ConfigError, WeightsError
-from dvt.weights.convert import convert
+from dvt.weights.convert import convert, to_original
 from dvt.weights.folder import read_model_folder, read_model_info, write_model_folder
-from dvt.weights.original import to_original
 
 TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 

@@ -8,9 +8,8 @@ import dvt
 from dvt.backbone.catalogue import CATALOGUE
 from dvt.errors import WeightsError
 from dvt.weights.folder import read_model_folder, write_model_folder
-from dvt.weights.local import local_folders
 from dvt.weights.released import RELEASED, catalogue_spelling, timm_spelling
-from dvt.weights.resolve import find, find_for
+from dvt.weights.resolve import local_folders, resolve, resolve_for
 
 BASE = "vit_base_patch14_dinov2.lvd142m"
 
@@ -132,9 +131,9 @@ def test_model_folders_in_a_local_folder(save, here):
 
 def test_a_recipe_stands_for_its_file_for_a_backbone(save):
     path = save({"denoiser": block_state(768, 4)}, f"checkpoints/voc_denoised/{BASE}.pth")
-    assert find_for("voc_denoised", BASE).path.resolve() == path
-    assert find_for("checkpoints/voc_denoised", BASE).path.resolve() == path, "a folder of files"
-    assert find_for(path, BASE).path == path
+    assert resolve_for("voc_denoised", BASE).path.resolve() == path
+    assert resolve_for("checkpoints/voc_denoised", BASE).path.resolve() == path, "a folder of files"
+    assert resolve_for(path, BASE).path == path
 
 
 @pytest.mark.parametrize(
@@ -155,7 +154,7 @@ def test_a_wrong_name_gets_the_nearest(source, part):
 
 def test_a_name_that_is_no_recipe_is_not_joined_with_the_backbone():
     with pytest.raises(WeightsError, match=r"no file, folder or released denoiser 'nope'\. Names begin with"):
-        find_for("nope", BASE)
+        resolve_for("nope", BASE)
 
 
 @pytest.mark.parametrize("source", ["a.pth", "./a", "~/nothing/a", "folder/a.safetensors"])
@@ -170,7 +169,7 @@ def test_a_distilled_name_is_refused_before_anything_is_fetched():
         and f"dvt.load_denoised('{BASE}', weights='voc_distilled')" in message
     )
     with pytest.raises(WeightsError, match="is a denoiser, not a whole ViT"):
-        find("voc_denoised/dinov2_base", distilled=True)
+        resolve("voc_denoised/dinov2_base", distilled=True)
 
 
 def test_a_folder_that_is_no_model(here):

@@ -1,4 +1,4 @@
-"""Weights from files: read without running code, compared key by key, loaded strictly."""
+"""Read weights files without running code, compare keys, load strictly."""
 
 import argparse
 import pickle
@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from dvt.errors import WeightsError
 
 TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".pth.tar", ".ckpt")
-"""File names that are read as written by torch.save."""
+"""Suffixes of files that torch.save wrote."""
 _NESTINGS = ("state_dict", "model", "model_state_dict", "model_state", "teacher", "encoder", "denoiser")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "backbone.vit.")
-"""The last two are those of our own training: the network that a step trains, the ViT of a student."""
+"""The last two are of our own training: the network of a step, the ViT of a student."""
 _CONVERT = "Where you trust it, load it with the code it came from and save its state dict as .safetensors."
 _AGAIN = "Copy or download it again."
 
@@ -28,11 +28,11 @@ _AGAIN = "Copy or download it again."
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read the tensors of a weights file onto the CPU. No code in the file is ever run.
 
-    `.safetensors` holds tensors alone. Files of torch.save (`.pth`, `.pt`, `.bin`, `.pth.tar`, `.ckpt`) are read with
-    torch's weights-only unpickler. A state dict that lies inside another mapping is found where exactly one of
-    `state_dict`, `model`, `model_state_dict`, `model_state`, `teacher`, `encoder` or `denoiser` holds it (so of a DINO
-    training checkpoint the teacher is taken), also several levels deep. The prefixes `module.`, `_orig_mod.`, `model.`,
-    `network.` and `backbone.vit.` are taken off where every key has them, `backbone.` from the keys that have it.
+    `.safetensors` holds only tensors. Files of torch.save (`.pth`, `.pt`, `.bin`, `.pth.tar`, `.ckpt`) are read with
+    torch's weights-only unpickler. A nested state dict is found, at any depth, where exactly one of `state_dict`,
+    `model`, `model_state_dict`, `model_state`, `teacher`, `encoder` or `denoiser` holds it (the teacher of a DINO
+    checkpoint). The prefixes `module.`, `_orig_mod.`, `model.`, `network.` and `backbone.vit.` are removed if every key
+    has them; `backbone.` from the keys that have it.
 
     Args:
         path: the file.
@@ -45,7 +45,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 
 def read_file(path: str | Path) -> Any:
-    """Read all that a weights file holds onto the CPU, as it lies there. No code in the file is ever run.
+    """Read the whole content of a weights file onto the CPU. No code in the file is ever run.
 
     Args:
         path: the file.
@@ -54,7 +54,7 @@ def read_file(path: str | Path) -> Any:
         WeightsError: the file is missing, of an unknown kind, damaged, or holds code.
     """
     path = Path(path).expanduser()
-    _look_at(path)
+    _check_file(path)
     if path.suffix != ".safetensors":
         return _read_torch(path)
     try:
@@ -64,10 +64,10 @@ def read_file(path: str | Path) -> Any:
 
 
 def find_state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    """The state dict in what a file holds, as `read_state_dict` finds it.
+    """The state dict in the content of a file, as `read_state_dict` finds it.
 
     Args:
-        content: what `read_file` gave.
+        content: what `read_file` returned.
         path: the file, for the error.
 
     Raises:
@@ -78,7 +78,7 @@ def find_state_dict(content: Any, path: Path) -> dict[str, Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class KeyReport:
-    """How the tensors of a file compare with those of a model."""
+    """Differences between the tensors of a file and of a model."""
 
     missing: tuple[str, ...]
     """Keys of the model that the file lacks."""
@@ -120,7 +120,7 @@ def key_report(model_state: Mapping[str, Tensor], file_state: Mapping[str, Tenso
 
 
 def load_strict(module: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
-    """Copy tensors into a module where every key and shape fits; nothing is skipped.
+    """Copy tensors into a module; every key and shape has to fit.
 
     Args:
         module: the model.
@@ -138,8 +138,8 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], *, source: str) 
     module.load_state_dict(dict(state))
 
 
-def _look_at(path: Path) -> None:
-    """Refuse what cannot be a weights file, before a reader chokes on it."""
+def _check_file(path: Path) -> None:
+    """Refuse what cannot be a weights file, with the reason."""
     if path.is_dir():
         raise WeightsError(f"{path} is a folder; expected one weights file: give the .safetensors or .pth file in it.")
     if not path.is_file():
@@ -160,7 +160,7 @@ def _look_at(path: Path) -> None:
         raise WeightsError(f"{path} is empty (0 bytes). {_AGAIN}")
     if start.startswith(b"version https://git-lfs"):
         raise WeightsError(
-            f"{path} is a Git LFS pointer, a text that only names the weights. Fetch them with `git lfs pull`, or"
+            f"{path} is a Git LFS pointer, not the weights. Fetch them with `git lfs pull`, or"
             " download the file itself."
         )
     if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
@@ -191,13 +191,13 @@ def _read_torch(path: Path) -> Any:
 
 
 def _code_in(path: Path, error: Exception) -> str:
-    """What the weights-only unpickler refused to run; empty where the file is only damaged."""
+    """What the weights-only unpickler refused to run; empty for a damaged file."""
     asked = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
     if asked:
         return f"it asks for {asked[1]}"
     with path.open("rb") as file:
         start = file.read(2)
-    # torch.save writes protocol 2; a newer pickle comes from elsewhere, and the unpickler does not know it.
+    # torch.save writes protocol 2; the unpickler does not know newer ones, which come from elsewhere.
     return "Python objects" if start[:1] == b"\x80" and start[1:] in (b"\3", b"\4", b"\5") else ""
 
 

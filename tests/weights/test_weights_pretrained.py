@@ -13,9 +13,8 @@ from dvt.errors import WeightsError
 from dvt.grid import PatchGrid
 from dvt.spec import FeatureSpec
 from dvt.weights.card import model_card
-from dvt.weights.folder import write_model_folder
+from dvt.weights.folder import save_model, write_model_folder
 from dvt.weights.info import ModelInfo
-from dvt.weights.publish import save_model
 
 INFO = ModelInfo(
     kind="denoiser",
