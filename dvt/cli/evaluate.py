@@ -251,7 +251,7 @@ def panels(backbone: "Backbone", methods: "list[Method]", options: Options) -> "
     shown = []
     for file in chosen:
         image = read_image(file.path)
-        picture = backbone.preprocess(image).clamp(0, 1)
+        picture = backbone.preprocess(image)
         maps = {method.name: method([image], backbone.grid.image_hw).patches[0].cpu() for method in methods}
         shown.append((file.key, draw_panel(method_rows(picture, maps), tile_px=160)))
     return shown

@@ -121,7 +121,7 @@ def panel_rows(
     from dvt.viz import decomposition_rows, method_rows
 
     patch = patch_of(options.patch, backbone.grid)
-    picture = backbone.preprocess(image).clamp(0, 1)  # the interpolation oversteps
+    picture = backbone.preprocess(image)
     if set(options.method) == {"raw", "decomposed"}:
         result = decompose_image(image, backbone, options, options.seed)
         return decomposition_rows(picture, result.raw, result.clean, result.artifact, result.residual, patch=patch)

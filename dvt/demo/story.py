@@ -211,7 +211,7 @@ def _draw(
     for number, photo in enumerate(photos, 1):
         record = store[photo.key]
         raw, clean, artifact = record.raw.float(), record.clean.float(), record.artifact.float()
-        picture = backbone.preprocess(read_image(photo.path)).clamp(0, 1)
+        picture = backbone.preprocess(read_image(photo.path))
         name = photo.path.stem
         if number == 1:
             rows = decomposition_rows(picture, raw, clean, artifact, raw - clean - artifact)
@@ -238,7 +238,7 @@ def _film(
     side = min(image.shape[1:]) * 3 // 4
     room = image.shape[2] - side
     frames = [image[:, :side, left : left + side] for left in (n * room // num_frames for n in range(num_frames))]
-    pictures = [backbone.preprocess(frame).clamp(0, 1) for frame in frames]
+    pictures = [backbone.preprocess(frame) for frame in frames]
     maps = []
     for number, picture in enumerate(pictures, 1):
         raw, clean = backbone(picture[None]).patches[0].cpu(), denoised(picture[None]).patches[0].cpu()

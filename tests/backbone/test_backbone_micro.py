@@ -7,7 +7,6 @@ from torch.nn import functional
 from dvt.backbone.load import load_backbone
 from dvt.backbone.micro import MICRO
 from dvt.demo.photographs import write_photographs, write_pieces
-from dvt.images import read_image
 from dvt.shipped import shipped
 from dvt.weights.build import load_denoised
 from dvt.weights.folder import read_model_folder
@@ -20,7 +19,7 @@ def views(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photographs")
     backbone = load_backbone("vit_micro", weights="random", device="cpu")
     pieces = write_pieces(write_photographs(folder / "whole"), folder / "pieces")
-    return torch.stack([backbone.preprocess(read_image(piece.path)).clamp(0, 1) for piece in pieces])
+    return torch.stack([backbone.preprocess(piece.path) for piece in pieces])
 
 
 def test_its_folder_says_what_it_is():

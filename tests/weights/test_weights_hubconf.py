@@ -34,7 +34,7 @@ import torch
 repository, path = sys.argv[1:]
 options = {"source": "local", "backbone": "augreg_tiny", "backbone_weights": "random", "device": "cpu"}
 model = torch.hub.load(repository, "denoised", weights=path, **options)
-image = model.preprocess(torch.rand(3, 50, 50, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+image = model.preprocess(torch.rand(3, 50, 50, generator=torch.Generator().manual_seed(0)))
 raw, clean = model.backbone(image[None]).patches, model(image[None]).patches
 torch.save({"raw": raw, "clean": clean}, "features.pth")
 model.denoiser.save_pretrained("published")
