@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import prod
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,50 +15,28 @@ _RANGE_BYTES: Final = 8
 """Of a channel's smallest value and step, in float32."""
 
 
-@runtime_checkable
-class Format(Protocol):
-    """How a store keeps numbers."""
-
-    @property
-    def stored_dtype(self) -> torch.dtype:
-        """Dtype of the stored tensor."""
-
-    @property
-    def read_dtype(self) -> torch.dtype:
-        """Dtype of the maps that are read."""
-
-    def stored_shape(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
-        """Shape of the stored tensor, for a map of that shape."""
-
-    def encode(self, array: Tensor) -> Tensor:
-        """The stored form of an (H, W, C) map: a copy, contiguous, on the CPU."""
-
-    def decode(self, stored: Tensor, shape: tuple[int, int, int]) -> FeatureMap:
-        """The (H, W, C) map of a stored form."""
-
-
 @dataclass(frozen=True, slots=True)
 class Plain:
     """Numbers as they are."""
 
     stored_dtype: torch.dtype
-    """Their type."""
+    """Dtype of the stored tensor."""
 
     @property
     def read_dtype(self) -> torch.dtype:
-        """The same."""
+        """Dtype of the maps that are read."""
         return self.stored_dtype
 
     def stored_shape(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
-        """The same."""
+        """Shape of the stored tensor, for a map of that shape."""
         return shape
 
     def encode(self, array: Tensor) -> Tensor:
-        """A copy in that type."""
+        """The stored form of an (H, W, C) map: a copy, contiguous, on the CPU."""
         return torch.empty(tuple(array.shape), dtype=self.stored_dtype).copy_(array)
 
     def decode(self, stored: Tensor, shape: tuple[int, int, int]) -> FeatureMap:
-        """As it is."""
+        """The (H, W, C) map of a stored form."""
         return stored
 
 
@@ -99,6 +77,9 @@ class EightBits:
             into.copy_((row * step).add_(smallest))
         return values
 
+
+Format: TypeAlias = Plain | EightBits
+"""How a store keeps numbers."""
 
 FORMATS: Final[dict[str, Format]] = {
     "float16": Plain(torch.float16),

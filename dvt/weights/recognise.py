@@ -48,7 +48,7 @@ class Weights:
     """The row of the authors' files, where the name says so."""
     is_checkpoint: bool = False
     """Whether our training wrote the file."""
-    learnt: FeatureSpec | None = None
+    spec: FeatureSpec | None = None
     """The features that a checkpoint is for; None where it does not say."""
     config: DenoiserConfig | None = None
     """The architecture of the denoiser in a file."""
@@ -62,7 +62,7 @@ class Weights:
             return self.info.spec.backbone
         if self.released is not None:
             return self.released.timm
-        return self.learnt.backbone if self.learnt is not None else None
+        return self.spec.backbone if self.spec is not None else None
 
     def info_for(self, vit: VitFacts) -> ModelInfo:
         """What they are: as they say, or for a file that does not say, as weights of this ViT.
@@ -76,19 +76,19 @@ class Weights:
             return self.info
         if self.released is not None:
             vit = facts_of(self.released.timm)
-        if self.config is not None and self.learnt is None and self.channels != vit.num_channels:
+        if self.config is not None and self.spec is None and self.channels != vit.num_channels:
             raise WeightsError(
                 f"{self.source} is made for {self.channels} channels, {vit.name} has {vit.num_channels}: give the"
                 " backbone that it was trained for."
             )
-        if self.is_checkpoint and self.learnt is None:
+        if self.is_checkpoint and self.spec is None:
             raise WeightsError(
                 f"{self.source} is a checkpoint of a run and does not say which features it learns from (layer, norm)."
                 " Give the folder of the run once it is finished; or join dvt.load_denoiser(...) and a backbone of the"
                 " same layer and norm: dvt.DenoisedBackbone(backbone, denoiser)."
             )
-        spec = self.learnt or vit.spec
-        if self.learnt is None and "pos_embed" in self.state and self.config is not None:
+        spec = self.spec or vit.spec
+        if self.spec is None and "pos_embed" in self.state and self.config is not None:
             sides = (self.grid_hw[0] * vit.patch, self.grid_hw[1] * vit.patch)
             spec = replace(spec, grid=PatchGrid.of(sides, vit.patch))
         return ModelInfo(
@@ -159,7 +159,7 @@ def recognise(found: Found) -> Weights:
         source=source,
         released=found.released,
         is_checkpoint=settings is not None,
-        learnt=spec_in(known),
+        spec=spec_in(known),
         config=config,
         channels=channels,
     )
