@@ -82,7 +82,7 @@ def lookup(name: str) -> Row:
     """The ViT of that name.
 
     Args:
-        name: a catalogue name, or the name of a model in timm (its row then has no image size of ours).
+        name: a catalogue name, or the name of a model in timm (without an image size).
 
     Raises:
         BackboneError: the name is unknown; with the nearest names of both kinds.

@@ -61,7 +61,7 @@ def fetch_weights(timm_name: str) -> Path:
         return embedded_weights()
     config = timm.get_pretrained_cfg(timm_name)
     if config is None or not config.hf_hub_id:
-        address = f" (they may lie at {config.url})" if config is not None and config.url else ""
+        address = f" (they may be at {config.url})" if config is not None and config.url else ""
         raise WeightsError(
             f"timm knows no weights of {timm_name} on the hub{address}. Give a file with {_LOCAL}, a name with a tag"
             " that has weights, or weights=random for an untrained model."

@@ -1,4 +1,4 @@
-"""The formats of an exported model. A light module: it may be imported to print help."""
+"""The formats of an exported model. A light module, imported to print help."""
 
 from enum import Enum
 
@@ -20,7 +20,7 @@ class ExportFormat(str, Enum):
 
 
 SUFFIXES = {ExportFormat.onnx: ".onnx", ExportFormat.torch_export: ".pt2"}
-"""How the files of a format end; safetensors is a folder."""
+"""File suffixes of the formats; safetensors is a folder."""
 
 TOLERANCES = {ExportFormat.onnx: 1e-3, ExportFormat.torch_export: 1e-4, ExportFormat.safetensors: 1e-4}
-"""Largest absolute difference from PyTorch that is accepted unless another is given."""
+"""Default tolerance: largest accepted absolute difference from PyTorch."""

@@ -19,10 +19,9 @@ from dvt.shapes import FeatureMaps, ImageBatch, PrefixTokens
 
 
 class FixedRotary(nn.Module):
-    """The rotary position embedding of one patch grid, computed once; it stands in the place of timm's.
+    """The rotary position embedding of one patch grid, computed once; replaces timm's.
 
-    Parameters that the embedding was computed from stay under their names, so that the names of the ViT's tensors do
-    not change.
+    Its parameters keep their names, so that the names of the ViT's tensors do not change.
     """
 
     embedding: Tensor
@@ -35,18 +34,17 @@ class FixedRotary(nn.Module):
         self.register_buffer("embedding", rope.get_embed(shape=list(grid_hw)).detach(), persistent=False)
 
     def get_embed(self, shape: Any = None) -> Tensor:
-        """The embedding; the shape, which timm may pass, is known already."""
+        """The embedding; the shape that timm may pass is ignored."""
         return self.embedding
 
 
 class FixedSize(nn.Module):
     """A ViT, its normalisation and its denoiser at one image size: `(patches, prefix) = fixed(images)`.
 
-    It computes what the backbone computes at that size. Position embeddings are resampled to the size once, blocks and
-    norm behind the layer that is read are gone, and nothing depends on the size of the input but the batch.
+    It computes what the backbone computes at that size. Position embeddings are resampled once, and blocks and norm
+    after the layer in use are removed. Only the batch size is free.
 
-    The names of the tensors in its state: `mean` and `std`, timm's own behind `vit.`, the denoiser's behind
-    `denoiser.`.
+    Names of the tensors in its state: `mean` and `std`, timm's names under `vit.`, the denoiser's under `denoiser.`.
 
     Attributes:
         grid: the patches of an image.

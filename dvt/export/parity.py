@@ -1,4 +1,4 @@
-"""Parity: whether what was written computes what PyTorch computes."""
+"""Parity: compare an exported model with PyTorch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,24 +16,24 @@ Runner: TypeAlias = Callable[[ImageBatch], tuple[FeatureMaps, PrefixTokens]]
 
 
 class ParityError(DvtError):
-    """What was written does not compute what PyTorch computes, within the tolerance."""
+    """An exported model differs from PyTorch by more than the tolerance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How the tokens of an exported model compare with those of the backbone in PyTorch."""
+    """Difference between the tokens of an exported model and of the backbone in PyTorch."""
 
     max_difference: float
-    """Largest absolute difference of a value; not a number where either has none."""
+    """Largest absolute difference of a value; NaN if either has NaN."""
     min_cosine: float
     """Lowest cosine of a token with its counterpart."""
     max_value: float
-    """Largest absolute value of the backbone's tokens, to judge the difference by."""
+    """Largest absolute value of the backbone's tokens, for scale."""
     batch_sizes: tuple[int, ...]
-    """Numbers of images that were run at once."""
+    """Batch sizes of the comparison."""
 
     def within(self, tolerance: float) -> bool:
-        """Whether no value differs by more; false where values are not numbers."""
+        """Whether no value differs by more; false for NaN."""
         return self.max_difference <= tolerance
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ def compare(
         exported: the exported model.
         model: the backbone that it was made from, on the CPU.
         image_hw: height and width of the images.
-        batch_sizes: numbers of images in a batch; the model was not written for one number alone.
+        batch_sizes: batch sizes to try; the model takes any.
 
     Returns:
         The comparison, over all batches and over patches and prefix tokens alike.

@@ -1,4 +1,4 @@
-"""A backbone to a file: written aside, compared with PyTorch, and only then given its name."""
+"""Export a backbone: write to a temporary folder, compare with PyTorch, then move into place."""
 
 import copy
 import shutil
@@ -32,9 +32,9 @@ class _Way:
     """How a format is written and read back."""
 
     write: Callable[[FixedSize, ModelInfo, Path], list[Path]]
-    """Writes a model at a path; returns the files it made, the one that makes the others count last."""
+    """Writes a model at a path; returns its files, the committing one last."""
     open: Callable[[Path], Runner]
-    """Reads what was written."""
+    """Reads it back."""
 
 
 _WAYS = {
@@ -46,22 +46,22 @@ _WAYS = {
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written."""
+    """Result of an export."""
 
     path: Path
     """The file, or the folder of safetensors."""
     format: ExportFormat
     """Its format."""
     info: ModelInfo
-    """What it is: backbone, layer, size; the same text is in the file."""
+    """Backbone, layer, size; the same text is in the file."""
     num_prefix_tokens: int
-    """P of what it gives."""
+    """P, prefix tokens of its output."""
     num_bytes: int
     """Size on the disk."""
     parity: Parity
-    """How it compares with PyTorch."""
+    """Difference from PyTorch."""
     tolerance: float
-    """The difference that was accepted."""
+    """Accepted difference."""
 
 
 def export_model(
@@ -73,9 +73,9 @@ def export_model(
 ) -> Exported:
     """Write a backbone at one image size as ONNX, torch.export or safetensors, and check what was written.
 
-    What is written takes (B, 3, height, width) float32 RGB in [0, 1], not normalised, for any B, and gives patches
-    (B, H, W, C) and prefix tokens (B, P, C). It is run on random images and compared with `model`; where they differ by
-    more than the tolerance nothing is left, and an older export of that name stays as it was.
+    The exported model takes (B, 3, height, width) float32 RGB in [0, 1], not normalised, for any B, and returns patches
+    (B, H, W, C) and prefix tokens (B, P, C). It is compared with `model` on random images; if they differ by more than
+    the tolerance, nothing is left and an older export of that name stays.
 
     Args:
         model: the backbone, raw, denoised or distilled, in float32 on any device; it is not changed.
@@ -119,8 +119,8 @@ def resolve_format(out: str | Path, wanted: ExportFormat = ExportFormat.auto) ->
         wanted: a format, or `auto` to take it from the name.
 
     Raises:
-        ConfigError: the name says nothing or does not go with the format, something else lies there, or packages that
-            the format needs are not installed.
+        ConfigError: the name does not fit the format, something else exists there, or packages that the format needs
+            are not installed.
     """
     out = Path(out)
     kind = _by_name(out) if wanted is ExportFormat.auto else wanted
@@ -154,7 +154,7 @@ def _by_name(out: Path) -> ExportFormat:
 
 
 def describe(model: Backbone | DenoisedBackbone, grid: PatchGrid) -> ModelInfo:
-    """What a backbone is when it is exported; `architecture` is that of its denoiser, empty where it has none.
+    """The description of an exported backbone; `architecture` is that of its denoiser, empty without one.
 
     Args:
         model: the backbone.
@@ -182,13 +182,13 @@ def _parse(format: ExportFormat | str) -> ExportFormat:
 
 
 def _on_cpu(model: Backbone | DenoisedBackbone) -> Backbone | DenoisedBackbone:
-    """The model on the CPU: other devices round in ways of their own."""
+    """The model on the CPU: other devices round differently."""
     return model if model.device.type == "cpu" else copy.deepcopy(model).cpu()
 
 
 @contextmanager
 def _folder_aside(out: Path, fixed: FixedSize) -> Iterator[Path]:
-    """A folder beside `out`, on the same disk, gone when the block ends."""
+    """A temporary folder next to `out`, on the same disk."""
     with disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         needed = sum(tensor.nbytes for tensor in fixed.state_dict().values())
@@ -201,7 +201,7 @@ def _folder_aside(out: Path, fixed: FixedSize) -> Iterator[Path]:
 
 
 def _move(files: list[Path], aside: Path, folder: Path) -> None:
-    """Give files their names. Of several the last makes the others count: an older one goes first."""
+    """Move files into place. The last of several commits the others: an older one is deleted first."""
     if len(files) > 1:
         (folder / files[-1]).unlink(missing_ok=True)
     for file in files:

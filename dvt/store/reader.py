@@ -137,7 +137,7 @@ class FeatureStore(Mapping[str, Record]):
         return cls(path, meta, {key: places[key] for key in sorted(places)}, failures)
 
     def require(self, spec: FeatureSpec, *, ignore: tuple[str, ...] = ()) -> None:
-        """Check that the features are those that somebody needs.
+        """Check that the features are the required ones.
 
         Args:
             spec: what they have to be, such as `backbone.spec`.

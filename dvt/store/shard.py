@@ -254,5 +254,5 @@ def _misfit(path: Path, shard: Shard, origin: object, meta: StoreMeta) -> str | 
                     f"{name} of {record.key!r} is {array.dtype} {array.shape}; the store has {meta.dtype} {meta.shape}"
                 )
             if array.begin < 0 or array.end > shard.num_bytes or array.end - array.begin != num_bytes:
-                return f"{name} of {record.key!r} does not lie in the shard"
+                return f"{name} of {record.key!r} is not inside the shard"
     return None

@@ -56,7 +56,7 @@ def load_denoised(
     precision: str = "fp32",
     backbone_weights: str | Path | None = None,
 ) -> tuple[DenoisedBackbone | Backbone, Preprocess]:
-    """Load a ViT with clean features: with a denoiser behind it, or distilled.
+    """Load a ViT with clean features: with a denoiser, or distilled.
 
     Args:
         backbone: a catalogue name, or the name of a plain ViT of timm; None: the one that the weights were made for,

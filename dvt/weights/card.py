@@ -27,7 +27,7 @@ _LIMITS = {
     "denoiser": "Class and register tokens are those of the ViT, unchanged.",
     "distilled": "Class and register tokens may have drifted from those of the ViT it started from.",
     "fixed_size": "It takes images of that one size.",
-    "backbone": "Made for demonstrations and tests: it knows few kinds of images.",
+    "backbone": "Made for demonstrations and tests: it was trained on few kinds of images.",
 }
 
 
@@ -112,7 +112,7 @@ def _facts(info: ModelInfo) -> str:
 
 def _limits(info: ModelInfo) -> str:
     lines = (
-        "The position of a patch is removed from its features on purpose. Heads that need to know where a patch stands"
+        "The position of a patch is removed from its features on purpose. Heads that need the place of a patch"
         " (detection, for instance) may need a position embedding of their own."
         if info.kind != "backbone"
         else "",
