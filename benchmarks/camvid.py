@@ -51,8 +51,8 @@ def main() -> None:
     for split, rows in maps.items():
         pictures = scenes(args.data, split, getattr(args, split))
         for sample, files in zip(pictures, pictures.files, strict=True):
-            seed = seed_for(0, files.picture.name)
-            tokens, kept = extract_tokens(sample.picture, backbone, next(iter(settings.values())), seed)
+            seed = seed_for(0, files.image.name)
+            tokens, kept = extract_tokens(sample.image, backbone, next(iter(settings.values())), seed)
             assert kept is not None
             rows.setdefault("labels", []).append(patch_labels(sample.target, backbone.grid))
             rows.setdefault("raw", []).append(tokens.raw[-1].clone())

@@ -62,7 +62,7 @@ def _load(args: argparse.Namespace, run: str) -> FeatureExtractor:
 @torch.no_grad()
 def _features(model: FeatureExtractor, samples: Sequence[Sample]) -> Tensor:
     """(N, H, W, C) of whole images."""
-    images = torch.stack([model.preprocess(sample.picture) for sample in samples])  # type: ignore[attr-defined]
+    images = torch.stack([model.preprocess(sample.image) for sample in samples])  # type: ignore[attr-defined]
     return torch.cat([model(part).patches.float() for part in images.split(16)])
 
 

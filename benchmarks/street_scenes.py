@@ -22,11 +22,11 @@ from torch.nn import functional
 
 from dvt.diagnosis.position import PositionShare
 from dvt.evaluation.config.segmentation import PatchProbeConfig
-from dvt.evaluation.datasets.camvid import CLASSES, CODES, find_camvid
-from dvt.evaluation.datasets.labels import LabelledPictures
+from dvt.evaluation.datasets.camvid import DATA
+from dvt.evaluation.datasets.samples import FileSamples
 from dvt.evaluation.metrics import Confusion
 from dvt.evaluation.patches import majority_labels
-from dvt.evaluation.probes.patch_probe import train_probe
+from dvt.evaluation.probes.linear import train_probe
 from dvt.grid import PatchGrid
 
 
@@ -52,21 +52,21 @@ def options(pairs: list[str]) -> dict[str, Any]:
     return OmegaConf.to_container(OmegaConf.from_dotlist(pairs))  # type: ignore[return-value]
 
 
-def scenes(data: Path, split: str, count: int) -> LabelledPictures:
-    """Every n-th picture of a split from the first; see above."""
-    files = find_camvid(data, (split,))[split].files
-    return LabelledPictures(files[:: max(1, len(files) // count)][:count], CODES)
+def scenes(data: Path, split: str, count: int) -> FileSamples:
+    """Every n-th image of a split from the first; see above."""
+    files = DATA.find(data, (split,))[split]
+    return DATA.samples(files[:: max(1, len(files) // count)][:count])
 
 
 def patch_labels(target: Tensor, grid: PatchGrid) -> Tensor:
     """(H, W) majority class of every patch, -1 where more than half is void."""
-    return majority_labels(target, grid, len(CLASSES))
+    return majority_labels(target, grid, len(DATA.class_names))
 
 
 def linear_mious(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor, seeds: int) -> list[float]:
     """Of the linear probe, for every seed; (N, H, W, C) features and (N, H, W) labels."""
     probes = [
-        train_probe(train.flatten(0, 2), train_labels.flatten(), len(CLASSES), PatchProbeConfig(), seed)
+        train_probe(train.flatten(0, 2), train_labels.flatten(), len(DATA.class_names), PatchProbeConfig(), seed)
         for seed in range(seeds)
     ]
     return [miou(probe(test).argmax(dim=-1), test_labels) for probe in probes]
@@ -85,7 +85,7 @@ def knn_miou(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Ten
 
 def miou(found: Tensor, labels: Tensor) -> float:
     """In percent."""
-    confusion = Confusion(len(CLASSES))
+    confusion = Confusion(len(DATA.class_names))
     confusion.add(labels, found)
     return 100 * confusion.mean_iou
 

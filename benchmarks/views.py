@@ -69,7 +69,7 @@ def main() -> None:
         for number, (sample, files) in enumerate(zip(pictures, pictures.files, strict=True), 1):
             print(f"{split} {number}", file=sys.stderr, flush=True)
             start = time.perf_counter()
-            tokens, held_out = extract_tokens(sample.picture, backbone, config, seed_for(0, files.picture.name))
+            tokens, held_out = extract_tokens(sample.image, backbone, config, seed_for(0, files.image.name))
             assert held_out is not None
             view_s.append((time.perf_counter() - start) / (counts[-1] + HELD_OUT + 1))
             rows.setdefault("labels", []).append(patch_labels(sample.target, backbone.grid))

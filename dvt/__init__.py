@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dvt.diagnosis.diagnose import diagnose as diagnose
     from dvt.distillation.distill import distill as distill
     from dvt.errors import DvtError as DvtError
+    from dvt.evaluation.run import evaluate as evaluate
     from dvt.export.run import export_model as export_model
     from dvt.export.weights_folder import load_fixed_size as load_fixed_size
     from dvt.grid import PatchGrid as PatchGrid
@@ -49,6 +50,7 @@ _HOMES = {
     "decompose_list": "dvt.decomposition.run_list",
     "diagnose": "dvt.diagnosis.diagnose",
     "distill": "dvt.distillation.distill",
+    "evaluate": "dvt.evaluation.run",
     "export_model": "dvt.export.run",
     "find_images": "dvt.images.sources",
     "list_backbones": "dvt.backbone.catalogue",

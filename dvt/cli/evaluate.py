@@ -37,11 +37,9 @@ usage: dvt evaluate task=NAME data=FOLDER [method=[raw,tiles,decomposed]] [out=F
   dvt evaluate task=[object_discovery,saliency] data=DAVIS out=runs/objects report=html
   dvt evaluate task=retrieval data=imagenette method=[raw,denoised] denoiser=voc_denoised
 
-Every number stands beside that of the raw features, and beside those of a closer look at the picture (raw@2x, tiles):
-what those explain is zoom, not cleaning. Stopped? With out= the same command goes on where it stopped."""
+Every number stands beside that of the raw features, and beside those of zoom baselines (raw@2x, tiles): what
+those explain is zoom, not cleaning. Stopped? With out= the same command continues where it stopped."""
 
-_DEAR = 9
-"""Forward passes per picture from which features are worth their place on the disk."""
 _FILE_WIDTH = 200
 """Columns that a table may have where there is no screen."""
 _PICTURES = 3
@@ -67,8 +65,8 @@ class Options(MethodsOptions):
     data: str = MISSING
     """Folder of the data; a task that does not find what it needs says which layout it looked for."""
     out: str | None = None
-    """Folder for tables (.md, .json), features that were dear, and the report; left out: the table is printed, nothing
-    is kept."""
+    """Folder for tables (.md, .json), expensive features (more than 8 passes), and the report; default: the table is
+    printed, nothing is kept."""
     report: Report = Report.none
     """html: one page with tables, plots and pictures in out."""
     pictures: Any = None
@@ -109,23 +107,21 @@ def run(arguments: list[str]) -> int:
 def evaluate(options: Options, choices: dict[str, str]) -> int:
     """Score the methods; returns the exit code."""
     from dvt.cli.reporter import TerminalReporter
-    from dvt.evaluation import run as evaluation
+    from dvt.evaluation.run import evaluate as score
 
     check_methods(options)
     out = checked_out(options)
     tasks = make_tasks(options)  # data that are missing are found before a model is loaded
     backbone, methods = load_methods(options)
-    if out is not None:
-        methods = [kept(method, out) for method in methods]
     results = []
     for task in tasks:
         with TerminalReporter() as reporter:
             results.append(
-                evaluation.evaluate(
+                score(
                     task,
                     methods,
+                    options.data,
                     backbone=backbone.timm_name,
-                    data=options.data,
                     out=out,
                     device=backbone.device,
                     reporter=reporter,
@@ -162,7 +158,7 @@ def make_tasks(options: Options) -> "list[Task]":
     """
     from difflib import get_close_matches
 
-    from dvt.evaluation.catalogue import TASKS, make_task
+    from dvt.evaluation.tasks import TASKS, make_task
 
     names = [options.task] if isinstance(options.task, str) else list(options.task or [])
     for name in names:
@@ -193,13 +189,6 @@ def _refuse_without_effect(options: Options, tasks: list[str]) -> None:
         )
 
 
-def kept(method: "Method", out: Path) -> "Method":
-    """The method; where its features are dear, they are kept in `<out>/features`."""
-    from dvt.methods.cache import Cached
-
-    return Cached(method, out / "features") if method.passes >= _DEAR else method
-
-
 def print_result(result: "TaskResult") -> None:
     """The table, on stdout; what it says, on stderr. A table wider than the screen has the methods as columns."""
     from rich.console import Console
@@ -227,13 +216,15 @@ def report(
     results: "list[TaskResult]", backbone: "Backbone", methods: "list[Method]", options: Options, out: Path
 ) -> None:
     """Say where the results are, and write the page that was asked for."""
-    from dvt.evaluation.report import write_page
+    from dvt.evaluation.report import write_report
+    from dvt.methods.cache import cached
 
     say(f"written: {', '.join(str(out / f'{result.task}.md') for result in results)}")
     if options.report is Report.html:
         page = out / "report.html"
         title = f"{backbone.timm_name} on {Path(options.data).name}"
-        write_page(page, results, panels(backbone, methods, options), title)
+        shown = panels(backbone, [cached(method, out / "features") for method in methods], options)
+        write_report(page, results, shown, title)
         say(f"written: {page}")
 
 

@@ -42,7 +42,7 @@ def check_methods(options: MethodsOptions) -> None:
     Raises:
         ConfigError: says what is missing.
     """
-    from dvt.methods.named import bases_of
+    from dvt.methods.names import bases_of
 
     bases, shown = bases_of(options.method), ",".join(options.method)
     for method, option, value in (
@@ -64,16 +64,17 @@ def load_methods(options: MethodsOptions) -> "tuple[Backbone, list[Method]]":
         WeightsError: weights that cannot be had or read, or belong to another backbone.
         GeometryError: a method that this stride does not allow.
     """
-    from dvt.methods.many_passes import decomposed_method, srt_method
+    from dvt.methods.decomposed import Decomposed
     from dvt.methods.method import OnePass
-    from dvt.methods.named import bases_of, named_method
+    from dvt.methods.names import bases_of, named_method
+    from dvt.srt.backbone import SrtBackbone
 
     check_methods(options)
     backbone, denoised, distilled = _models(options)
     makers: dict[str, Callable[[], Method]] = {
         "raw": lambda: OnePass("raw", backbone),
-        "srt": lambda: srt_method(backbone, options.srt),
-        "decomposed": lambda: decomposed_method(backbone, options, options.seed),
+        "srt": lambda: OnePass("srt", srt := SrtBackbone(backbone, options.srt), cost=srt.passes),
+        "decomposed": lambda: Decomposed(backbone, options, options.seed),
     }
     if denoised is not None:
         makers["denoised"] = lambda: OnePass("denoised", denoised)

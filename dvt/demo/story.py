@@ -22,9 +22,10 @@ from dvt.evaluation.result import TaskResult
 from dvt.evaluation.run import evaluate
 from dvt.evaluation.tasks.artifact_scores import ArtifactScores
 from dvt.images import ImageFile, read_image
-from dvt.methods.many_passes import decomposed_method, srt_method
+from dvt.methods.decomposed import Decomposed
 from dvt.methods.method import Method, OnePass
 from dvt.progress import SilentReporter
+from dvt.srt.backbone import SrtBackbone
 from dvt.srt.config import SrtConfig
 from dvt.store import FeatureStore
 from dvt.training.config import LoggerConfig, LoggerKind, OptimizerConfig, TrainerConfig
@@ -115,18 +116,18 @@ class _Clock:
 class _Counted(SilentReporter):
     """Reports the units of a piece of work to a `Telling`."""
 
-    def __init__(self, telling: Telling, what: str) -> None:
-        self._telling, self._what, self._done, self._total = telling, what, 0, 0
+    def __init__(self, telling: Telling, what: str = "") -> None:
+        self._telling, self._what, self._shown, self._done, self._total = telling, what, what, 0, 0
 
     def start(self, total: int, unit: str, task: str = "") -> None:
         """The work begins."""
-        self._done, self._total = 0, total
+        self._done, self._total, self._shown = 0, total, self._what or task
         self.advance(0)
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Units are done."""
         self._done += count
-        self._telling.progress(self._what, self._done, self._total)
+        self._telling.progress(self._shown, self._done, self._total)
 
 
 def _decompose(
@@ -173,35 +174,22 @@ def _score(
     out: Path,
     telling: Telling,
 ) -> TaskResult:
+    srt = SrtBackbone(backbone, SrtConfig(max_shift=6, step=6))
     methods: list[Method] = [
         OnePass("raw", backbone),
-        srt_method(backbone, SrtConfig(max_shift=6, step=6)),
-        decomposed_method(backbone, quality),
+        OnePass("srt", srt, cost=srt.passes),
+        Decomposed(backbone, quality),
         *(OnePass(name, model) for name, model in denoised.items()),
     ]
     task = ArtifactScores(ArtifactScoresConfig(num_images=18, seeds=1), [picture.path for picture in pictures])
     return evaluate(
         task,
         methods,
-        backbone=backbone.timm_name,
-        data="pieces of six photographs",
+        "pieces of six photographs",
+        cache=False,
         out=out / "scores",
-        reporter=_Scored(telling),
+        reporter=_Counted(telling),
     )
-
-
-class _Scored(SilentReporter):
-    """Shows the progress of the evaluation as that of the demo."""
-
-    def __init__(self, telling: Telling):
-        self._telling, self._task, self._done, self._total = telling, "", 0, 0
-
-    def start(self, total: int, unit: str, task: str = "") -> None:
-        self._task, self._done, self._total = task, 0, total
-
-    def advance(self, count: int = 1, note: str = "") -> None:
-        self._done += count
-        self._telling.progress(self._task, self._done, self._total)
 
 
 def _draw(

@@ -1,36 +1,55 @@
-"""Metrics: mIoU, mAcc and aAcc from counts of classes; the errors of depth maps."""
+"""Metrics: mIoU, mAcc and aAcc from a confusion matrix; the errors of depth maps."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from dvt.evaluation.config.layout import Layout
-from dvt.evaluation.layout_metrics import metric_in
 from dvt.evaluation.task import Metric
+
+_CLASSES: Final = "Mean over the classes that occur in the test labels of"
+MIOU: Final = Metric(
+    "mIoU", "%", True, f"{_CLASSES} TP / (TP + FP + FN), counted in pixels (Everingham et al. 2015, PASCAL VOC)."
+)
+MACC: Final = Metric("mAcc", "%", True, f"{_CLASSES} TP / (TP + FN), counted in pixels (Long et al. 2015, FCN).")
+AACC: Final = Metric("aAcc", "%", True, "Share of all labelled pixels whose class is right (Long et al. 2015, FCN).")
+MIOU_PATCHES: Final = replace(
+    MIOU,
+    meaning=f"{_CLASSES} TP / (TP + FP + FN), counted in patches under their majority class (PASCAL VOC's formula).",
+)
+MIOU_PIXELS: Final = replace(
+    MIOU,
+    name="mIoU pixels",
+    meaning=f"{_CLASSES} TP / (TP + FP + FN), counted in pixels of the labels' own size, class scores of patches"
+    " upsampled bilinearly (PASCAL VOC's formula).",
+)
 
 
 class Confusion:
-    """Counts of (true class, predicted class), added up over pictures.
+    """Counts of (true class, predicted class), summed over images.
 
     A class that never occurs in the truth has no IoU and no accuracy (NaN) and is left out of the means, as in
-    scikit-learn with `labels=` the classes that occur. Where it is predicted, that counts against the true class.
+    scikit-learn with `labels=` the classes that occur. Predicting it counts against the true class.
+
+    Example:
+        >>> confusion = Confusion(3)
+        >>> confusion.add(torch.tensor([0, 0, 1, -1]), torch.tensor([0, 1, 1, 0]))
+        >>> confusion.iou
+        tensor([0.5000, 0.5000,    nan], dtype=torch.float64)
+        >>> confusion.mean_iou
+        0.5
     """
 
     def __init__(self, num_classes: int):
-        """Nothing counted yet.
-
-        Args:
-            num_classes: K.
-        """
+        """Start with zero counts of `num_classes` classes."""
         self.matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64)
 
     def add(self, truth: Tensor, predicted: Tensor) -> None:
         """Count.
 
         Args:
-            truth: integers, any shape, -1 where there is none: left out.
+            truth: integer classes, any shape; -1 is not counted.
             predicted: integers 0 to K - 1, of the same shape and device.
         """
         assert truth.shape == predicted.shape, (truth.shape, predicted.shape)
@@ -76,28 +95,20 @@ class Confusion:
 
 
 DEPTH_METRICS: Final = (
-    Metric("RMSE", "m", False, "Root of the mean squared error of a picture, averaged over the pictures."),
-    Metric("AbsRel", "", False, "Mean of |error| / depth over the pixels of a picture, averaged over the pictures."),
+    Metric("RMSE", "m", False, "Root of the mean squared error of an image, averaged over images (Eigen et al. 2014)."),
+    Metric("AbsRel", "", False, "Mean of |error| / depth over the pixels of an image, averaged over images."),
     Metric("delta1", "%", True, "Pixels whose predicted and measured depth differ by a factor below 1.25, likewise."),
     Metric("RMSElog", "", False, "Root of the mean squared error of the natural logarithm of depth, likewise."),
     Metric("log10", "", False, "Mean of the absolute error of the decimal logarithm of depth, likewise."),
 )
 
 
-def metrics_in(layouts: Sequence[Layout]) -> tuple[Metric, ...]:
-    """All metrics in all layouts."""
-    return tuple(metric_in(metric, layout) for layout in layouts for metric in DEPTH_METRICS)
-
-
 def depth_errors(predicted: Tensor, target: Tensor) -> dict[str, float]:
-    """The errors of one picture.
+    """The `DEPTH_METRICS` of one image, by name.
 
     Args:
-        predicted: (N,) depths in metres of the pixels whose depth is known, above 0.
+        predicted: (N,) depths in metres of the pixels with known depth, above 0.
         target: (N,) measured depths in metres, above 0; N >= 1.
-
-    Returns:
-        A value for each metric, by its plain name.
     """
     predicted, target = predicted.double(), target.double()
     error, log_error = predicted - target, predicted.log() - target.log()

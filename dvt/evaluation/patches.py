@@ -1,4 +1,4 @@
-"""What tasks on patches share: the features of many pictures, and labels per patch."""
+"""Patches of many images: their features, their labels, sizes that fit them, and maps read at pixels."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -10,7 +10,7 @@ from dvt.backbone.features import Features
 from dvt.errors import EvaluationError, GeometryError
 from dvt.evaluation.datasets.samples import Sample
 from dvt.grid import PatchGrid
-from dvt.methods.method import Method, Pictures
+from dvt.methods.method import Images, Method
 from dvt.progress import Reporter
 from dvt.shapes import FeatureMaps, ImageTensor
 
@@ -21,15 +21,15 @@ _LARGEST_STEP = 64
 
 
 def features_of(
-    method: Method, pictures: Iterable[ImageTensor], count: int, image_hw: tuple[int, int], reporter: Reporter
+    method: Method, images: Iterable[ImageTensor], count: int, image_hw: tuple[int, int], reporter: Reporter
 ) -> Iterator[Features]:
-    """Features of many pictures, a batch of `BATCH_SIZE` at a time; no picture is kept.
+    """Features of many images, a batch of `BATCH_SIZE` at a time; images are not kept.
 
     Args:
         method: makes the features.
-        pictures: read when their turn comes.
+        images: read on demand.
         count: how many there are.
-        image_hw: size that they are looked at in.
+        image_hw: image size.
         reporter: advances by the images of every batch; the caller starts it.
 
     Raises:
@@ -37,27 +37,27 @@ def features_of(
     """
     batch: list[ImageTensor] = []
     done = 0
-    for picture in pictures:
-        batch.append(picture)
+    for image in images:
+        batch.append(image)
         if len(batch) == BATCH_SIZE or done + len(batch) == count:
             yield finite_features(method, batch, image_hw)
             done += len(batch)
             reporter.advance(len(batch))
             batch = []
-    assert not batch, "count says how many pictures there are"
+    assert not batch, "count says how many images there are"
 
 
-def finite_features(method: Method, pictures: Pictures, image_hw: tuple[int, int]) -> Features:
-    """Features of some pictures, which are numbers.
+def finite_features(method: Method, images: Images, image_hw: tuple[int, int]) -> Features:
+    """Features of images.
 
     Raises:
         EvaluationError: they are not finite.
     """
-    features = method(pictures, image_hw)
+    features = method(images, image_hw)
     if not bool(features.patches.isfinite().all() & features.prefix.isfinite().all()):
         raise EvaluationError(
-            f"{method.name} gives features that are NaN or infinite. Where precision=fp16 is given, take fp32 or bf16;"
-            " else look at the weights."
+            f"{method.name} gives features that are NaN or infinite. With precision=fp16, use fp32 or bf16; otherwise"
+            " check the weights."
         )
     return features
 
@@ -72,30 +72,16 @@ def features_and_targets(
     """
     targets: list[Tensor] = []
 
-    def pictures() -> Iterator[ImageTensor]:
+    def images() -> Iterator[ImageTensor]:
         for number in range(len(samples)):
             sample = samples[number]
             targets.append(sample.target)
-            yield sample.picture
+            yield sample.image
 
     reporter.start(len(samples), "images", f"{method.name} features")
-    for features in features_of(method, pictures(), len(samples), image_hw, reporter):
+    for features in features_of(method, images(), len(samples), image_hw, reporter):
         yield features, list(targets)
         targets.clear()
-
-
-def maps_and_targets(
-    method: Method, samples: Sequence[Sample], image_hw: tuple[int, int], reporter: Reporter
-) -> tuple[FeatureMaps, list[Tensor]]:
-    """Feature maps of all samples, on the CPU in float32, and their (y, x) targets.
-
-    Memory: 4 N H W C bytes, and the targets.
-    """
-    maps, targets = [], []
-    for features, some in features_and_targets(method, samples, image_hw, reporter):
-        maps.append(features.patches.cpu())
-        targets += some
-    return torch.cat(maps), targets
 
 
 def majority_labels(labels: Tensor, grid: PatchGrid, num_classes: int) -> Tensor:
@@ -103,20 +89,17 @@ def majority_labels(labels: Tensor, grid: PatchGrid, num_classes: int) -> Tensor
 
     Args:
         labels: (y, x) int64 classes from 0, -1 for none, of any size: resized to the grid's (nearest).
-        grid: the patches; they lie side by side, or overlap.
-        num_classes: how many classes there are.
+        grid: the patches, side by side or overlapping.
+        num_classes: K.
     """
     shares = class_shares(labels, grid, num_classes)
     return torch.where(shares[num_classes] > 0.5, -1, shares[:num_classes].argmax(dim=0))
 
 
 def class_shares(labels: Tensor, grid: PatchGrid, num_classes: int) -> Tensor:
-    """(num_classes + 1, H, W) the share of every class in the pixels of every patch; in the last place that of none.
+    """(K + 1, H, W) the share of every class in the pixels of every patch; the last is that of no class.
 
-    Args:
-        labels: as for `majority_labels`.
-        grid: the patches.
-        num_classes: how many classes there are.
+    Arguments as for `majority_labels`.
     """
     pixels = functional.interpolate(labels[None, None].float(), grid.image_hw, mode="nearest-exact")[0].long()
     pixels = torch.where(pixels < 0, num_classes, pixels)
@@ -125,11 +108,11 @@ def class_shares(labels: Tensor, grid: PatchGrid, num_classes: int) -> Tensor:
 
 
 def fitting_hw(method: Method, image_hw: tuple[int, int], *, larger: bool) -> tuple[int, int]:
-    """The nearest size that fits the patches of a method, side by side.
+    """The nearest image size that fits the patches of a method, side by side.
 
     Args:
-        method: which method.
-        image_hw: height and width in pixels that one would like to have.
+        method: the method.
+        image_hw: wanted height and width in pixels.
         larger: round up, else down; a size below one patch is always rounded up.
 
     Raises:
@@ -153,13 +136,13 @@ def _fitting_side(method: Method, side: int, larger: bool) -> int:
 def upsample(maps: FeatureMaps, grid: PatchGrid, hw: tuple[int, int]) -> Tensor:
     """Interpolate bilinearly between the centres of patches; beyond the outermost ones the nearest value holds.
 
-    With patches side by side that is `interpolate(mode="bilinear", align_corners=False)`; where patches overlap, this
-    still reads every value at the place that its patch looks at.
+    With patches side by side this is `interpolate(mode="bilinear", align_corners=False)`; where patches overlap, it
+    still reads every value at the centre of its patch.
 
     Args:
         maps: (B, H, W, C), one vector per patch.
         grid: the patches.
-        hw: rows and columns that the whole picture is read in.
+        hw: rows and columns to read over the whole image.
 
     Returns:
         (B, rows, columns, C).
@@ -169,7 +152,7 @@ def upsample(maps: FeatureMaps, grid: PatchGrid, hw: tuple[int, int]) -> Tensor:
 
 
 def upsample_scores(scores: FeatureMaps, grid: PatchGrid, hw: tuple[int, int]) -> Tensor:
-    """As `upsample`, of scores of K classes: (B, H, W, K) -> (B, K, y, x), the order in which `winners` is quick."""
+    """As `upsample`, of scores of K classes: (B, H, W, K) -> (B, K, y, x), the order in which `winners` is fast."""
     rows, columns = _axes(scores, grid, hw)
     return torch.einsum("bkhx,yh->bkyx", torch.einsum("bhwk,xw->bkhx", scores, columns), rows)
 
@@ -180,16 +163,10 @@ def winners(scores: Tensor) -> Tensor:
 
 
 def _axes(maps: Tensor, grid: PatchGrid, hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """The weights along rows and along columns."""
-    rows, columns = (
-        _weights(pixels, count, size, grid).to(maps)
-        for pixels, count, size in zip(hw, grid.hw, grid.image_hw, strict=True)
-    )
-    return rows, columns
-
-
-def _weights(num_pixels: int, num_patches: int, image_size: int, grid: PatchGrid) -> Tensor:
-    """(pixels, patches) share of every patch in every pixel, along one axis."""
-    centre_px = (torch.arange(num_pixels, dtype=torch.float64) + 0.5) * image_size / num_pixels
-    position = ((centre_px - grid.patch / 2) / grid.stride).clamp(0, num_patches - 1)
-    return (1 - (position[:, None] - torch.arange(num_patches)).abs()).clamp(min=0)
+    """The (pixels, patches) weights along rows and along columns."""
+    weights = []
+    for num_pixels, num_patches, image_size in zip(hw, grid.hw, grid.image_hw, strict=True):
+        centre_px = (torch.arange(num_pixels, dtype=torch.float64) + 0.5) * image_size / num_pixels
+        position = ((centre_px - grid.patch / 2) / grid.stride).clamp(0, num_patches - 1)
+        weights.append((1 - (position[:, None] - torch.arange(num_patches)).abs()).clamp(min=0).to(maps))
+    return weights[0], weights[1]

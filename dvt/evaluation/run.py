@@ -1,64 +1,99 @@
-"""Tasks x methods -> results, written down after every method: an evaluation that was stopped goes on."""
+"""evaluate: score methods in a task. Results are written after every method, so a stopped evaluation continues."""
 
-import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dvt.errors import EvaluationError
+from dvt.errors import ConfigError, EvaluationError
 from dvt.evaluation.result import Row, TaskResult
 from dvt.evaluation.table import cell, markdown
 from dvt.evaluation.task import Task
-from dvt.files import disk_errors, write_atomic
-from dvt.methods.method import Method
+from dvt.evaluation.tasks import make_task
+from dvt.files import disk_errors, plain, write_atomic
+from dvt.methods.cache import cached
+from dvt.methods.method import Method, Model, OnePass, fingerprint
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import environment
 from dvt.version import __version__
 
 
 def evaluate(
-    task: Task,
-    methods: Sequence[Method],
+    task: str | Task,
+    methods: Mapping[str, Model] | Sequence[Method],
+    data: str | Path,
+    config: Any = None,
     *,
-    backbone: str,
-    data: str,
     out: str | Path | None = None,
+    cache: bool = True,
+    backbone: str | None = None,
     device: torch.device | None = None,
     reporter: Reporter = SILENT,
 ) -> TaskResult:
-    """Score methods in a task, one after the other.
+    """Score methods in a task, one after the other, on the same data in the same way.
 
     Args:
-        task: the task.
-        methods: what is compared; the one that is called raw belongs among them, first.
-        backbone: name of the ViT, for the table.
-        data: where the data of the task lie.
-        out: folder for `<task>.json` and `<task>.md`, written after every method. Scores that are there already are
-            taken where version and method are the same; those of another task, data or protocol are not replaced.
-        device: where the ViT computes, for the record.
-        reporter: shows the progress, and a note with the main metric of every method.
+        task: its name (`dvt.evaluation.tasks.TASKS`), or a task.
+        methods: what to compare, the raw features first: models by name, such as
+            `{"raw": backbone, "denoised": model}`, or `Method`s.
+        data: folder of the data of the task.
+        config: options of the task, such as `KnnSegmentationConfig(num_train=40)`; default: its defaults.
+        out: folder for `<task>.json` and `<task>.md`, written after every method. A score in it is kept if method and
+            version are the same. Scores of another task, other data or another protocol are never replaced.
+        cache: keep expensive features (more than 8 passes per image) in `<out>/features`.
+        backbone: name of the ViT in the table; default: that of the first method.
+        device: device of the ViT, for the record.
+        reporter: shows the progress, and the main metric of every method as a note.
+
+    Returns:
+        A row per method; `dvt.evaluation.table.markdown(result)` is the table.
 
     Raises:
-        EvaluationError: what `out` holds cannot be read, or was measured in another way.
+        ConfigError: no such task, no method, or two of one name.
+        EvaluationError: data are missing; `out` cannot be read, or holds scores measured differently.
         DvtError: the data cannot be read or do not fit.
+
+    Example:
+        >>> raw, (denoised, _) = dvt.load_backbone("vit_micro"), dvt.load_denoised("vit_micro")  # doctest: +SKIP
+        >>> methods = {"raw": raw, "denoised": denoised}  # doctest: +SKIP
+        >>> result = dvt.evaluate("knn_segmentation", methods, "data/camvid", out="runs/camvid")  # doctest: +SKIP
+        >>> result.mean("denoised", "mIoU")  # doctest: +SKIP
     """
+    if isinstance(methods, Mapping):
+        methods = [OnePass(name, model) for name, model in methods.items()]
+    names = [method.name for method in methods]
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"methods=[{', '.join(names)}]: give at least one method, each name once.")
+    if isinstance(task, str):
+        task = make_task(task, config, data)
+    elif config is not None:
+        raise ConfigError(f"config={config}: the task {task.name} has its options already; leave config out.")
     fresh = TaskResult(
         task=task.name,
-        backbone=backbone,
-        data=data,
-        protocol=_plain(task.protocol),
+        backbone=backbone or methods[0].spec.backbone,
+        data=str(data),
+        protocol=plain(task.protocol),
         metrics=tuple(task.metrics),
     )
-    before = _before(fresh, out)
+    before = None if out is None else _before(fresh, Path(out))
+    folder = Path(out) / "features" if out is not None and cache else None
     result = fresh
     for method in methods:
         row = None if before is None else before.rows.get(method.name)
-        known = row is not None and row.fingerprint == _fingerprint(method)
+        about = plain({"dvt": __version__, **fingerprint(method)})
+        known = row is not None and row.fingerprint == about
         if row is None or not known:
-            row = _scored(task, method, reporter, environment(device))
+            start = time.perf_counter()
+            scores = task.evaluate(method if folder is None else cached(method, folder), reporter)
+            row = Row(
+                scores=scores,
+                passes=method.cost,
+                seconds=time.perf_counter() - start,
+                fingerprint=about,
+                environment=environment(device),
+            )
         result = result.with_row(method.name, row)
         if out is not None and not known:
             _write(_with_others(result, before), Path(out))
@@ -68,47 +103,26 @@ def evaluate(
     return result
 
 
-def _scored(task: Task, method: Method, reporter: Reporter, machine: dict[str, str]) -> Row:
-    start = time.perf_counter()
-    scores = task.evaluate(method, reporter)
-    seconds = time.perf_counter() - start
-    return Row(
-        scores=scores,
-        passes=method.passes,
-        seconds=seconds,
-        fingerprint=_fingerprint(method),
-        environment=machine,
-    )
-
-
-def _fingerprint(method: Method) -> dict[str, Any]:
-    """The method, and the code: what another version of dvt scored is scored again."""
-    return _plain({"dvt": __version__, **method.fingerprint})
-
-
-def _before(fresh: TaskResult, out: str | Path | None) -> TaskResult | None:
-    """What an earlier evaluation of the same task in the same way left.
+def _before(fresh: TaskResult, out: Path) -> TaskResult | None:
+    """The result of an earlier evaluation of the same task, measured in the same way.
 
     Raises:
-        EvaluationError: it cannot be read, or was measured in another way.
+        EvaluationError: it cannot be read, or was measured differently.
     """
-    if out is None:
-        return None
-    path = _json_path(fresh, Path(out))
+    path = out / f"{fresh.task}.json"
     if not path.exists():
         return None
     found = TaskResult.from_json(path.read_text(encoding="utf-8"), source=str(path))
-    differences = list(_differences(found, fresh))
-    if differences:
+    if differences := list(_differences(found, fresh)):
         lines = "".join(f"\n  {line}" for line in differences)
         raise EvaluationError(
-            f"{path} was measured in another way, and would be lost:{lines}\nGive another out=, or delete that file."
+            f"{path} was measured differently, and would be lost:{lines}\nGive another out=, or delete that file."
         )
     return found
 
 
 def _differences(before: TaskResult, now: TaskResult) -> Iterator[str]:
-    """A line for everything in which two results cannot be compared."""
+    """One line for everything that makes two results incomparable."""
     if before.backbone != now.backbone:
         yield f"backbone: {before.backbone} there, {now.backbone} given"
     if Path(before.data).resolve() != Path(now.data).resolve():
@@ -121,27 +135,15 @@ def _differences(before: TaskResult, now: TaskResult) -> Iterator[str]:
 
 
 def _with_others(result: TaskResult, before: TaskResult | None) -> TaskResult:
-    """Rows of an earlier evaluation that this one has not come to, or does not have, stay."""
-    if before is not None:
-        for name, row in before.rows.items():
-            if name not in result.rows:
-                result = result.with_row(name, row)
+    """The result with the rows of an earlier evaluation that it does not have."""
+    for name, row in before.rows.items() if before is not None else ():
+        if name not in result.rows:
+            result = result.with_row(name, row)
     return result
 
 
 def _write(result: TaskResult, out: Path) -> None:
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    path = _json_path(result, out)
-    write_atomic(path, result.to_json().encode())
-    write_atomic(path.with_suffix(".md"), markdown(result).encode())
-
-
-def _plain(value: dict[str, Any]) -> dict[str, Any]:
-    """As it comes back from JSON."""
-    plain: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
-    return plain
-
-
-def _json_path(result: TaskResult, out: Path) -> Path:
-    return out / f"{result.task}.json"
+    write_atomic(out / f"{result.task}.json", result.to_json().encode())
+    write_atomic(out / f"{result.task}.md", markdown(result).encode())

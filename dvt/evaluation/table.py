@@ -1,14 +1,16 @@
-"""A result as a table, and in words: what a method gains over raw features, and over a closer look at the picture."""
+"""A result as a table, and in words: what a method gains over raw features, and over zoom baselines."""
 
 import math
 import re
 
-from dvt.evaluation.result import NO_VALUE, TaskResult
+from dvt.evaluation.result import TaskResult
 from dvt.evaluation.task import Metric
 
 RAW = "raw"
 """The baseline that every method is compared with."""
-_CLOSER = re.compile(r"raw@(\d+)x|tiles(?:@(\d+)x)?")
+NO_VALUE = "n/a"
+"""Stands in a table where there is no number."""
+_ZOOM = re.compile(r"raw@(\d+)x|tiles(?:@(\d+)x)?")
 
 
 def cell(result: TaskResult, method: str, metric: Metric, *, plus_minus: str = "±") -> str:
@@ -22,7 +24,7 @@ def cell(result: TaskResult, method: str, metric: Metric, *, plus_minus: str = "
 
 
 def table(result: TaskResult) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows, as texts: method, passes, and a column per metric."""
+    """Heads and rows as texts: method, passes, and a column per metric."""
     heads = [
         "method",
         "passes",
@@ -36,7 +38,7 @@ def table(result: TaskResult) -> tuple[list[str], list[list[str]]]:
 
 
 def markdown(result: TaskResult) -> str:
-    """The whole result as Markdown: table, what it says, notes, protocol."""
+    """The result as Markdown: table, findings, notes, protocol."""
     heads, rows = table(result)
     lines = [
         f"## {result.task}, {result.backbone}",
@@ -54,9 +56,9 @@ def markdown(result: TaskResult) -> str:
 
 
 def findings(result: TaskResult) -> list[str]:
-    """For every method but raw: its gain in the main metric, and what is left of it beside a closer look.
+    """For every method but raw: its gain in the main metric over raw and over the best zoom baseline.
 
-    Differences within twice the spread of the seeds are called so. Where a method hurts, it says so, in every metric.
+    Says where a difference is within twice the spread of the seeds, and in which metrics a method hurts.
     """
     if RAW not in result.rows:
         return ["raw was not run: without it the numbers cannot be compared."]
@@ -65,18 +67,18 @@ def findings(result: TaskResult) -> list[str]:
         return []
     if not math.isfinite(result.mean(RAW, metric.name)):
         return [f"raw has no {metric.name}: there is nothing to compare with."]
-    closer = [name for name in result.rows if _CLOSER.fullmatch(name)]
-    others = [name for name in result.rows if name != RAW and name not in closer]
-    lines = [_finding(result, name, metric, closer) for name in others]
+    zoomed = [name for name in result.rows if _ZOOM.fullmatch(name)]
+    others = [name for name in result.rows if name != RAW and name not in zoomed]
+    lines = [_finding(result, name, metric, zoomed) for name in others]
     if others and result.spread(RAW, metric.name) is None:
         lines.append("one value per method, no seeds: there is no spread to tell a small difference from chance.")
-    if others and not closer:
-        lines.append("no closer look was run: method=[raw,raw@2x,tiles,...] shows how much of a gain is zoom alone.")
+    if others and not zoomed:
+        lines.append("no zoom baseline was run: method=[raw,raw@2x,tiles,...] shows how much of a gain is zoom alone.")
     return [line for line in lines if line]
 
 
 def notes(result: TaskResult) -> list[str]:
-    """The notes of all methods; those that all share are said once."""
+    """The notes of all methods; a note that all share stands once."""
     by_note: dict[str, list[str]] = {}
     for name, row in result.rows.items():
         for note in row.scores.notes:
@@ -95,20 +97,20 @@ def features_text(result: TaskResult) -> str:
     """Which features of the ViT are compared, in one line."""
     about = result.rows[RAW].fingerprint
     norm = "after" if about.get("norm") else "before"
-    weights = str(about.get("weights"))[:12]
+    weights = str(about.get("weights_hash"))[:12]
     return f"block {about.get('layer')}, {norm} the final norm, stride {about.get('stride')} px, weights {weights}"
 
 
-def _finding(result: TaskResult, name: str, metric: Metric, closer: list[str]) -> str:
+def _finding(result: TaskResult, name: str, metric: Metric, zoomed: list[str]) -> str:
     if not math.isfinite(result.mean(name, metric.name)):
         return f"{name}: no {metric.name}."
     parts = [f"{_difference(result, name, RAW, metric)} over raw"]
-    reached = [each for each in closer if math.isfinite(result.mean(each, metric.name))]
+    reached = [each for each in zoomed if math.isfinite(result.mean(each, metric.name))]
     if reached:
         sign = 1 if metric.higher_is_better else -1
         best = max(reached, key=lambda each: sign * result.mean(each, metric.name))
         parts.append(
-            f"{_difference(result, name, best, metric)} over the best closer look ({best}, {_passes(result, best)})"
+            f"{_difference(result, name, best, metric)} over the best zoom baseline ({best}, {_passes(result, best)})"
         )
     hurt = [each.name for each in result.metrics if _hurts(result, name, each)]
     text = f"{name}: {metric.name} {', '.join(parts)}"

@@ -1,57 +1,57 @@
-"""Methods: whatever makes features of pictures, compared side by side by every task."""
+"""Method: images to features. Tasks compare methods side by side."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
 
 from dvt.backbone.features import FeatureExtractor, Features
 from dvt.grid import PatchGrid
 from dvt.images.resize import resize
 from dvt.runtime import Precision
-from dvt.shapes import AnySizeImage, ImageBatch, ImageTensor, ResizedBatch
+from dvt.shapes import AnySizeImage, ResizedBatch
+from dvt.spec import FeatureSpec
 
-Pictures = Sequence[AnySizeImage]
-"""Some pictures, (3, y, x) RGB in [0, 1] each; sizes and aspects may differ."""
+Images = Sequence[AnySizeImage]
+"""Images (3, y, x), RGB in [0, 1]; sizes and aspects may differ."""
 
 
 @runtime_checkable
 class Method(Protocol):
-    """Pictures to features, at whatever size a task looks at them."""
+    """Makes features of images, at the image size of a task."""
 
     @property
     def name(self) -> str:
-        """What it is called in tables: raw, srt, decomposed, raw@2x."""
+        """Name in tables: raw, srt, decomposed, raw@2x."""
 
     @property
-    def num_channels(self) -> int:
-        """C."""
+    def spec(self) -> FeatureSpec:
+        """Which features these are; its grid is that of the default image size."""
 
     @property
-    def passes(self) -> int:
-        """Its cost: forward passes of the ViT per picture, in passes at the size that the task looks at."""
+    def options(self) -> Mapping[str, Any]:
+        """What the features depend on besides spec, image and image size, as plain JSON."""
 
     @property
-    def fingerprint(self) -> dict[str, Any]:
-        """All that its features depend on but the picture and the size, as plain JSON."""
+    def cost(self) -> int:
+        """Forward passes of the ViT per image, counted at the image size of the task."""
 
     def grid_for(self, image_hw: tuple[int, int]) -> PatchGrid:
-        """The patches of a picture that is looked at in that height and width.
+        """The patches at an image size (height, width).
 
         Raises:
             GeometryError: the size does not fit patch and stride.
         """
 
-    def __call__(self, pictures: Pictures, image_hw: tuple[int, int]) -> Features:
-        """Features of pictures.
+    def __call__(self, images: Images, image_hw: tuple[int, int]) -> Features:
+        """Features of images.
 
         Args:
-            pictures: at least one.
-            image_hw: height and width in pixels that the ViT sees of each; it is squashed to that.
+            images: at least one.
+            image_hw: height and width in pixels that each image is resized to; aspects are not kept.
 
         Returns:
-            Features on the grid of `grid_for(image_hw)`, float32, on the device of the ViT or on the CPU.
+            Features on `grid_for(image_hw)`, float32, on the device of the ViT or on the CPU.
 
         Raises:
             GeometryError: the size does not fit patch and stride.
@@ -60,151 +60,64 @@ class Method(Protocol):
 
 @runtime_checkable
 class Model(FeatureExtractor, Protocol):
-    """A backbone, alone or with something around it: what `Backbone` and `DenoisedBackbone` have in common."""
+    """A ViT that says what its features are: `Backbone`, `DenoisedBackbone`, `SrtBackbone`."""
 
     @property
-    def num_channels(self) -> int:
-        """C."""
-
-    @property
-    def timm_name(self) -> str:
-        """Architecture and tag in timm."""
-
-    @property
-    def layer(self) -> int:
-        """Index of the block that is read."""
-
-    @property
-    def norm(self) -> bool:
-        """Whether the final norm is applied."""
-
-    @property
-    def weights_hash(self) -> str:
-        """Hash of all weights."""
+    def spec(self) -> FeatureSpec:
+        """Which features these are."""
 
     @property
     def precision(self) -> Precision:
         """Number format of the forward pass."""
 
     def grid_for(self, image_hw: tuple[int, int]) -> PatchGrid:
-        """The patches of an image of that size."""
+        """The patches at an image size (height, width)."""
 
 
 class OnePass:
-    """Features by a model that takes pictures of one size: the raw ViT, SRT, a denoised or a distilled ViT."""
+    """Features of a model that takes batches of one size: the raw ViT, SRT, a denoised or a distilled ViT.
 
-    def __init__(self, name: str, model: Model, *, passes: int = 1, options: dict[str, Any] | None = None):
-        """Wrap a model.
+    Example:
+        >>> import dvt, torch
+        >>> raw = OnePass("raw", dvt.load_backbone("vit_micro"))
+        >>> raw([torch.rand(3, 80, 100)], (64, 96)).patches.shape
+        torch.Size([1, 4, 6, 192])
+    """
 
-        Args:
-            name: what to call it.
-            model: the model.
-            passes: forward passes of the ViT that one picture costs.
-            options: of the model, beyond its weights.
-        """
-        self.name, self.model, self.passes = name, model, passes
-        self._options = options or {}
-
-    @property
-    def num_channels(self) -> int:
-        """C."""
-        return self.model.num_channels
+    def __init__(self, name: str, model: Model, *, cost: int = 1):
+        """Wrap `model`, which needs `cost` forward passes of the ViT per image."""
+        self.name, self.model, self.cost = name, model, cost
 
     @property
-    def fingerprint(self) -> dict[str, Any]:
-        """The model, how it is read, and its options."""
-        model = self.model
-        return {
-            "model": model.timm_name,
-            "weights": model.weights_hash,
-            "layer": model.layer,
-            "norm": model.norm,
-            "patch": model.grid.patch,
-            "stride": model.grid.stride,
-            "precision": str(model.precision),
-            **self._options,
-        }
+    def spec(self) -> FeatureSpec:
+        """That of the model."""
+        return self.model.spec
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Precision; the settings of a model are in its `weights_hash`."""
+        return {"precision": str(self.model.precision)}
 
     def grid_for(self, image_hw: tuple[int, int]) -> PatchGrid:
-        """The patches of a picture looked at in that size."""
+        """The patches at an image size (height, width)."""
         return self.model.grid_for(image_hw)
 
-    def __call__(self, pictures: Pictures, image_hw: tuple[int, int]) -> Features:
-        """Features of pictures, each squashed to `image_hw`."""
-        return in_float32(self.model(stack_resized(pictures, image_hw, self.model.device)))
+    def __call__(self, images: Images, image_hw: tuple[int, int]) -> Features:
+        """Features of images, each resized to `image_hw`."""
+        found = self.model(stack_resized(images, image_hw, self.model.device))
+        return Features(patches=found.patches.float(), prefix=found.prefix.float(), grid=found.grid)
 
 
-class AtSize:
-    """A model whose default image size is another: what works at the default size works at this one."""
-
-    def __init__(self, model: Model, image_hw: tuple[int, int]):
-        """Look at pictures in that size.
-
-        Raises:
-            GeometryError: the size does not fit patch and stride.
-        """
-        self._model, self.grid = model, model.grid_for(image_hw)
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return self._model.device
-
-    def __call__(self, images: ImageBatch) -> Features:
-        """The features of the model."""
-        return self._model(images)
+def stack_resized(images: Images, image_hw: tuple[int, int], device: torch.device) -> ResizedBatch:
+    """Images of any sizes as one batch of size `image_hw`."""
+    return torch.stack([resize(image.to(device), image_hw) for image in images])
 
 
-class PictureByPicture:
-    """A method that works out every picture by itself, as stage 1 does; class and register tokens are the raw ones."""
+def fingerprint(method: Method) -> dict[str, Any]:
+    """What the features of a method depend on besides the image and its size, as plain JSON.
 
-    def __init__(
-        self,
-        name: str,
-        model: Model,
-        clean: Callable[[ImageTensor, FeatureExtractor], Tensor],
-        *,
-        passes: int,
-        options: dict[str, Any],
-    ):
-        """Wrap a function.
-
-        Args:
-            name: what to call it.
-            model: the ViT.
-            clean: a picture and the ViT at the size that is asked for, to (H, W, C).
-            passes: forward passes of the ViT that one picture costs.
-            options: of the function, as plain JSON.
-        """
-        self.name, self.passes, self._model, self._clean, self._options = name, passes, model, clean, options
-
-    @property
-    def num_channels(self) -> int:
-        """C."""
-        return self._model.num_channels
-
-    @property
-    def fingerprint(self) -> dict[str, Any]:
-        """That of the raw features, and the options."""
-        return OnePass(self.name, self._model, options=self._options).fingerprint
-
-    def grid_for(self, image_hw: tuple[int, int]) -> PatchGrid:
-        """The patches of a picture looked at in that size."""
-        return self._model.grid_for(image_hw)
-
-    def __call__(self, pictures: Pictures, image_hw: tuple[int, int]) -> Features:
-        """Features of pictures."""
-        at_size = AtSize(self._model, image_hw)
-        raw = in_float32(self._model(stack_resized(pictures, image_hw, self._model.device)))
-        clean = torch.stack([self._clean(picture, at_size).to(raw.patches) for picture in pictures])
-        return Features(patches=clean, prefix=raw.prefix, grid=raw.grid)
-
-
-def stack_resized(pictures: Pictures, image_hw: tuple[int, int], device: torch.device) -> ResizedBatch:
-    """Pictures of any sizes as one batch of one size."""
-    return torch.stack([resize(picture.to(device), image_hw) for picture in pictures])
-
-
-def in_float32(features: Features) -> Features:
-    """The same features in float32."""
-    return Features(patches=features.patches.float(), prefix=features.prefix.float(), grid=features.grid)
+    The default image size is left out: tasks choose the size.
+    """
+    spec = method.spec.to_json()
+    grid = spec.pop("grid")
+    return {**spec, "patch": grid["patch"], "stride": grid["stride"], **method.options}

@@ -39,7 +39,7 @@ def test_a_table_is_printed_and_nothing_is_kept(tiny, camvid, tmp_path):
     lines = result.out.splitlines()
     assert lines[0].startswith("knn_segmentation, vit_tiny") and "mIoU" in lines[1]
     assert [line.split()[0] for line in lines[2:5]] == ["raw", "tiles", "decomposed"]
-    assert "decomposed: mIoU" in result.err and "over the best closer look (tiles, 4 passes)" in result.err
+    assert "decomposed: mIoU" in result.err and "over the best zoom baseline (tiles, 4 passes)" in result.err
     assert [path.name for path in tmp_path.iterdir()] == ["camvid"]
 
 
@@ -99,7 +99,7 @@ def test_slips_are_named(tiny, camvid, options, part):
 
 
 def test_the_page_of_help_tells_of_every_task(dvt):
-    from dvt.evaluation.catalogue import TASKS
+    from dvt.evaluation.tasks import TASKS
 
     page = dvt("evaluate", "--help").out
     assert all(f"{task}:" in page for task in TASKS)

@@ -8,6 +8,7 @@ from torch.nn import functional
 from dvt.backbone.features import Features
 from dvt.grid import PatchGrid
 from dvt.methods.method import stack_resized
+from dvt.spec import FeatureSpec
 
 
 class MeanColours:
@@ -17,13 +18,18 @@ class MeanColours:
     """
 
     def __init__(self, patch=8, stride=None, name="raw", see=lambda images: images, give=lambda features: features):
-        self.name, self.num_channels, self.passes = name, 3, 1
+        self.name, self.cost = name, 1
         self.patch, self.stride, self.see, self.give = patch, stride or patch, see, give
         self.seen, self.shapes, self.sizes = [], set(), set()
 
+        self.options = {}
+
     @property
-    def fingerprint(self):
-        return {"mean colours": self.patch, "stride": self.stride}
+    def spec(self):
+        return FeatureSpec(
+            backbone="mean colours", weights_hash="0", layer=0, norm=False, channels=3,
+            grid=self.grid_for((self.patch, self.patch)),
+        )  # fmt: skip
 
     def grid_for(self, image_hw):
         return PatchGrid.of(image_hw, self.patch, self.stride)

@@ -9,8 +9,9 @@ from PIL import Image
 
 from dvt.errors import EvaluationError
 from dvt.evaluation.config.depth import SevenScenesConfig
-from dvt.evaluation.datasets.depth import EIGEN_BOX, NYU_BORDER_BOX, DepthFile, DepthPictures, read_depth
+from dvt.evaluation.datasets.depth import EIGEN_BOX, NYU_BORDER_BOX, crop_box, keep_box, read_depth
 from dvt.evaluation.datasets.nyuv2 import find_nyuv2
+from dvt.evaluation.datasets.samples import FileSamples, SampleFiles
 from dvt.evaluation.datasets.sevenscenes import find_sevenscenes, split_blocks
 
 PLAIN = SevenScenesConfig()
@@ -34,7 +35,7 @@ def numbers(files):
 
 
 def files(count):
-    return [DepthFile(f"frame-{number:06}", None, None) for number in range(count)]
+    return [SampleFiles(f"frame-{number:06}", None, None) for number in range(count)]
 
 
 @pytest.mark.other_types
@@ -61,9 +62,9 @@ def test_a_flat_folder_of_frames(tmp_path):
     assert numbers(test) == [60, 70, 80, 150, 160, 170, 240, 250, 260]
     assert numbers(train) == [0, 10, 20, 30, 40, 100, 110, 120, 130, 190, 200, 210, 220, 280, 290]
     assert "10 blocks" in split and "1 frames" in split
-    sample = DepthPictures(train)[2]
+    sample = FileSamples(train, read_depth)[2]
     assert sample.key == "frame-000020"
-    assert sample.picture.shape == (3, 6, 8) and torch.equal(sample.target, torch.full((6, 8), 1.02))
+    assert sample.image.shape == (3, 6, 8) and torch.equal(sample.target, torch.full((6, 8), 1.02))
 
 
 def test_the_official_layout_with_its_lists(tmp_path):
@@ -106,7 +107,7 @@ def test_a_frame_without_picture_and_a_recording_that_is_too_short(tmp_path):
         find_sevenscenes(tmp_path, PLAIN)
     (tmp_path / "frame-000002.color.jpg").unlink()
     with pytest.raises(
-        EvaluationError, match=r"frame-000002.depth.png has no picture: frame-000002.color.jpg and .* 1 of 4"
+        EvaluationError, match=r"frame-000002.depth.png has no image: frame-000002.color.jpg and .* 1 of 4"
     ):
         find_sevenscenes(tmp_path, PLAIN)
 
@@ -136,7 +137,7 @@ def test_lists_that_share_a_sequence_or_stand_alone_are_refused(tmp_path):
     with pytest.raises(EvaluationError, match=r"has TrainSplit.txt alone. Give both TrainSplit.txt and TestSplit.txt"):
         find_sevenscenes(tmp_path, PLAIN)
     (tmp_path / "TestSplit.txt").write_text("seq-02\n")
-    with pytest.raises(EvaluationError, match=r"^seq-02 stands in .*TrainSplit.txt and in .*TestSplit.txt"):
+    with pytest.raises(EvaluationError, match=r"^seq-02 is in .*TrainSplit.txt and in .*TestSplit.txt"):
         find_sevenscenes(tmp_path, PLAIN)
     (tmp_path / "TrainSplit.txt").write_text("sequence1\nseq-01\n")
     with pytest.raises(EvaluationError, match=r"TrainSplit.txt names seq-01 twice"):
@@ -171,7 +172,7 @@ def test_nyuv2_as_it_is_handed_around(tmp_path, names, folders):
     write_nyu(tmp_path, names, folders)
     (train,), (test,) = find_nyuv2(tmp_path)
     assert train.key == "kitchen_0028b/rgb_00045.jpg" and test.key == "bathroom/rgb_00001.jpg"
-    assert DepthPictures([test])[0].target.unique().tolist() == [1.5]
+    assert FileSamples([test], read_depth)[0].target.unique().tolist() == [1.5]
 
 
 def test_what_a_folder_without_nyuv2_gets(tmp_path):
@@ -221,23 +222,23 @@ def test_depth_files_of_another_kind_are_named(tmp_path):
 
 def test_the_boxes_of_nyuv2(tmp_path):
     write_pair(tmp_path / "rgb.jpg", tmp_path / "depth.png", hw=(480, 640))
-    file = DepthFile("a", tmp_path / "rgb.jpg", tmp_path / "depth.png")
-    kept = DepthPictures([file], keep=EIGEN_BOX)[0]
+    file = SampleFiles("a", tmp_path / "rgb.jpg", tmp_path / "depth.png")
+    kept = FileSamples([file], read_depth, lambda each: keep_box(each, EIGEN_BOX))[0]
     rows, columns = kept.target.nonzero().unbind(1)
-    assert kept.picture.shape == (3, 480, 640)
+    assert kept.image.shape == (3, 480, 640)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (45, 470, 41, 600)
     assert len(rows) == 426 * 560
-    cropped = DepthPictures([file], crop=NYU_BORDER_BOX)[0]
-    assert cropped.picture.shape == (3, 427, 565) and cropped.target.shape == (427, 565)
+    cropped = FileSamples([file], read_depth, lambda each: crop_box(each, NYU_BORDER_BOX))[0]
+    assert cropped.image.shape == (3, 427, 565) and cropped.target.shape == (427, 565)
     write_pair(tmp_path / "rgb.jpg", tmp_path / "depth.png", hw=(240, 320))
     with pytest.raises(EvaluationError, match=r"rgb.jpg and .*depth.png: 240 x 320 px, .* made for 480 x 640"):
-        DepthPictures([file], keep=EIGEN_BOX)[0]
+        FileSamples([file], read_depth, lambda each: keep_box(each, EIGEN_BOX))[0]
 
 
 @pytest.mark.other_types
 def test_evenly_spaced_takes_pictures_from_the_whole_list():
-    pictures = DepthPictures(files(10))
+    pictures = FileSamples(files(10), read_depth)
     assert len(pictures.evenly_spaced(None, "num_test")) == 10 and len(pictures.evenly_spaced(10, "num_test")) == 10
-    assert numbers(pictures.evenly_spaced(4, "num_test")._files) == [0, 2, 5, 7]
-    with pytest.raises(EvaluationError, match="num_test=11, but there are 10 pictures"):
+    assert numbers(pictures.evenly_spaced(4, "num_test").files) == [0, 2, 5, 7]
+    with pytest.raises(EvaluationError, match="num_test=11, but there are 10 images"):
         pictures.evenly_spaced(11, "num_test")

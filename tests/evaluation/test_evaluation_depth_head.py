@@ -12,15 +12,30 @@ from torch.nn import functional
 
 from dvt.backbone.features import Features
 from dvt.errors import EvaluationError, GeometryError
-from dvt.evaluation.config.depth import PaperConfig
-from dvt.evaluation.config.depth_head import GradientLoss, HeadConfig, LossConfig, OptimizerConfig
+from dvt.evaluation.config.depth import (
+    GradientLoss,
+    HeadConfig,
+    LinearDepthConfig,
+    LossConfig,
+    OptimizerConfig,
+    PaperConfig,
+)
 from dvt.evaluation.datasets.samples import Sample
 from dvt.evaluation.metrics import depth_errors
 from dvt.evaluation.patches import fitting_hw, upsample
-from dvt.evaluation.probes.depth_augment import augment, rotate
-from dvt.evaluation.probes.depth_fit import Batch, fit_head, learning_rate_at, momentum_at
-from dvt.evaluation.probes.depth_head import DepthHead, with_class_token
-from dvt.evaluation.probes.depth_losses import depth_loss, gradient_loss, log_error, scale_invariant_loss
+from dvt.evaluation.probes.depth_head import (
+    Batch,
+    DepthHead,
+    depth_loss,
+    fit_head,
+    gradient_loss,
+    learning_rate_at,
+    log_error,
+    momentum_at,
+    scale_invariant_loss,
+    with_class_token,
+)
+from dvt.evaluation.probes.depth_training import augment
 from dvt.grid import PatchGrid
 
 
@@ -206,8 +221,8 @@ def test_a_head_learns_what_is_there_and_says_when_it_breaks(rng):
 
     def fit(**options):
         optimizer = OptimizerConfig(num_steps=60, warmup_steps=6, **options)
-        everything = {"range_m": HeadConfig(), "loss": LossConfig(variance_from=5), "optimizer": optimizer}
-        fit_head(head, [batch] * 60, **everything, reporter=recorder)
+        config = LinearDepthConfig(loss=LossConfig(variance_from=5))
+        fit_head(head, [batch] * 60, config, optimizer, recorder)
 
     def error():
         return (head(tokens, grid) - batch.depth).abs().mean().item()
@@ -221,15 +236,19 @@ def test_a_head_learns_what_is_there_and_says_when_it_breaks(rng):
         fit(learning_rate=1e38)
 
 
-def test_turning_is_exact_at_right_angles_and_moves_what_is_seen():
-    values = torch.rand(2, 6, 6, generator=torch.Generator().manual_seed(0))
-    for mode in ("bilinear", "nearest"):
-        torch.testing.assert_close(rotate(values, 90.0, mode), torch.rot90(values, 1, (1, 2)), atol=1e-5, rtol=0)
-    wide = torch.zeros(1, 21, 41)
-    wide[0, 10, 40] = 1  # at the right end, 20 px from the middle: turned by 2.5 degrees it is 0.87 px higher
-    turned = rotate(wide, 2.5, "bilinear")[0]
-    rows = (turned * torch.arange(21.0)[:, None]).sum() / turned.sum()
-    assert float(10 - rows) == pytest.approx(20 * math.sin(math.radians(2.5)), abs=0.1)
+def test_rotation_moves_what_is_seen_and_its_depth():
+    wide = torch.zeros(21, 41)
+    wide[10, 40] = 1  # at the right end, 20 px from the middle: rotated by 2.5 degrees it is 0.87 px higher or lower
+    config = PaperConfig(rotation_share=1, rotation_degrees=2.5, flip_share=0, colour_share=0)
+    angles = []
+    for seed in range(20):
+        image, depth = augment(
+            Sample("wide", wide.expand(3, -1, -1), wide), (21, 41), config, torch.Generator().manual_seed(seed)
+        )
+        rows = (image[0] * torch.arange(21.0)[:, None]).sum() / image[0].sum()
+        angles.append(math.degrees(math.asin(float(10 - rows) / 20)))
+        assert set(depth.unique().tolist()) <= {0.0, 1.0}, "depth is never interpolated"
+    assert min(angles) < -1.2 and max(angles) > 1.2 and max(map(abs, angles)) < 2.8
 
 
 def scene(hw=(40, 60)):
@@ -264,6 +283,6 @@ def test_turned_pictures_lose_depth_at_the_corners_and_colours_change_nothing_bu
     colours = PaperConfig(rotation_share=0, flip_share=0, colour_share=1)
     picture, depth = augment(scene(), (40, 60), colours, torch.Generator().manual_seed(2))
     assert torch.equal(depth, scene().target)
-    ratio = picture[0] / scene().picture[0]
+    ratio = picture[0] / scene().image[0]
     assert not torch.allclose(ratio, torch.ones_like(ratio)) and 0.5 < float(ratio.min()) <= float(ratio.max()) < 2
     assert float(picture.min()) >= 0 and float(picture.max()) <= 1

@@ -14,7 +14,7 @@ from dvt.evaluation.boxes import Box
 from dvt.evaluation.config.objects import Algorithm, ObjectDiscoveryConfig, SeedRule
 from dvt.evaluation.tasks.object_discovery import ObjectDiscovery
 from dvt.evaluation.tasks.one_object import BATCH_SIZE, found_objects, looked_at_hw
-from dvt.methods.closer_look import CloserLook
+from dvt.methods.zoom import Enlarged
 
 MIDDLE = "for comparison: the same box in the middle of every image, half its area, has CorLoc 0.0"
 
@@ -97,7 +97,7 @@ def test_features_that_are_not_finite_are_refused(tmp_path):
 def test_boxes_are_mapped_back_from_another_size(tmp_path):
     scores = discovery(write_folders(tmp_path), image_size=128).evaluate(MeanColours())
     assert scores.values["box IoU"] == (100.0,)
-    zoomed = discovery(tmp_path).evaluate(CloserLook(MeanColours(), 2))
+    zoomed = discovery(tmp_path).evaluate(Enlarged(MeanColours(), 2))
     assert zoomed.values["box IoU"] == (100.0,)
 
 

@@ -17,7 +17,6 @@ from dvt.evaluation.patches import (
     features_of,
     finite_features,
     majority_labels,
-    maps_and_targets,
 )
 from dvt.grid import PatchGrid
 from dvt.progress import SILENT
@@ -54,20 +53,13 @@ def test_targets_stay_with_their_features():
     some = samples()
     for features, targets in features_and_targets(MeanColours(), some, (16, 24), SILENT):
         for patches, target in zip(features.patches, targets, strict=True):
-            alone = MeanColours()([some[int(target[0, 0])].picture], (16, 24)).patches[0]
+            alone = MeanColours()([some[int(target[0, 0])].image], (16, 24)).patches[0]
             torch.testing.assert_close(patches, alone)
 
 
 def test_targets_of_a_batch_are_the_readers_to_keep():
     kept = [targets for _, targets in features_and_targets(MeanColours(), samples(), (16, 24), SILENT)]
     assert [len(targets) for targets in kept] == [BATCH_SIZE, BATCH_SIZE, 3]
-
-
-def test_all_maps_at_once():
-    maps, targets = maps_and_targets(MeanColours(), samples(), (16, 24), SILENT)
-    assert maps.shape == (COUNT, 2, 3, 3) and maps.dtype == torch.float32
-    assert [int(target[0, 0]) for target in targets] == list(range(COUNT))
-    assert targets[1].shape == (21, 30)
 
 
 @pytest.mark.parametrize("where", ["patches", "prefix"])

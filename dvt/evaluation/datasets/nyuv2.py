@@ -1,9 +1,9 @@
-"""NYU Depth v2: pictures and depths that two lists name."""
+"""NYU Depth v2: images and depths named by two lists (Silberman et al. 2012)."""
 
 from pathlib import Path
 
 from dvt.errors import EvaluationError
-from dvt.evaluation.datasets.depth import DepthFile
+from dvt.evaluation.datasets.samples import SampleFiles
 
 _LISTS = {
     "train": ("nyu_train.txt", "nyudepthv2_train_files_with_gt.txt"),
@@ -12,14 +12,11 @@ _LISTS = {
 _FOLDERS = {"train": (".", "train", "sync"), "test": (".", "test", "official_splits/test")}
 
 
-def find_nyuv2(data: Path) -> tuple[list[DepthFile], list[DepthFile]]:
-    """Training and test pictures.
+def find_nyuv2(data: Path) -> tuple[list[SampleFiles], list[SampleFiles]]:
+    """Training and test images of the folder `data`.
 
-    A line of a list is `picture depth [focal length]`; a leading slash is dropped. Paths start at the data root, or
+    A line of a list is `image depth [focal length]`; a leading slash is dropped. Paths start at the data root, or
     at train/ or sync/ (training), test/ or official_splits/test/ (testing) below it, whichever holds the first line.
-
-    Args:
-        data: folder with the lists.
 
     Raises:
         EvaluationError: a list or a file is missing.
@@ -27,7 +24,7 @@ def find_nyuv2(data: Path) -> tuple[list[DepthFile], list[DepthFile]]:
     return _find(data, "train"), _find(data, "test")
 
 
-def _find(data: Path, split: str) -> list[DepthFile]:
+def _find(data: Path, split: str) -> list[SampleFiles]:
     path = next((data / name for name in _LISTS[split] if (data / name).is_file()), None)
     if path is None:
         raise EvaluationError(
@@ -45,9 +42,9 @@ def _find(data: Path, split: str) -> list[DepthFile]:
     if missing:
         raise EvaluationError(
             f"{len(missing)} of the {2 * len(pairs)} files that {path} names are missing in {root}"
-            f" (first: {missing[0]}). Unpack all of it, or take the lines out of the list."
+            f" (first: {missing[0]}). Unpack all of it, or remove the lines from the list."
         )
-    return [DepthFile(picture, root / picture, root / depth) for picture, depth in pairs]
+    return [SampleFiles(image, root / image, root / depth) for image, depth in pairs]
 
 
 def _pairs(path: Path) -> list[tuple[str, str]]:
@@ -57,8 +54,8 @@ def _pairs(path: Path) -> list[tuple[str, str]]:
         if not names:
             continue
         if len(names) not in (2, 3):
-            raise EvaluationError(f"{path}, line {number}: {line!r}. Expected a picture, its depth and a focal length.")
+            raise EvaluationError(f"{path}, line {number}: {line!r}. Expected an image, its depth and a focal length.")
         pairs.append((names[0], names[1]))
     if not pairs:
-        raise EvaluationError(f"{path} is empty. Expected a picture, its depth and a focal length on every line.")
+        raise EvaluationError(f"{path} is empty. Expected an image, its depth and a focal length on every line.")
     return pairs

@@ -1,16 +1,16 @@
-"""Labelled pictures, and ways to show them so that their layout gives nothing away."""
+"""Samples: an image and a value for every pixel; pairs of files that hold them, found and read on demand."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar, overload
 
-import torch
 from torch import Tensor
 
 from dvt.errors import EvaluationError
-from dvt.evaluation.config.layout import Layout
-from dvt.runtime import seed_for
+from dvt.images import read_image
+from dvt.images.formats import has_image_extension
 from dvt.shapes import ImageTensor
 
 T = TypeVar("T")
@@ -18,37 +18,38 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """A picture and what is known of each of its pixels."""
+    """An image and the known value of each of its pixels."""
 
     key: str
-    """Name of the picture in its data set."""
-    picture: ImageTensor
+    """Name of the image in its data set."""
+    image: ImageTensor
     """(3, y, x) RGB in [0, 1]."""
     target: Tensor
-    """(y, x), a value for every pixel: int64 classes with -1 for none, or float32 depths in metres with 0 for none."""
+    """(y, x): int64 classes with -1 for none, or float32 depth in metres with 0 for unknown."""
     source: str = ""
-    """The files that it was read from, for errors; empty where there are none."""
+    """The files it was read from, for errors."""
 
     def __post_init__(self) -> None:
-        if self.target.shape != self.picture.shape[1:]:
-            height, width = self.picture.shape[1:]
+        if self.target.shape != self.image.shape[1:]:
+            height, width = self.image.shape[1:]
             raise EvaluationError(
-                f"{self.key}: the picture is {height} x {width} px, its labels are"
-                f" {' x '.join(map(str, self.target.shape))}. Both have to be of one size: do they belong together?"
+                f"{self.key}: the image is {height} x {width} px, its labels are"
+                f" {' x '.join(map(str, self.target.shape))}. Both need the same size: do they belong together?"
                 + (f" Read from {self.source}." if self.source else "")
             )
 
 
 class Samples(Sequence[Sample], ABC):
-    """Samples that are read when they are asked for."""
+    """Samples that are read on demand."""
 
     @abstractmethod
     def read(self, index: int) -> Sample:
-        """The sample of that number.
+        """Sample number `index`.
 
         Raises:
-            ImageError: a picture cannot be read.
-            EvaluationError: what is known of its pixels cannot be read, has another size, or stands for nothing.
+            IndexError: there is none.
+            ImageError: the image cannot be read.
+            EvaluationError: its target cannot be read, has another size, or holds invalid values.
         """
 
     @overload
@@ -56,72 +57,141 @@ class Samples(Sequence[Sample], ABC):
     @overload
     def __getitem__(self, index: slice) -> list[Sample]: ...
     def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        """One of them, or a list."""
+        """A sample, or a list of some."""
         if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
+            return [self.read(number) for number in range(*index.indices(len(self)))]
         return self.read(index)
 
 
+@dataclass(frozen=True, slots=True)
+class SampleFiles:
+    """An image file and the file of its target."""
+
+    key: str
+    """Name of the image in its data set."""
+    image: Path
+    """The image."""
+    target: Path
+    """A PNG with a value for every pixel."""
+
+
+class FileSamples(Samples):
+    """Samples of pairs of files."""
+
+    def __init__(
+        self,
+        files: Sequence[SampleFiles],
+        read_target: Callable[[Path], Tensor],
+        change: Callable[[Sample], Sample] | None = None,
+    ):
+        """Samples of `files`.
+
+        Args:
+            files: images and targets.
+            read_target: a target file to (y, x).
+            change: is applied to every sample.
+        """
+        self.files, self._read_target, self._change = tuple(files), read_target, change
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, index: int) -> Sample:
+        """Read image and target."""
+        pair = self.files[index]
+        target = self._read_target(pair.target)
+        sample = Sample(pair.key, read_image(pair.image), target, source=f"{pair.image} and {pair.target}")
+        return self._change(sample) if self._change else sample
+
+    def evenly_spaced(self, count: int | None, option: str) -> "FileSamples":
+        """Some of them; see `evenly_spaced`."""
+        return FileSamples(evenly_spaced(self.files, count, option), self._read_target, self._change)
+
+
 def evenly_spaced(items: Sequence[T], count: int | None, option: str) -> list[T]:
-    """So many of them, evenly spaced over the whole list from the first; all of them where the count is left out.
+    """Pick `count` items, evenly spaced from the first; None picks all.
 
     Args:
         items: in their order.
         count: how many.
-        option: what the count is called, for the error.
+        option: name of the count on the command line, for the error.
 
     Raises:
         EvaluationError: there are fewer.
+
+    Example:
+        >>> evenly_spaced(range(10), 4, "num_test")
+        [0, 2, 5, 7]
     """
     if count is None:
         return list(items)
     if count > len(items):
-        raise EvaluationError(f"{option}={count}, but there are {len(items)} pictures. Leave it out to take all.")
+        raise EvaluationError(f"{option}={count}, but there are {len(items)} images. Leave it out to take all.")
     return [items[number * len(items) // count] for number in range(count)]
 
 
-class LaidOut(Samples):
-    """Samples in another layout. A crop depends on the seed and the key of the picture alone."""
+def pair(images: Mapping[str, Path], targets: Mapping[str, Path], where: str) -> list[SampleFiles]:
+    """Images and targets of the same name, sorted by name.
 
-    def __init__(self, samples: Sequence[Sample], layout: Layout, *, test: bool, seed: int = 0):
-        """Show samples in a layout.
+    Args:
+        images: by name without ending.
+        targets: likewise.
+        where: where they are, for errors.
 
-        Args:
-            samples: as they are; loaded when they are asked for.
-            layout: how to show them.
-            test: whether they are the test pictures.
-            seed: of the crops.
-        """
-        self._samples, self._layout, self._test, self._seed = samples, layout, test, seed
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def read(self, index: int) -> Sample:
-        """The sample of that number, in this layout."""
-        sample = self._samples[index]
-        match self._layout:
-            case Layout.usual:
-                return sample
-            case Layout.crops:
-                return _random_crop(sample, seed_for(self._seed, sample.key))
-            case Layout.upside_down:
-                return upside_down(sample) if self._test else sample
+    Raises:
+        EvaluationError: there is none, or one without the other.
+    """
+    for some, others, missing in ((images, targets, "labels"), (targets, images, "image")):
+        if alone := sorted(set(some) - set(others)):
+            raise EvaluationError(
+                f"{where}: {len(alone)} of {len(some)} files have no {missing}, the first is {some[alone[0]]}. Every"
+                " image needs a label file of the same name with the ending .png, and every label file an image."
+            )
+    if not images:
+        raise EvaluationError(f"{where}: there are no images. Is the data set unpacked completely?")
+    return [SampleFiles(key, images[key], targets[key]) for key in sorted(images)]
 
 
-def upside_down(sample: Sample) -> Sample:
-    """The picture and its labels, bottom row first."""
-    return Sample(f"{sample.key} upside down", sample.picture.flip(1), sample.target.flip(0))
+def by_stem(folder: Path, wanted: Callable[[Path], bool] = has_image_extension) -> dict[str, Path]:
+    """The files of a folder by their names without ending.
+
+    Raises:
+        EvaluationError: two files differ only in their ending.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not wanted(path):
+            continue
+        if path.stem in found:
+            raise EvaluationError(f"{folder} holds {found[path.stem].name} and {path.name}: keep one of them.")
+        found[path.stem] = path
+    return found
 
 
-def _random_crop(sample: Sample, seed: int) -> Sample:
-    """A crop of the picture's aspect, with a quarter to a half of its area, anywhere; upside down half of the time."""
-    rng = torch.Generator().manual_seed(seed)
-    area, top, left, flip = torch.rand(4, generator=rng).tolist()
-    side = (0.25 + 0.25 * area) ** 0.5
-    height, width = sample.target.shape
-    rows, columns = max(1, round(side * height)), max(1, round(side * width))
-    y, x = round(top * (height - rows)), round(left * (width - columns))
-    box = slice(y, y + rows), slice(x, x + columns)
-    crop = Sample(f"{sample.key} crop", sample.picture[:, box[0], box[1]], sample.target[box])
-    return upside_down(crop) if flip < 0.5 else crop
+def is_png(path: Path) -> bool:
+    """Whether the name ends in .png."""
+    return path.suffix.lower() == ".png"
+
+
+def find_root(root: Path, below: Iterable[str], parts: Sequence[str], layout: str) -> Path:
+    """The folder of a data set: `root`, or one below it, whichever holds all parts.
+
+    Args:
+        root: the folder given.
+        below: where else to look, relative to it.
+        parts: files and folders that the data set must have.
+        layout: the expected layout, for the error.
+
+    Raises:
+        EvaluationError: none holds them all; names what the most complete one lacks.
+    """
+    if not root.is_dir():
+        raise EvaluationError(f"data={root} is not a folder. Expected {layout}.")
+    places = [root, *(root / name for name in below)]
+    missing = {place: [part for part in parts if not (place / part).exists()] for place in places}
+    best = min(places, key=lambda place: len(missing[place]))
+    if missing[best]:
+        raise EvaluationError(
+            f"data={root} has another layout. Expected {layout}. In {best} there is no {', '.join(missing[best])}."
+        )
+    return best

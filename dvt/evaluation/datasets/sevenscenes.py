@@ -1,4 +1,4 @@
-"""7-Scenes: one room, recorded frame by frame."""
+"""7-Scenes: one room, recorded frame by frame (Shotton et al. 2013)."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dvt.errors import EvaluationError
 from dvt.evaluation.config.depth import SevenScenesConfig
-from dvt.evaluation.datasets.depth import DepthFile
+from dvt.evaluation.datasets.samples import SampleFiles
 
 _LAYOUT = (
     "looked for frame-XXXXXX.depth.png with frame-XXXXXX.color.jpg or .color.png beside it, in the folder itself or in"
@@ -16,18 +16,14 @@ _LISTS = ("TrainSplit.txt", "TestSplit.txt")
 _DEPTH, _COLOURS = ".depth.png", (".color.jpg", ".color.png")
 
 
-def find_sevenscenes(data: Path, config: SevenScenesConfig) -> tuple[list[DepthFile], list[DepthFile], str]:
-    """Training and test frames of one scene, and how they were split, in words.
+def find_sevenscenes(data: Path, config: SevenScenesConfig) -> tuple[list[SampleFiles], list[SampleFiles], str]:
+    """Training and test frames of the scene in the folder `data`, and a description of the split.
 
-    Sequences are split as TrainSplit.txt and TestSplit.txt say where both are there; otherwise the frames of every
-    sequence in order are cut into blocks (`split_blocks`).
-
-    Args:
-        data: folder of the scene.
-        config: the split into blocks.
+    TrainSplit.txt and TestSplit.txt split the sequences where both exist; otherwise the frames of every sequence are
+    split by `split_blocks`.
 
     Raises:
-        EvaluationError: nothing, or not all of it, is there.
+        EvaluationError: frames or lists are missing.
     """
     folders = sorted(folder for folder in data.glob("seq-*") if folder.is_dir()) if data.is_dir() else []
     sequences = {folder.name: _frames(folder, data) for folder in folders or [data]}
@@ -41,7 +37,7 @@ def find_sevenscenes(data: Path, config: SevenScenesConfig) -> tuple[list[DepthF
     if empty := [name for name, frames in sequences.items() if not frames]:
         raise EvaluationError(
             f"{len(empty)} of the {len(sequences)} sequences in {data} hold no frames (first: {empty[0]}). Unpack them,"
-            " or take their folders away."
+            " or remove their folders."
         )
     train, test = [], []
     for frames in sequences.values():
@@ -61,15 +57,13 @@ def find_sevenscenes(data: Path, config: SevenScenesConfig) -> tuple[list[DepthF
     return train, test, about
 
 
-def split_blocks(frames: Sequence[DepthFile], config: SevenScenesConfig) -> tuple[list[DepthFile], list[DepthFile]]:
-    """Cut frames into blocks; whole blocks are for testing, and training keeps its distance from them.
+def split_blocks(
+    frames: Sequence[SampleFiles], config: SevenScenesConfig
+) -> tuple[list[SampleFiles], list[SampleFiles]]:
+    """Cut frames into blocks; whole blocks are for testing, and training frames keep a gap from them.
 
     Frame i of n lies in block floor(i * num_blocks / n), counted from 0. Block b is for testing where
-    (b + 1) % test_every == 0. Of the others a frame is dropped where a test frame is `gap` frames away or nearer.
-
-    Args:
-        frames: in order of time.
-        config: number of blocks, which of them are for testing, gap.
+    (b + 1) % test_every == 0. Other frames are dropped where a test frame is `gap` frames away or nearer.
     """
     count = len(frames)
     tested = [(number * config.num_blocks // count + 1) % config.test_every == 0 for number in range(count)]
@@ -79,43 +73,43 @@ def split_blocks(frames: Sequence[DepthFile], config: SevenScenesConfig) -> tupl
     return train, test
 
 
-def _frames(folder: Path, data: Path) -> list[DepthFile]:
-    """The frames of a folder in order of time; pictures and depths have to pair."""
+def _frames(folder: Path, data: Path) -> list[SampleFiles]:
+    """The frames of a folder in order of time; images and depths must pair."""
     depths = {path.name.removesuffix(_DEPTH): path for path in folder.glob(f"frame-*{_DEPTH}")}
-    pictures = {
+    images = {
         path.name.removesuffix(ending): path
-        for ending in reversed(_COLOURS)  # of two the JPEG is taken
+        for ending in reversed(_COLOURS)  # of two, the JPEG wins
         for path in folder.glob(f"frame-*{ending}")
     }
     names_missing = (
-        (depths, pictures, "picture", " and ".join(f"{{stem}}{ending}" for ending in _COLOURS) + " are"),
-        (pictures, depths, "depth", f"{{stem}}{_DEPTH} is"),
+        (depths, images, "image", " and ".join(f"{{stem}}{ending}" for ending in _COLOURS) + " are"),
+        (images, depths, "depth", f"{{stem}}{_DEPTH} is"),
     )
     for some, others, what, names in names_missing:
         if alone := sorted(set(some) - set(others)):
             raise EvaluationError(
-                f"{some[alone[0]]} has no {what}: {names.format(stem=alone[0])} missing. So it is with {len(alone)} of"
-                f" {len(some)} frames in {folder}: unpack them again, or take them away."
+                f"{some[alone[0]]} has no {what}: {names.format(stem=alone[0])} missing. The same holds for"
+                f" {len(alone)} of {len(some)} frames in {folder}: unpack them again, or remove them."
             )
     return [
-        DepthFile((folder / stem).relative_to(data).as_posix(), pictures[stem], depths[stem]) for stem in sorted(depths)
+        SampleFiles((folder / stem).relative_to(data).as_posix(), images[stem], depths[stem]) for stem in sorted(depths)
     ]
 
 
-def _split_by_lists(data: Path, sequences: dict[str, list[DepthFile]]) -> tuple[list[DepthFile], list[DepthFile]]:
-    """The frames of the sequences that each list names; no sequence is named twice."""
+def _split_by_lists(data: Path, sequences: dict[str, list[SampleFiles]]) -> tuple[list[SampleFiles], list[SampleFiles]]:
+    """The frames of the sequences that each list names; a sequence must be in one list only."""
     train, test = (_listed(data / name, sequences) for name in _LISTS)
     if both := [name for name in train if name in test]:
         raise EvaluationError(
-            f"{', '.join(both)} stands in {data / _LISTS[0]} and in {data / _LISTS[1]}: what is tested on must not be"
-            " trained on. Take it out of one of them."
+            f"{', '.join(both)} is in {data / _LISTS[0]} and in {data / _LISTS[1]}: test frames must not be"
+            " trained on. Remove it from one of them."
         )
     train_frames, test_frames = ([frame for name in names for frame in sequences[name]] for names in (train, test))
     return train_frames, test_frames
 
 
-def _listed(path: Path, sequences: dict[str, list[DepthFile]]) -> list[str]:
-    """The names of the sequences in a list, where they stand as `sequence1` or `seq-01`."""
+def _listed(path: Path, sequences: dict[str, list[SampleFiles]]) -> list[str]:
+    """The sequences that a list names, as `sequence1` or `seq-01`."""
     names: list[str] = []
     for line in path.read_text(encoding="utf-8", errors="replace").split():
         number = re.search(r"\d+$", line)
@@ -123,7 +117,7 @@ def _listed(path: Path, sequences: dict[str, list[DepthFile]]) -> list[str]:
         if not sequences.get(name):
             raise EvaluationError(f"{path} names {line}, and there are no frames in {path.parent / name}: unpack it.")
         if name in names:
-            raise EvaluationError(f"{path} names {name} twice: its frames would count twice. Take one away.")
+            raise EvaluationError(f"{path} names {name} twice: its frames would count twice. Remove one.")
         names.append(name)
     if not names:
         raise EvaluationError(f"{path} is empty. Expected the sequences of the split, one a line.")

@@ -5,48 +5,44 @@ from pathlib import Path
 from typing import Final
 
 from dvt.errors import EvaluationError
-from dvt.evaluation.datasets.labels import LabelCodes, LabelledFiles, LabelledPictures, find_root
+from dvt.evaluation.datasets.samples import SampleFiles, find_root
+from dvt.evaluation.datasets.segmentation import LabelCodes, SegmentationSet
 
-CLASSES: Final = (
-    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
-    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
-)  # fmt: skip
-"""Names of the classes, in the order of their numbers."""
-CODES: Final = LabelCodes(num_classes=len(CLASSES), void=255)
-"""0 to 20, 255 = the white border of objects, and what is hard to tell."""
-SPLITS: Final = ("train", "val")
-"""Each a list of names; the labels of test were never published."""
-_LISTS = "ImageSets/Segmentation"
-_PLACES = {"picture": ("JPEGImages", ".jpg"), "labels": ("SegmentationClass", ".png")}
+_LISTS: Final = "ImageSets/Segmentation"
+_PLACES: Final = {"image": ("JPEGImages", ".jpg"), "target": ("SegmentationClass", ".png")}
 
 
-def find_voc2012(root: Path, splits: Sequence[str] = SPLITS) -> dict[str, LabelledPictures]:
-    """The pictures of train.txt and val.txt (1,464 and 1,449 in the original).
-
-    Args:
-        root: VOC2012, or VOCdevkit, or the folder that VOCdevkit lies in.
-        splits: which; the lists of others need not be there.
-
-    Raises:
-        EvaluationError: something is missing, or a listed picture or its labels are.
-    """
+def find_voc2012(root: Path, splits: Sequence[str]) -> dict[str, list[SampleFiles]]:
+    """Files listed in train.txt and val.txt (1,464 and 1,449), in VOC2012, VOCdevkit or the folder above it."""
     parts = [*(f"{_LISTS}/{split}.txt" for split in splits), "JPEGImages", "SegmentationClass"]
     layout = f"VOCdevkit/VOC2012 with {_LISTS}/train.txt and val.txt, JPEGImages/ and SegmentationClass/"
     base = find_root(root, ("VOC2012", "VOCdevkit/VOC2012"), parts, layout)
     there = {folder: {path.name for path in (base / folder).iterdir()} for folder, _ in _PLACES.values()}
-    return {split: LabelledPictures(_listed(base, split, there), CODES) for split in splits}
+    return {split: _listed(base, split, there) for split in splits}
 
 
-def _listed(base: Path, split: str, there: dict[str, set[str]]) -> list[LabelledFiles]:
+def _listed(base: Path, split: str, there: dict[str, set[str]]) -> list[SampleFiles]:
     list_path = base / _LISTS / f"{split}.txt"
     keys = list_path.read_text(encoding="utf-8").split()
     if not keys:
-        raise EvaluationError(f"{list_path} is empty; expected the name of a picture on every line.")
+        raise EvaluationError(f"{list_path} is empty; expected the name of an image on every line.")
     files = []
     for key in keys:
         paths = {what: base / folder / f"{key}{ending}" for what, (folder, ending) in _PLACES.items()}
         for what, path in paths.items():
             if path.name not in there[path.parent.name]:
-                raise EvaluationError(f"{list_path} lists {key}, but its {what} {path} does not exist.")
-        files.append(LabelledFiles(key, **paths))
+                kind = "labels" if what == "target" else what
+                raise EvaluationError(f"{list_path} lists {key}, but its {kind} {path} does not exist.")
+        files.append(SampleFiles(key, **paths))
     return files
+
+
+DATA: Final = SegmentationSet(
+    class_names=(
+        "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+        "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+    ),
+    codes=LabelCodes(num_classes=21, void=255),  # 255: the border of objects, and what is hard to decide
+    splits=("train", "val"),  # the test labels were never published
+    find=find_voc2012,
+)  # fmt: skip

@@ -3,115 +3,103 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
+from torch.nn import functional
 
 from dvt.errors import ConfigError
 from dvt.evaluation.config.segmentation import DatasetName, LinearProtocol, LinearSegmentationConfig
-from dvt.evaluation.datasets.samples import Sample
-from dvt.evaluation.datasets.segmentation import SegmentationData, find_data
-from dvt.evaluation.patches import features_and_targets, majority_labels
-from dvt.evaluation.probes.patch_probe import train_probe
-from dvt.evaluation.task import Metric, Scores
-from dvt.evaluation.tasks.patchwise import Labellers, patch_metrics, patch_protocol, score_patches, squashed_hw
-from dvt.evaluation.tasks.windows import WindowProtocol
+from dvt.evaluation.datasets.segmentation import find_data
+from dvt.evaluation.layouts import LaidOut, metrics_in, score_layouts
+from dvt.evaluation.metrics import AACC, MACC, MIOU, MIOU_PATCHES, MIOU_PIXELS, Confusion
+from dvt.evaluation.patches import features_and_targets, majority_labels, winners
+from dvt.evaluation.probes.linear import PatchProbe, train_probe
+from dvt.evaluation.probes.window_probe import BatchNormHead, Windowed, train_head, window_logits
+from dvt.evaluation.task import Scores
+from dvt.evaluation.tasks.segmentation import patch_image_hw, score_patches, summary
+from dvt.methods.cache import without_cache
 from dvt.methods.method import Method
 from dvt.progress import SILENT, Reporter
-
-
-class _Measured(Protocol):
-    """One of the two protocols."""
-
-    metrics: tuple[Metric, ...]
-    about: dict[str, Any]
-
-    def evaluate(self, method: Method, reporter: Reporter) -> Scores: ...
 
 
 class LinearSegmentation:
     """Semantic segmentation by a linear probe on frozen features.
 
+    Protocol `patches`: softmax regression on the patches of whole images; memory 4 N H W C bytes for N training images.
+    Protocol `windows` (the paper's): a head trained on random crops and tested in sliding windows; features are made
+    when needed and not kept.
+
     Attributes:
         name: linear_segmentation.
-        metrics: mIoU first; in layouts other than the usual one their names end with the layout's.
-        protocol: how it is measured.
+        metrics: mIoU first; names end with the layout, except for the usual one.
+        protocol: how it measures.
     """
 
     name = "linear_segmentation"
 
     def __init__(self, config: LinearSegmentationConfig, data: Path):
-        """Find and check the data.
-
-        Args:
-            config: options.
-            data: folder of the data set.
+        """Find and check the data set in the folder `data`.
 
         Raises:
             ConfigError: options that do not go together.
             EvaluationError: files are missing or do not pair.
         """
-        found = find_data(config, data)
-        self._measured: _Measured
-        if _protocol(config) is LinearProtocol.patches:
-            self._measured = PatchProtocol(config, found)
+        self._config, self._data = config, find_data(config, data)
+        default = LinearProtocol.patches if config.dataset is DatasetName.camvid else LinearProtocol.windows
+        chosen = config.protocol or default
+        self._by_patches = chosen is LinearProtocol.patches
+        about: dict[str, Any] = {"protocol": str(chosen), **self._data.about}
+        if self._by_patches:
+            self._size = patch_image_hw(config)
+            about |= {"image_size": list(self._size), **asdict(config.patches)}
+        elif config.image_size is not None:
+            raise ConfigError(
+                f"image_size={config.image_size} has no effect with protocol=windows: give windows.size,"
+                " windows.stride and windows.short_side, or protocol=patches."
+            )
         else:
-            if config.image_size is not None:
-                raise ConfigError(
-                    f"image_size={config.image_size} does nothing with protocol=windows: give windows.size,"
-                    " windows.stride and windows.short_side, or protocol=patches."
-                )
-            self._measured = WindowProtocol(config, found)
-        self.metrics = self._measured.metrics
-        self.protocol = {"protocol": str(_protocol(config)), **self._measured.about, "seeds": config.seeds}
+            about |= {key: value for key, value in asdict(config.windows).items() if key != "num_workers"}
+        metrics = (MIOU_PATCHES, MIOU_PIXELS) if self._by_patches else (MIOU, MACC, AACC)
+        self.metrics = metrics_in(metrics, config.layouts)
+        self.protocol = about | {"layouts": [layout.value for layout in config.layouts], "seeds": config.seeds}
 
     def evaluate(self, method: Method, reporter: Reporter = SILENT) -> Scores:
         """Train probes on the features of a method, and test them.
-
-        Args:
-            method: makes the features.
-            reporter: shows the progress.
 
         Returns:
             For every metric one value per seed, in percent.
 
         Raises:
             GeometryError: the image size does not fit the patches of the method.
-            ImageError: a picture cannot be read.
+            ImageError: an image cannot be read.
             EvaluationError: labels cannot be read or do not fit; features are not finite; nothing to train on.
         """
-        return self._measured.evaluate(method, reporter)
 
+        def fit_patches(samples: LaidOut) -> tuple[tuple[list[PatchProbe], frozenset[int]], Sequence[str]]:
+            return self._patch_probes(method, samples, reporter), ()
 
-class PatchProtocol:
-    """Softmax regression on the patches of whole pictures; memory 4 N H W C bytes for N training pictures."""
+        def score_in_patches(fitted: tuple[list[PatchProbe], frozenset[int]], samples: LaidOut) -> Scores:
+            return score_patches(method, samples, *fitted, self._data, self._size, reporter)
 
-    def __init__(self, config: LinearSegmentationConfig, data: SegmentationData):
-        """With the data found.
+        def fit_windows(samples: LaidOut) -> tuple[tuple[list[BatchNormHead], frozenset[int]], Sequence[str]]:
+            return self._window_heads(method, samples, reporter), ()
 
-        Args:
-            config: options.
-            data: labelled pictures.
+        def score_in_windows(fitted: tuple[list[BatchNormHead], frozenset[int]], samples: LaidOut) -> Scores:
+            return self._in_windows(method, samples, *fitted, reporter)
 
-        Raises:
-            ConfigError: `image_size` is neither one number nor two.
-        """
-        self._config, self._data = config, data
-        self.metrics = patch_metrics(config.layouts)
-        self.about = patch_protocol(data, config, **asdict(config.patches))
+        layouts, train, test = self._config.layouts, self._data.train, self._data.test
+        if self._by_patches:
+            return score_layouts(layouts, train, test, fit_patches, score_in_patches)
+        return score_layouts(layouts, train, test, fit_windows, score_in_windows)
 
-    def evaluate(self, method: Method, reporter: Reporter) -> Scores:
-        """Train a probe per seed, and test them all on the same features."""
-
-        def train(samples: Sequence[Sample]) -> Labellers:
-            return self._train(method, samples, reporter)
-
-        return score_patches(method, self._data, self._config, train, reporter)
-
-    def _train(self, method: Method, samples: Sequence[Sample], reporter: Reporter) -> Labellers:
+    def _patch_probes(
+        self, method: Method, samples: LaidOut, reporter: Reporter
+    ) -> tuple[list[PatchProbe], frozenset[int]]:
+        """A probe per seed, and the classes in the training labels."""
         num_classes, seeds = self._data.num_classes, self._config.seeds
         maps, majority = [], []
-        for features, targets in features_and_targets(method, samples, squashed_hw(self._config), reporter):
+        for features, targets in features_and_targets(method, samples, self._size, reporter):
             maps.append(features.patches.cpu())
             majority += [majority_labels(target, features.grid, num_classes) for target in targets]
         tokens, labels = torch.cat(maps).flatten(0, 2), torch.stack(majority).flatten()
@@ -120,10 +108,44 @@ class PatchProtocol:
         for seed in range(seeds):
             probes.append(train_probe(tokens, labels, num_classes, self._config.patches, seed))
             reporter.advance()
-        return Labellers(probes, frozenset(labels[labels >= 0].tolist()))
+        return probes, frozenset(labels[labels >= 0].tolist())
 
+    def _window_heads(
+        self, method: Method, samples: LaidOut, reporter: Reporter
+    ) -> tuple[list[BatchNormHead], frozenset[int]]:
+        """A head per seed, and the classes in the crops. Features of training crops are not cached."""
+        config = self._config.windows
+        windowed = Windowed(without_cache(method), config.size)
+        runs = [
+            train_head(windowed, samples, self._data.num_classes, config, seed, reporter)
+            for seed in range(self._config.seeds)
+        ]
+        return [head for head, _ in runs], frozenset.union(*(classes for _, classes in runs))
 
-def _protocol(config: LinearSegmentationConfig) -> LinearProtocol:
-    if config.protocol is not None:
-        return config.protocol
-    return LinearProtocol.patches if config.dataset is DatasetName.camvid else LinearProtocol.windows
+    def _in_windows(
+        self,
+        method: Method,
+        samples: LaidOut,
+        heads: Sequence[BatchNormHead],
+        trained: frozenset[int],
+        reporter: Reporter,
+    ) -> Scores:
+        """Scores of heads, by the pixel; they share the features."""
+        config = self._config.windows
+        windowed = Windowed(method, config.size)
+        runs = [Confusion(self._data.num_classes) for _ in heads]
+        reporter.start(len(samples), "images", f"{method.name} test windows")
+        for number in range(len(samples)):
+            sample = samples[number]
+            for logits, run in zip(window_logits(windowed, heads, sample.image, config), runs, strict=True):
+                hw = tuple(sample.target.shape)
+                at_labels = functional.interpolate(logits[None], hw, mode="bilinear", align_corners=False)
+                run.add(sample.target, winners(at_labels[0]))
+            reporter.advance()
+        notes, details = summary("pixels", runs, trained, self._data.class_names)
+        values = {
+            "mIoU": tuple(100 * run.mean_iou for run in runs),
+            "mAcc": tuple(100 * run.mean_accuracy for run in runs),
+            "aAcc": tuple(100 * run.accuracy for run in runs),
+        }
+        return Scores(values=values, notes=tuple(notes), details={"pixels": details})

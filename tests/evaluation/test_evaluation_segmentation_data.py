@@ -12,8 +12,7 @@ from tiny_camvid import COLOURS, write_camvid, write_scene
 
 from dvt.errors import ConfigError, EvaluationError
 from dvt.evaluation.config.segmentation import DatasetName, LinearSegmentationConfig, SegmentationConfig, Split
-from dvt.evaluation.datasets.labels import LabelCodes, read_labels
-from dvt.evaluation.datasets.segmentation import find_data
+from dvt.evaluation.datasets.segmentation import LabelCodes, find_data, read_labels
 from dvt.evaluation.tasks.linear_segmentation import LinearSegmentation
 
 CODES = LabelCodes(num_classes=3, void=255)
@@ -48,14 +47,14 @@ def write_ade(root):
 
 def test_camvid_is_read_with_void_as_none(tmp_path):
     data = camvid(write_camvid(tmp_path))
-    assert data.about == {"dataset": "camvid", "split": "test", "train_pictures": 4, "test_pictures": 3}
+    assert data.about == {"dataset": "camvid", "split": "test", "train_images": 4, "test_images": 3}
     assert data.num_classes == 11 and data.class_names[3] == "Road"
     sample = data.train[0]
     stored = np.array(Image.open(tmp_path / "trainannot" / "train_0.png")).astype(np.int64)
     assert sample.key == "train_0" and sample.target.dtype == torch.int64
     assert torch.equal(sample.target, torch.from_numpy(np.where(stored == 11, -1, stored)))
     expected = torch.from_numpy(COLOURS[stored].astype(np.float32) / 255).permute(2, 0, 1)
-    torch.testing.assert_close(sample.picture, expected)
+    torch.testing.assert_close(sample.image, expected)
     assert camvid(tmp_path, split=Split.val).about["split"] == "val"
 
 
@@ -104,7 +103,7 @@ def test_a_picture_without_labels_and_labels_without_a_picture_are_named(tmp_pat
         camvid(tmp_path)
     (tmp_path / "train" / "train_2.png").unlink()
     (tmp_path / "test" / "test_0.png").unlink()
-    with pytest.raises(EvaluationError, match=r"1 of 3 files have no picture, .*testannot.test_0\.png"):
+    with pytest.raises(EvaluationError, match=r"1 of 3 files have no image, .*testannot.test_0\.png"):
         camvid(tmp_path)
 
 
@@ -115,7 +114,7 @@ def test_empty_folders_and_pictures_twice_are_refused(tmp_path):
         camvid(tmp_path)
     for path in [*(tmp_path / "train").iterdir(), *(tmp_path / "trainannot").iterdir()]:
         path.unlink()
-    with pytest.raises(EvaluationError, match="there are no pictures"):
+    with pytest.raises(EvaluationError, match="there are no images"):
         camvid(tmp_path)
 
 
@@ -137,14 +136,14 @@ def test_labels_that_stand_for_nothing_are_named_with_their_file(tmp_path):
 def test_labels_of_another_size_are_refused(tmp_path):
     write_camvid(tmp_path)
     Image.fromarray(np.zeros((48, 60), np.uint8)).save(tmp_path / "testannot" / "test_1.png")
-    with pytest.raises(EvaluationError, match=r"test_1: the picture is 48 x 64 px, its labels are 48 x 60"):
+    with pytest.raises(EvaluationError, match=r"test_1: the image is 48 x 64 px, its labels are 48 x 60"):
         camvid(tmp_path).test[1]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16", "1"])
 def test_label_files_that_hold_no_numbers_are_refused(tmp_path, mode):
     Image.new(mode, (2, 2)).save(tmp_path / "labels.png")
-    with pytest.raises(EvaluationError, match=r"labels\.png has the kind of pixels .*8-bit grey, or a palette"):
+    with pytest.raises(EvaluationError, match=r"labels\.png has pixels of kind .*8-bit grey, or a palette"):
         read_labels(tmp_path / "labels.png", CODES)
 
 
@@ -157,7 +156,7 @@ def test_grey_of_four_bits_is_refused(tmp_path):
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 4, 0, 0, 0, 0))
     path = tmp_path / "labels.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0\x01")) + chunk(b"IEND", b""))
-    with pytest.raises(EvaluationError, match=r"the kind of pixels L;4"):
+    with pytest.raises(EvaluationError, match=r"pixels of kind L;4"):
         read_labels(path, LabelCodes(num_classes=150, void=0, first=1))
 
 

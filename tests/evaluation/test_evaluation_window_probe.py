@@ -18,15 +18,21 @@ from dvt.evaluation.probes.crops import (
     PAD_COLOUR,
     TrainingCrops,
     distort,
-    pad_picture,
+    pad_image,
     saturate,
     scaled_hw,
     training_crop,
 )
-from dvt.evaluation.probes.window_head import BatchNormHead, learning_rate, pixel_loss, train_head
-from dvt.evaluation.probes.windowed import Windowed
+from dvt.evaluation.probes.window_probe import (
+    BatchNormHead,
+    Windowed,
+    learning_rate_factor,
+    pixel_loss,
+    train_head,
+    window_logits,
+    window_starts,
+)
 from dvt.evaluation.tasks.linear_segmentation import LinearSegmentation
-from dvt.evaluation.tasks.windows import _starts, picture_logits
 from dvt.methods.cache import Cached, without_cache
 from dvt.progress import SILENT
 
@@ -143,17 +149,17 @@ def test_crops_depend_on_seed_and_number_alone():
     for index in (11, 0, 5):  # in another order
         assert all(torch.equal(a, b) for a, b in zip(crops[index], again[index], strict=True))
     assert not torch.equal(crops[0][0], TrainingCrops(samples, config, 1)[0][0])
-    assert sorted(crops._picture(index) for index in range(3, 6)) == [0, 1, 2]
+    assert sorted(crops.image_number(index) for index in range(3, 6)) == [0, 1, 2]
     with pytest.raises(IndexError):
         crops[12]
 
 
 def test_the_learning_rate_rises_and_falls():
     config = WindowsConfig(num_steps=100, warmup_steps=10, lr=1.0, warmup_start=0.1)
-    rates = [learning_rate(step, config) for step in range(101)]
+    rates = [learning_rate_factor(step, config) for step in range(101)]
     assert rates[0] == pytest.approx(0.1) and rates[5] == pytest.approx(0.95 * 0.55)
     assert rates[10] == pytest.approx(0.9) and rates[50] == pytest.approx(0.5) and rates[100] == 0.0
-    assert learning_rate(0, WindowsConfig(warmup_steps=0, lr=1.0)) == 1.0
+    assert learning_rate_factor(0, WindowsConfig(warmup_steps=0)) == 1.0
 
 
 def test_the_loss_is_a_mean_over_labelled_pixels():
@@ -169,7 +175,7 @@ def test_the_pad_of_a_window_is_cut_off_again():
     assert windowed.side == 40 and method.seen == []
     window = coordinates(36, 36)[0]
     features = windowed([window])
-    expected = MeanColours(patch=8)([pad_picture(window, (2, 2, 2, 2))], (40, 40))
+    expected = MeanColours(patch=8)([pad_image(window, (2, 2, 2, 2))], (40, 40))
     assert torch.equal(features.patches, expected.patches)
     read = windowed.at_pixels(features.patches, features.grid, 36, 36)[0]
     inner = slice(10, 26)  # between patches that have no pad in them
@@ -178,7 +184,7 @@ def test_the_pad_of_a_window_is_cut_off_again():
 
 def test_padding_surrounds_and_keeps_the_picture():
     picture = torch.rand(3, 4, 5)
-    padded = pad_picture(picture, (1, 2, 3, 0))
+    padded = pad_image(picture, (1, 2, 3, 0))
     assert padded.shape == (3, 7, 8) and torch.equal(padded[:, 3:, 1:6], picture)
     torch.testing.assert_close(padded[:, 0, 0], torch.tensor(PAD_COLOUR))
 
@@ -187,7 +193,7 @@ def test_padding_surrounds_and_keeps_the_picture():
     ("length", "starts"), [(512, [0]), (300, [0]), (513, [0, 1]), (853, [0, 341]), (854, [0, 341, 342])]
 )
 def test_windows_reach_from_edge_to_edge(length, starts):
-    assert _starts(length, 512, 341) == starts
+    assert window_starts(length, 512, 341) == starts
 
 
 class Colours(torch.nn.Module):
@@ -207,7 +213,7 @@ def test_scores_of_windows_are_averaged_where_they_overlap():
     config = WindowsConfig(size=40, stride=24, short_side=40, long_side=160)
     picture = coordinates(40, 120)[0]
     windowed = Windowed(MeanColours(patch=8), 40)
-    (scores,) = picture_logits(windowed, [Colours()], picture, config)
+    (scores,) = window_logits(windowed, [Colours()], picture, config)
     assert scores.shape == (3, 40, 120)
     torch.testing.assert_close(scores[1, 4:36], picture[1, 4:36], atol=1e-4, rtol=0)
     parts = [
@@ -241,7 +247,7 @@ def test_workers_change_nothing():
 def test_training_that_fails_says_so():
     windowed, config = Windowed(MeanColours(), 36), WindowsConfig(**TINY, num_steps=2)
     void = [Sample("void", torch.rand(3, 40, 56), torch.full((40, 56), -1))]
-    with pytest.raises(EvaluationError, match=r"no pixel of 1 training pictures has a class"):
+    with pytest.raises(EvaluationError, match=r"no pixel of 1 training images has a class"):
         train_head(windowed, void, 4, config, 0, SILENT)
     with pytest.raises(EvaluationError, match=r"diverged with windows\.lr=1e\+37"):
         train_head(windowed, some_samples(), 4, WindowsConfig(**TINY, num_steps=4, lr=1e37), 0, SILENT)

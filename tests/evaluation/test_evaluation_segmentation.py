@@ -22,9 +22,10 @@ from dvt.evaluation.config.segmentation import (
     PatchProbeConfig,
 )
 from dvt.evaluation.patches import class_shares
-from dvt.evaluation.probes.patch_probe import train_probe
+from dvt.evaluation.probes.knn import CentroidBank, class_centroids
+from dvt.evaluation.probes.linear import train_probe
 from dvt.evaluation.task import Task
-from dvt.evaluation.tasks.knn_segmentation import CentroidBank, KnnSegmentation, class_centroids
+from dvt.evaluation.tasks.knn_segmentation import KnnSegmentation
 from dvt.evaluation.tasks.linear_segmentation import LinearSegmentation
 from dvt.grid import PatchGrid
 
@@ -166,7 +167,7 @@ def test_training_without_labels_is_refused(tmp_path):
     write_camvid(tmp_path, classes=(11,))
     with pytest.raises(EvaluationError, match=r"0 of 192 training patches have a label"):
         linear(tmp_path).evaluate(MeanColours())
-    with pytest.raises(EvaluationError, match=r"none of 4 training pictures has a labelled pixel"):
+    with pytest.raises(EvaluationError, match=r"none of 4 training images has a labelled pixel"):
         knn(tmp_path).evaluate(MeanColours())
 
 
@@ -230,7 +231,7 @@ def test_a_bank_in_parts_votes_as_in_one(monkeypatch):
     bank = CentroidBank(centroids, torch.randint(0, 5, (40,), generator=rng), 5, 20, 0.07)
     maps = torch.randn(2, 3, 4, 6, generator=rng)
     whole = bank(maps)
-    monkeypatch.setattr("dvt.evaluation.tasks.knn_segmentation._MOST_SIMILARITIES", 100)
+    monkeypatch.setattr("dvt.evaluation.probes.knn._MOST_SIMILARITIES", 100)
     torch.testing.assert_close(bank(maps), whole)
     torch.testing.assert_close(whole.sum(dim=-1), torch.ones(2, 3, 4))
 
@@ -257,7 +258,7 @@ def test_colours_of_the_tiny_scenes_differ():
 
 def test_an_image_size_and_windows_do_not_go_together(tmp_path):
     write_camvid(tmp_path)
-    with pytest.raises(ConfigError, match=r"image_size=\[48, 64\] does nothing with protocol=windows"):
+    with pytest.raises(ConfigError, match=r"image_size=\[48, 64\] has no effect with protocol=windows"):
         linear(tmp_path, protocol=LinearProtocol.windows)
     with pytest.raises(ConfigError, match=r"image_size='big'"):
         linear(tmp_path, image_size="big")

@@ -10,14 +10,15 @@ from recorder import Recorder
 
 from dvt.backbone.features import Features
 from dvt.errors import ConfigError, EvaluationError
-from dvt.evaluation.report import write_page
+from dvt.evaluation.report import write_report
 from dvt.evaluation.result import Row, TaskResult
 from dvt.evaluation.run import evaluate
 from dvt.evaluation.table import findings, markdown, notes, table
 from dvt.evaluation.task import Metric, Scores
 from dvt.grid import PatchGrid
-from dvt.methods.closer_look import CloserLook, Tiles
-from dvt.methods.named import BASES, bases_of, named_method
+from dvt.methods.names import BASES, bases_of, named_method
+from dvt.methods.zoom import Enlarged, Tiles
+from dvt.spec import FeatureSpec
 
 MIOU = Metric("mIoU", "%", True, "Mean overlap.")
 RMSE = Metric("RMSE", "m", False, "Root of the mean squared error.")
@@ -27,11 +28,10 @@ class Named:
     """A method that is nothing but its name and a constant."""
 
     def __init__(self, name, value=0.0, passes=1):
-        self.name, self.value, self.passes, self.num_channels = name, value, passes, 2
-
-    @property
-    def fingerprint(self):
-        return {"name": self.name, "value": self.value, "pair": (1, 2)}
+        self.name, self.value, self.cost = name, value, passes
+        self.options = {"name": name, "value": value, "pair": (1, 2)}
+        grid = PatchGrid.of((8, 8), 4)
+        self.spec = FeatureSpec(backbone="vit", weights_hash="0", layer=0, norm=True, grid=grid, channels=2)
 
     def grid_for(self, image_hw):
         return PatchGrid.of(image_hw, 4)
@@ -59,7 +59,7 @@ class Planted:
 
 
 def result_of(rows, metrics=(MIOU,)):
-    result = TaskResult(task="planted", backbone="vit", data="here", protocol={"seeds": 3}, metrics=metrics)
+    result = TaskResult(task="planted", data="here", backbone="vit", protocol={"seeds": 3}, metrics=metrics)
     for name, scores in rows.items():
         given = scores if isinstance(scores, Scores) else Scores(values={"mIoU": scores})
         result = result.with_row(name, Row(scores=given, passes=1, seconds=1.0, fingerprint={}))
@@ -87,15 +87,15 @@ def test_what_is_no_number_is_not_printed_as_one():
     assert math.isnan(back.mean("raw", "mIoU")) and back.mean("srt", "mIoU") == 1.0
 
 
-def test_gains_are_told_over_raw_and_over_the_best_closer_look():
+def test_gains_are_told_over_raw_and_over_the_best_zoom_baseline():
     line, caveat = findings(result_of({"raw": (10.0,), "raw@2x": (14.0,), "tiles": (13.0,), "srt": (15.5,)}))
-    assert line == "srt: mIoU +5.5 over raw, +1.5 over the best closer look (raw@2x, 1 pass)."
+    assert line == "srt: mIoU +5.5 over raw, +1.5 over the best zoom baseline (raw@2x, 1 pass)."
     assert "there is no spread" in caveat
 
 
 def test_without_seeds_nothing_is_called_within_their_spread():
     line, _ = findings(result_of({"raw": (10.0,), "tiles": (10.0,), "srt": (10.0,)}))
-    assert line == "srt: mIoU +0.0 over raw, +0.0 over the best closer look (tiles, 1 pass)."
+    assert line == "srt: mIoU +0.0 over raw, +0.0 over the best zoom baseline (tiles, 1 pass)."
 
 
 def test_a_lower_metric_is_better_where_it_says_so():
@@ -113,7 +113,7 @@ def test_what_hurts_is_said_unless_it_is_within_the_spread():
 
 def test_without_a_baseline_the_table_says_so():
     assert "raw was not run" in findings(result_of({"srt": (1.0,)}))[0]
-    assert "no closer look" in findings(result_of({"raw": (1.0,), "srt": (1.0,)}))[-1]
+    assert "no zoom baseline" in findings(result_of({"raw": (1.0,), "srt": (1.0,)}))[-1]
 
 
 def test_a_note_that_all_share_is_said_once():
@@ -132,10 +132,10 @@ def test_an_evaluation_that_was_stopped_goes_on(tmp_path):
     stopped = Planted({"raw": (1.0,), "srt": KeyboardInterrupt()})
     methods = [Named("raw"), Named("srt")]
     with pytest.raises(KeyboardInterrupt):
-        evaluate(stopped, methods, backbone="vit", data="here", out=tmp_path)
+        evaluate(stopped, methods, "here", backbone="vit", out=tmp_path)
     assert "n/a" not in (tmp_path / "planted.md").read_text()
     task, recorder = Planted({"raw": (9.0,), "srt": (2.0,)}), Recorder()
-    result = evaluate(task, methods, backbone="vit", data="here", out=tmp_path, reporter=recorder)
+    result = evaluate(task, methods, "here", backbone="vit", out=tmp_path, reporter=recorder)
     assert task.asked == ["srt"] and recorder.notes == ["raw: mIoU 1.0   (scored before)", "srt: mIoU 2.0"]
     assert result.mean("raw", "mIoU") == 1.0
     assert json.loads((tmp_path / "planted.json").read_text())["rows"].keys() == {"raw", "srt"}
@@ -164,15 +164,15 @@ def test_scores_of_anything_else_are_not_lost(tmp_path, change, said):
 def test_another_method_or_version_is_scored_again(tmp_path, monkeypatch):
     task = Planted({"raw": (1.0,)})
     for method in (Named("raw"), Named("raw", 1.0)):
-        evaluate(task, [method], backbone="vit", data="here", out=tmp_path)
+        evaluate(task, [method], "here", backbone="vit", out=tmp_path)
     monkeypatch.setattr("dvt.evaluation.run.__version__", "0.0.0")
-    evaluate(task, [Named("raw", 1.0)], backbone="vit", data="here", out=tmp_path)
+    evaluate(task, [Named("raw", 1.0)], "here", backbone="vit", out=tmp_path)
     assert task.asked == ["raw"] * 3
 
 
 def test_every_row_says_where_it_was_scored():
     rows = {"raw": {"cpu": "a", "torch": "1"}, "srt": {"cpu": "b", "torch": "1"}}
-    result = TaskResult(task="planted", backbone="vit", data="here", protocol={}, metrics=(MIOU,))
+    result = TaskResult(task="planted", data="here", backbone="vit", protocol={}, metrics=(MIOU,))
     for name, machine in rows.items():
         row = Row(scores=Scores(values={"mIoU": (1.0,)}), passes=1, seconds=1.0, fingerprint={}, environment=machine)
         result = result.with_row(name, row)
@@ -182,9 +182,9 @@ def test_every_row_says_where_it_was_scored():
 
 def test_rows_of_an_earlier_evaluation_stay_in_the_file(tmp_path):
     task = Planted({"raw": (1.0,), "srt": (2.0,)})
-    evaluate(task, [Named("raw"), Named("srt")], backbone="vit", data="here", out=tmp_path)
+    evaluate(task, [Named("raw"), Named("srt")], "here", backbone="vit", out=tmp_path)
     (tmp_path / "planted.md").unlink()
-    assert evaluate(task, [Named("raw", 5.0)], backbone="vit", data="here", out=tmp_path).rows.keys() == {"raw"}
+    assert evaluate(task, [Named("raw", 5.0)], "here", backbone="vit", out=tmp_path).rows.keys() == {"raw"}
     assert json.loads((tmp_path / "planted.json").read_text())["rows"].keys() == {"raw", "srt"}
 
 
@@ -192,14 +192,14 @@ def test_rows_of_an_earlier_evaluation_stay_in_the_file(tmp_path):
 def test_a_damaged_result_is_refused(tmp_path, text):
     (tmp_path / "planted.json").write_text(text)
     with pytest.raises(EvaluationError, match=r"planted\.json"):
-        evaluate(Planted({"raw": (1.0,)}), [Named("raw")], backbone="vit", data="here", out=tmp_path)
+        evaluate(Planted({"raw": (1.0,)}), [Named("raw")], "here", backbone="vit", out=tmp_path)
 
 
 def test_a_page_holds_all_of_it_and_fetches_nothing(tmp_path):
     result = result_of({"raw": (1.0, 2.0), "<srt>": (3.0, math.nan)}, (replace(MIOU, meaning="a < b & c"),))
     from PIL import Image
 
-    write_page(tmp_path / "page.html", [result], [("cat <1>", Image.new("RGB", (4, 4)))], title="t & u")
+    write_report(tmp_path / "page.html", [result], [("cat <1>", Image.new("RGB", (4, 4)))], title="t & u")
     text = (tmp_path / "page.html").read_text()
     assert "1.5 ± 0.7" in text and "&lt;srt&gt;" in text and "a &lt; b &amp; c" in text and "cat &lt;1&gt;" in text
     assert "data:image/png;base64," in text and "<svg" in text and "<srt>" not in text
@@ -210,7 +210,7 @@ def test_a_page_holds_all_of_it_and_fetches_nothing(tmp_path):
     ("name", "kind", "factor"),
     [
         ("raw", Named, 1),
-        ("raw@3x", CloserLook, 3),
+        ("raw@3x", Enlarged, 3),
         ("tiles", Tiles, 2),
         ("tiles@3x", Tiles, 3),
         ("srt-tiles", Tiles, 2),
@@ -219,7 +219,7 @@ def test_a_page_holds_all_of_it_and_fetches_nothing(tmp_path):
 def test_names_stand_for_methods(name, kind, factor):
     bases = {base: (lambda base=base: Named(base, passes=5)) for base in BASES}
     method = named_method(name, bases)
-    assert isinstance(method, kind) and method.name == name and method.passes == 5 * factor**2
+    assert isinstance(method, kind) and method.name == name and method.cost == 5 * factor**2
     assert method([torch.zeros(3, 8, 8)], (8, 8)).patches.shape == (1, 2, 2, 2)
 
 

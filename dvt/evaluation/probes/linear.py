@@ -1,4 +1,4 @@
-"""Softmax regression on standardised patches."""
+"""Linear probe of patches: softmax regression on standardised features."""
 
 from dataclasses import dataclass
 
@@ -31,11 +31,11 @@ class PatchProbe:
 
 
 def train_probe(tokens: Tokens, labels: Tensor, num_classes: int, config: PatchProbeConfig, seed: int) -> PatchProbe:
-    """Train a probe: weights begin at zero, patches are drawn with replacement, AdamW, learning rate in a line to 0.
+    """Train a probe: zero weights, patches drawn with replacement, AdamW, learning rate linear to 0.
 
     Args:
         tokens: (N, C) features of all training patches; their mean and deviation standardise.
-        labels: (N,) int64 classes, -1 for none: not trained on.
+        labels: (N,) int64 classes; -1 for none, not trained on.
         num_classes: K.
         config: steps and rates.
         seed: of the draws.
@@ -47,8 +47,8 @@ def train_probe(tokens: Tokens, labels: Tensor, num_classes: int, config: PatchP
     used = labels >= 0
     if int(used.sum()) < 2:
         raise EvaluationError(
-            f"{int(used.sum())} of {len(labels)} training patches have a label; a probe needs two at least. Give more"
-            " training pictures, or a larger image_size."
+            f"{int(used.sum())} of {len(labels)} training patches have a label; a probe needs at least two. Give more"
+            " training images, or a larger image_size."
         )
     mean, std = tokens.mean(dim=0), tokens.std(dim=0) + 1e-6
     inputs, targets = ((tokens - mean) / std)[used], labels[used]

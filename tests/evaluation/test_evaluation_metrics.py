@@ -11,10 +11,10 @@ from torch.nn import functional
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from dvt.evaluation.config.layout import Layout
-from dvt.evaluation.layout_metrics import metric_in
-from dvt.evaluation.metrics import Confusion
+from dvt.evaluation.layouts import metrics_in
+from dvt.evaluation.metrics import MIOU, Confusion
 from dvt.evaluation.patches import upsample_scores, winners
-from dvt.evaluation.tasks.summary import MIOU, Counted, scores_of
+from dvt.evaluation.tasks.segmentation import summary
 from dvt.grid import PatchGrid
 
 
@@ -105,37 +105,28 @@ def test_the_largest_class_wins():
     assert torch.equal(winners(scores), scores.argmax(dim=0))
 
 
-def counted(truth, found, trained, layout=Layout.usual):
-    return Counted(layout=layout, unit="pixels", confusions=[confusion_of(truth, found, 3)], trained=frozenset(trained))
-
-
 NAMES = ("cat", "dog", "owl")
 
 
-def test_a_summary_says_which_classes_were_left_out():
-    scores = scores_of({"mIoU": [0.5]}, [counted([0, 0, 1], [0, 1, 1], {0, 2})], NAMES)
-    assert scores.values == {"mIoU": (50.0,)}
-    left_out, untrained = scores.notes
-    assert "left out" in left_out and "owl" in left_out and "cat" not in left_out
+def test_a_summary_names_the_classes_left_out():
+    notes, details = summary("pixels", [confusion_of([0, 0, 1], [0, 1, 1], 3)], frozenset({0, 2}), NAMES)
+    left_out, untrained = notes
+    assert left_out.startswith("pixels: ") and "left out" in left_out and "owl" in left_out and "cat" not in left_out
     assert "training" in untrained and "dog" in untrained and "cat" not in untrained
-    assert scores.details["usual, pixels"]["IoU"] == pytest.approx({"cat": 50.0, "dog": 50.0})
+    assert details["IoU"] == pytest.approx({"cat": 50.0, "dog": 50.0})
 
 
 def test_a_summary_without_a_label_says_so():
-    scores = scores_of({"mIoU": [math.nan]}, [counted([-1], [0], {0}, Layout.upside_down)], NAMES)
-    assert scores.notes == ("upside down, pixels: no test label at all, so there is no value.",)
-    assert scores.details == {"upside down, pixels": {"IoU": {}}}
+    notes, details = summary("pixels", [confusion_of([-1], [0], 3)], frozenset({0}), NAMES)
+    assert notes == ["pixels: no test label at all, so there is no value."] and details == {"IoU": {}}
 
 
 def test_a_long_list_of_classes_is_cut():
     names = [f"class {number}" for number in range(150)]
-    confusion = Confusion(150)
-    confusion.add(torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
-    each = Counted(layout=Layout.usual, unit="pixels", confusions=[confusion], trained=frozenset({0}))
-    (note,) = scores_of({"mIoU": [1.0]}, [each], names).notes
+    (note,), _ = summary("pixels", [confusion_of([0], [0], 150)], frozenset({0}), names)
     assert "class 1," in note and "class 13" not in note and "and 137 more" in note
 
 
 def test_metrics_are_named_after_their_layout():
-    assert metric_in(MIOU, Layout.usual) == MIOU
-    assert [metric_in(MIOU, layout).name for layout in Layout] == ["mIoU", "mIoU crops", "mIoU upside down"]
+    names = [metric.name for metric in metrics_in((MIOU,), list(Layout))]
+    assert names == ["mIoU", "mIoU crops", "mIoU upside down"] and metrics_in((MIOU,), [Layout.usual]) == (MIOU,)

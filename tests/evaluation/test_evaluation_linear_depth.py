@@ -17,15 +17,21 @@ import dvt
 from dvt.backbone.features import Features
 from dvt.cli.help import attribute_docs
 from dvt.errors import ConfigError, EvaluationError, GeometryError
-from dvt.evaluation.config.depth import DepthDataset, DepthProtocol, LinearDepthConfig, PaperConfig, SevenScenesConfig
-from dvt.evaluation.config.depth_head import HeadConfig, LossConfig, OptimizerConfig
+from dvt.evaluation.config.depth import (
+    DepthDataset,
+    DepthProtocol,
+    HeadConfig,
+    LinearDepthConfig,
+    LossConfig,
+    OptimizerConfig,
+    PaperConfig,
+    SevenScenesConfig,
+)
 from dvt.evaluation.config.layout import Layout
 from dvt.evaluation.datasets.samples import Sample
-from dvt.evaluation.probes.depth_score import score_heads
 from dvt.evaluation.task import Task
-from dvt.evaluation.tasks.linear_depth import LinearDepth
+from dvt.evaluation.tasks.linear_depth import LinearDepth, score_heads
 from dvt.methods.method import OnePass
-from dvt.progress import SILENT
 
 HW = (48, 64)
 FIT = OptimizerConfig(num_steps=60, batch_size=4, learning_rate=0.1, warmup_steps=6)
@@ -167,36 +173,36 @@ def test_with_flip_a_picture_and_its_mirror_image_score_the_same():
     picture, depth = torch.rand(3, *HW, generator=rng), 1 + torch.rand(HW, generator=rng)
     samples = [Sample("one", picture, depth), Sample("mirrored", picture.flip(-1), depth.flip(-1))]
     for flip in (True, False):
-        options = {"flip": flip, "range_m": HeadConfig(), "reporter": SILENT}
-        ((one, mirrored),), _ = score_heads([head], Locked(), samples, HW, **options)
-        assert (one["RMSE"] == pytest.approx(mirrored["RMSE"], abs=1e-6)) is flip
+        one, mirrored = (
+            score_heads([head], Locked(), [sample], HW, LinearDepthConfig(), flip=flip).values["RMSE"]
+            for sample in samples
+        )
+        assert (one == pytest.approx(mirrored, abs=1e-6)) is flip
 
 
-def test_pictures_without_known_depth_are_left_out_and_named(tmp_path):
+def test_images_without_known_depth_are_left_out_and_named(tmp_path):
     write_scene(tmp_path / "scene", unknown=(0, 4, 17))
     scores = linear_depth(tmp_path / "scene", quick=GLANCE).evaluate(Colours())
     assert len(scores.notes) == 2 and all("without any known depth were left out" in note for note in scores.notes)
-    assert scores.notes[0].startswith("1 training") and "(first: frame-000000)" in scores.notes[0]
-    assert scores.notes[1].startswith("2 test") and "(first: frame-000004)" in scores.notes[1]
+    assert scores.notes[0].startswith("usual, training: 1 images") and "(first: frame-000000)" in scores.notes[0]
+    assert scores.notes[1].startswith("usual, test: 2 images") and "(first: frame-000004)" in scores.notes[1]
     assert all(np.isfinite(values).all() for values in scores.values.values())
 
 
 def test_data_without_any_known_depth(tmp_path):
     write_scene(tmp_path / "scene", unknown=range(20))
-    with pytest.raises(EvaluationError, match="none of the 14 training pictures has a depth between"):
+    with pytest.raises(EvaluationError, match="none of the 14 training images has a depth between"):
         linear_depth(tmp_path / "scene", quick=GLANCE).evaluate(Colours())
     write_scene(tmp_path / "scene", unknown=(4, 5, 10, 11, 16, 17))
-    with pytest.raises(EvaluationError, match="none of the 6 test pictures has a depth between"):
+    with pytest.raises(EvaluationError, match="none of the 6 test images has a depth between"):
         linear_depth(tmp_path / "scene", quick=GLANCE).evaluate(Colours())
 
 
 @pytest.mark.parametrize(("option", "there"), [("num_train", 14), ("num_test", 6)])
 def test_more_pictures_than_there_are_are_refused(scene, option, there):
-    assert linear_depth(scene, **{option: there}).protocol["train_pictures"] == 14
+    assert linear_depth(scene, **{option: there}).protocol["train_images"] == 14
     for protocol in DepthProtocol:
-        with pytest.raises(
-            EvaluationError, match=f"{option}=500, but there are {there} pictures. Leave it out to take"
-        ):
+        with pytest.raises(EvaluationError, match=f"{option}=500, but there are {there} images. Leave it out to take"):
             linear_depth(scene, protocol=protocol, **{option: 500})
 
 
@@ -230,9 +236,9 @@ def test_nyuv2_is_scored_in_the_eigen_crop(tmp_path):
 def test_the_protocol_is_plain_json(scene):
     quick = linear_depth(scene).protocol
     assert json.loads(json.dumps(quick)) == quick
-    assert quick["train_pictures"] == 14 and quick["test_pictures"] == 6 and quick["image_hw"] == [48, 64]
+    assert quick["train_images"] == 14 and quick["test_images"] == 6 and quick["image_hw"] == [48, 64]
     full = linear_depth(scene, protocol=DepthProtocol.paper, num_train=3).protocol
-    assert full["train_pictures"] == 3 and full["train_size"] == [416, 544] and full["loss"]["gradient"] == "correct"
+    assert full["train_images"] == 3 and full["train_size"] == [416, 544] and full["loss"]["gradient"] == "correct"
     json.dumps(full, allow_nan=False)
 
 
@@ -271,12 +277,12 @@ def test_options_from_a_command_line_become_the_dataclass():
         (lambda: LinearDepthConfig(protocol=DepthProtocol.paper, image_size=224), "no effect with protocol=paper"),
         (lambda: SevenScenesConfig(test_every=1), "test_every=1"),
         (lambda: HeadConfig(min_depth=3, max_depth=2), "head.min_depth=3"),
-        (lambda: LossConfig(gradient_weight=float("nan")), "loss.gradient_weight=nan: give 0 or more"),
+        (lambda: LossConfig(gradient_weight=float("nan")), "loss.gradient_weight=nan: give at least 0"),
         (lambda: LossConfig(gradient_scales=0), "loss.gradient_scales=0"),
         (lambda: OptimizerConfig(learning_rate=0), "learning_rate=0 of the depth head's optimizer"),
         (lambda: OptimizerConfig(warmup_steps=-1), "warmup_steps=-1"),
         (lambda: OptimizerConfig(momentum_turn=1), "momentum_turn=1"),
-        (lambda: PaperConfig(flip_share=2), "paper.flip_share=2: give 0 <= flip_share <= 1"),
+        (lambda: PaperConfig(flip_share=2), "paper.flip_share=2: give at most 1"),
         (lambda: PaperConfig(workers=0), "paper.workers=0"),
     ],
 )

@@ -12,10 +12,11 @@ from torch.nn import functional
 from dvt.backbone.features import Features
 from dvt.diagnosis.config import ArtifactScoresConfig
 from dvt.errors import EvaluationError, GeometryError, ImageError
-from dvt.evaluation.catalogue import make_task
+from dvt.evaluation.tasks import make_task
 from dvt.evaluation.tasks.artifact_scores import ArtifactScores
 from dvt.grid import PatchGrid
 from dvt.images.resize import resize
+from dvt.spec import FeatureSpec
 
 CONFIG = {"num_images": 16, "image_size": 64, "seeds": 2}
 
@@ -23,11 +24,13 @@ CONFIG = {"num_images": 16, "image_size": 64, "seeds": 2}
 class PatchColours:
     """A method that says how bright each quarter of a patch is, and adds the same pattern to every picture."""
 
-    num_channels = 12
-    passes = 1
+    cost = 1
+    spec = FeatureSpec(
+        backbone="colours", weights_hash="0", layer=0, norm=True, grid=PatchGrid.of((64, 64), 8), channels=12
+    )
 
     def __init__(self, pattern=0.0, name="raw"):
-        self.name, self.pattern, self.fingerprint = name, pattern, {"pattern": str(pattern)}
+        self.name, self.pattern, self.options = name, pattern, {"pattern": str(pattern)}
         self.largest_batch = 0
 
     def grid_for(self, image_hw):

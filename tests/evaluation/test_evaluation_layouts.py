@@ -9,8 +9,9 @@ from PIL import Image
 
 from dvt.errors import EvaluationError
 from dvt.evaluation.config.layout import Layout
-from dvt.evaluation.datasets.labels import LabelCodes, LabelledFiles, LabelledPictures
-from dvt.evaluation.datasets.samples import LaidOut, Sample, upside_down
+from dvt.evaluation.datasets.samples import FileSamples, Sample, SampleFiles
+from dvt.evaluation.datasets.segmentation import LabelCodes, read_labels
+from dvt.evaluation.layouts import LaidOut, upside_down
 
 
 class Numbered(Sequence):
@@ -34,18 +35,16 @@ class Numbered(Sequence):
 def places(sample, hw=(30, 40)):
     """Rows and columns of the whole picture that a sample shows, by its labels; pixels say the same."""
     rows, columns = sample.target // hw[1], sample.target % hw[1]
-    torch.testing.assert_close(sample.picture[0], columns / hw[1])
-    torch.testing.assert_close(sample.picture[1], rows / hw[0])
+    torch.testing.assert_close(sample.image[0], columns / hw[1])
+    torch.testing.assert_close(sample.image[1], rows / hw[0])
     assert (rows == rows[:, :1]).all() and (columns == columns[:1]).all()
     return rows[:, 0], columns[0]
 
 
 def test_labels_of_another_size_are_refused():
-    with pytest.raises(EvaluationError, match=r"cat: the picture is 4 x 6 px, its labels are 6 x 4"):
+    with pytest.raises(EvaluationError, match=r"cat: the image is 4 x 6 px, its labels are 6 x 4"):
         Sample("cat", torch.zeros(3, 4, 6), torch.zeros(6, 4))
-    with pytest.raises(
-        EvaluationError, match=r"^cat: the picture is 4 x 6 px, .* Read from a/cat.jpg and b/cat.png\.$"
-    ):
+    with pytest.raises(EvaluationError, match=r"^cat: the image is 4 x 6 px, .* Read from a/cat.jpg and b/cat.png\.$"):
         Sample("cat", torch.zeros(3, 4, 6), torch.zeros(6, 4), source="a/cat.jpg and b/cat.png")
 
 
@@ -55,7 +54,8 @@ def test_labels_of_another_size_are_named_by_their_files(tmp_path):
     for path, hw in ((picture, (4, 6)), (labels, (6, 4))):
         path.parent.mkdir()
         Image.fromarray(np.zeros(hw, np.uint8)).save(path)
-    pictures = LabelledPictures([LabelledFiles("1", picture, labels)], LabelCodes(num_classes=2, void=2))
+    codes = LabelCodes(num_classes=2, void=2)
+    pictures = FileSamples([SampleFiles("1", picture, labels)], lambda path: read_labels(path, codes))
     with pytest.raises(EvaluationError, match=r"4 x 6 px, .* Read from .*train/1\.png and .*trainannot/1\.png"):
         pictures[0]
 
@@ -64,7 +64,7 @@ def test_the_usual_layout_changes_nothing():
     samples = Numbered(3)
     shown = LaidOut(samples, Layout.usual, test=True)
     assert len(shown) == 3 and shown[1].key == "picture 1"
-    assert torch.equal(shown[1].picture, samples[1].picture)
+    assert torch.equal(shown[1].image, samples[1].image)
 
 
 def test_upside_down_is_for_tests_alone():
@@ -74,7 +74,7 @@ def test_upside_down_is_for_tests_alone():
     rows, columns = places(turned)
     assert rows.tolist() == list(range(29, -1, -1)) and columns.tolist() == list(range(40))
     again = upside_down(turned)
-    assert torch.equal(again.picture, samples[0].picture) and torch.equal(again.target, samples[0].target)
+    assert torch.equal(again.image, samples[0].image) and torch.equal(again.target, samples[0].target)
 
 
 @pytest.mark.parametrize("test", [True, False])

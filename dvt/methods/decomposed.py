@@ -1,0 +1,59 @@
+"""Stage 1 as a method."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from dvt.backbone.features import Features
+from dvt.decomposition.config import DecomposeConfig
+from dvt.decomposition.run import decompose_image
+from dvt.decomposition.store_method import solver_settings
+from dvt.grid import PatchGrid
+from dvt.methods.method import Images, Model, OnePass
+from dvt.runtime import seed_for
+from dvt.shapes import ImageBatch
+from dvt.spec import FeatureSpec
+
+
+class AtSize:
+    """A model whose default image size is replaced by `image_hw`.
+
+    Raises:
+        GeometryError: the size does not fit patch and stride.
+    """
+
+    def __init__(self, model: Model, image_hw: tuple[int, int]):
+        self._model, self.grid, self.device = model, model.grid_for(image_hw), model.device
+
+    def __call__(self, images: ImageBatch) -> Features:
+        """The features of the model."""
+        return self._model(images)
+
+
+class Decomposed:
+    """The clean term F of every image, by stage 1; class and register tokens are the raw ones."""
+
+    name = "decomposed"
+
+    def __init__(self, backbone: Model, config: DecomposeConfig, seed: int = 0):
+        """Decompose with the options `config`; the views of an image depend on `seed` and its pixels."""
+        self._raw, self._config, self._seed = OnePass("raw", backbone), config, seed
+        self.spec: FeatureSpec = backbone.spec
+        self.options: Mapping[str, Any] = {**self._raw.options, **solver_settings(config), "seed": seed}
+        self.cost = config.views.num_views + 1
+
+    def grid_for(self, image_hw: tuple[int, int]) -> PatchGrid:
+        """The patches at an image size (height, width)."""
+        return self._raw.grid_for(image_hw)
+
+    def __call__(self, images: Images, image_hw: tuple[int, int]) -> Features:
+        """Features of images."""
+        model, raw = AtSize(self._raw.model, image_hw), self._raw(images, image_hw)
+        clean = []
+        for image in images:
+            content = hashlib.sha256(image.contiguous().cpu().numpy().tobytes()).hexdigest()
+            found = decompose_image(image, model, self._config, seed_for(self._seed, content))
+            clean.append(found.clean.to(raw.patches))
+        return Features(patches=torch.stack(clean), prefix=raw.prefix, grid=raw.grid)
