@@ -52,7 +52,7 @@ class Report(str, Enum):
     none = "none"
     """Nothing."""
     html = "html"
-    """One page with tables, plots and pictures, that needs nothing else."""
+    """One self-contained page with tables, plots and images."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -68,12 +68,12 @@ class Options(MethodsOptions):
     """Folder for tables (.md, .json), expensive features (more than 8 passes), and the report; default: the table is
     printed, nothing is kept."""
     report: Report = Report.none
-    """html: one page with tables, plots and pictures in out."""
+    """html: one page with tables, plots and images in out."""
     pictures: Any = None
     """Images that the report shows; a few of the data when left out."""
     method: list[str] = field(default_factory=lambda: ["raw", "tiles", "decomposed"])
-    """Features side by side: raw, srt, decomposed, denoised, distilled; raw@2x looks at twice the image size, tiles at
-    2 x 2 parts of the picture (tiles@3x, srt-tiles): how much of a gain is zoom alone."""
+    """Features side by side: raw, srt, decomposed, denoised, distilled; raw@2x sees twice the image size, tiles
+    2 x 2 parts of the image (tiles@3x, srt-tiles): how much of a gain is zoom alone."""
     linear_segmentation: LinearSegmentationConfig = field(default_factory=LinearSegmentationConfig)
     """Linear probe for classes of patches or pixels."""
     knn_segmentation: KnnSegmentationConfig = field(default_factory=KnnSegmentationConfig)
@@ -87,7 +87,7 @@ class Options(MethodsOptions):
     video_segmentation: VideoSegmentationConfig = field(default_factory=VideoSegmentationConfig)
     """A mask carried through a video."""
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
-    """Pictures found by pictures, and classified by their neighbours."""
+    """Images found by images, and classified by their neighbours."""
     artifact_scores: ArtifactScoresConfig = field(default_factory=ArtifactScoresConfig)
     """What belongs to the position of a patch."""
 
@@ -179,7 +179,7 @@ def _refuse_without_effect(options: Options, tasks: list[str]) -> None:
     """
     if options.backbone.image_size is not None:
         raise ConfigError(
-            f"backbone.image_size={options.backbone.image_size}: each task looks at pictures in a size of its own. Give"
+            f"backbone.image_size={options.backbone.image_size}: each task has an image size of its own. Give"
             f" {tasks[0]}.image_size=..."
         )
     if options.srt.finer != 1:
@@ -229,7 +229,7 @@ def report(
 
 
 def panels(backbone: "Backbone", methods: "list[Method]", options: Options) -> "list[tuple[str, Image.Image]]":
-    """Pictures of the features of some images, for the page."""
+    """Panels of the features of some images, for the page."""
     from dvt.images import find_images, read_image
     from dvt.images.read import has_colours
     from dvt.viz import draw_panel, method_rows

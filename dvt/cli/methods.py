@@ -20,8 +20,8 @@ class MethodsOptions(DecomposeConfig):
     """Options that `dvt show` and `dvt evaluate` have in common."""
 
     method: list[str] = field(default_factory=lambda: ["raw", "decomposed"])
-    """Features side by side: raw, srt, decomposed, denoised, distilled; raw@2x looks at twice the image size, tiles at
-    2 x 2 parts of the picture (tiles@3x, srt-tiles): how much of a gain is zoom alone."""
+    """Features side by side: raw, srt, decomposed, denoised, distilled; raw@2x sees twice the image size, tiles
+    2 x 2 parts of the image (tiles@3x, srt-tiles): how much of a gain is zoom alone."""
     denoiser: str | None = None
     """For denoised: a folder that dvt train wrote, a file, or the name of a released one."""
     distilled: str | None = None

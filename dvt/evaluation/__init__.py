@@ -1,5 +1,5 @@
-"""Does it help, and where: tasks that score features of any origin side by side.
+"""Evaluation: tasks score the features of methods side by side, on data.
 
-`methods` makes features of pictures (raw, srt, decomposed, denoised, and the same with a closer look); a task
-(`task`) scores one method at a time; `result` puts the scores of all of them into one table. Nothing is imported here.
+`run` scores methods in a task; `tasks` has one file per task, `probes` what is trained on features, `datasets` what is
+read from disk, `metrics` the numbers, `result`, `table` and `report` what is written. Nothing is imported here.
 """

@@ -2,16 +2,13 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
-from mean_colours import MeanColours
 from recorder import Recorder
-from sklearn.metrics import mean_absolute_percentage_error, mean_squared_error
 from torch.nn import functional
 
 from dvt.backbone.features import Features
-from dvt.errors import EvaluationError, GeometryError
+from dvt.errors import EvaluationError
 from dvt.evaluation.config.depth import (
     GradientLoss,
     HeadConfig,
@@ -21,8 +18,7 @@ from dvt.evaluation.config.depth import (
     PaperConfig,
 )
 from dvt.evaluation.datasets.samples import Sample
-from dvt.evaluation.metrics import depth_errors
-from dvt.evaluation.patches import fitting_hw, upsample
+from dvt.evaluation.patches import upsample
 from dvt.evaluation.probes.depth_head import (
     Batch,
     DepthHead,
@@ -89,32 +85,6 @@ def test_a_head_that_measures_in_a_unit_does_not_see_the_scale(rng):
     torch.testing.assert_close(other(1000 * tokens, grid), one(tokens, grid))
 
 
-def test_upsampling_is_bilinear_where_patches_lie_side_by_side(rng):
-    maps = torch.randn(2, 3, 5, 4, generator=rng)
-    expected = functional.interpolate(maps.permute(0, 3, 1, 2), (13, 30), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(upsample(maps, PatchGrid.of((24, 40), 8), (13, 30)), expected.permute(0, 2, 3, 1))
-
-
-def test_upsampling_reads_overlapping_patches_where_they_look():
-    """A map of the places of the patches, read at pixels, is the places of the pixels."""
-    grid = PatchGrid.of((40, 64), 16, 4)
-    read = upsample(grid.centres_xy[None], grid, (40, 64))[0]
-    x, y = (torch.arange(64) + 0.5) / 64, (torch.arange(40) + 0.5) / 40
-    inside = slice(8, -8)
-    torch.testing.assert_close(read[inside, inside, 0], x[inside].expand(24, -1))
-    torch.testing.assert_close(read[inside, inside, 1], y[inside, None].expand(-1, 48))
-
-
-def test_sizes_fit_the_patches():
-    side_by_side, dense = MeanColours(patch=14), MeanColours(patch=14, stride=4)
-    assert fitting_hw(side_by_side, (416, 544), larger=True) == (420, 546)
-    assert fitting_hw(side_by_side, (480, 840), larger=False) == (476, 840)
-    assert fitting_hw(side_by_side, (5, 14), larger=False) == (14, 14)
-    assert fitting_hw(dense, (30, 29), larger=False) == (30, 26)
-    with pytest.raises(GeometryError, match="no size near 8 px fits"):
-        fitting_hw(MeanColours(patch=200), (8, 8), larger=True)
-
-
 def test_the_scale_invariant_loss_by_hand():
     errors = torch.tensor([0.1, 0.3])
     full = scale_invariant_loss(errors, 0.15, with_variance=True)
@@ -177,28 +147,6 @@ def test_the_loss_has_finite_slopes_everywhere(known):
     mask.flatten()[: {"all": 16, "one": 1, "none": 0}[known]] = True
     depth_loss(predicted, torch.where(mask, target, 0), mask, 100, LossConfig()).backward()
     assert predicted.grad.isfinite().all()
-
-
-def test_the_metrics_agree_with_scikit_learn():
-    rng = np.random.default_rng(0)
-    target = rng.uniform(0.5, 5, 1000)
-    predicted = target * rng.uniform(0.6, 1.6, 1000)
-    found = depth_errors(torch.from_numpy(predicted), torch.from_numpy(target))
-    expected = {
-        "RMSE": mean_squared_error(target, predicted) ** 0.5,
-        "AbsRel": mean_absolute_percentage_error(target, predicted),
-        "delta1": 100 * np.mean((predicted / target < 1.25) & (target / predicted < 1.25)),
-        "RMSElog": mean_squared_error(np.log(target), np.log(predicted)) ** 0.5,
-        "log10": np.abs(np.log10(target) - np.log10(predicted)).mean(),
-    }
-    assert found == pytest.approx(expected, abs=1e-6)
-
-
-def test_the_metrics_by_hand():
-    found = depth_errors(torch.tensor([2.0, 1.0, 4.0, 1.24]), torch.tensor([1.0, 2.0, 4.0, 1.0]))
-    assert found["RMSE"] == pytest.approx(math.sqrt((1 + 1 + 0.24**2) / 4))
-    assert found["AbsRel"] == pytest.approx((1 + 0.5 + 0.24) / 4)
-    assert found["delta1"] == 50  # too far by the same factor above and below
 
 
 def test_the_schedules_of_the_paper():

@@ -1,21 +1,16 @@
 """LinearDepth from the data root to the scores, on pictures whose colours tell their depth."""
 
 import json
-import subprocess
-import sys
-from dataclasses import fields, is_dataclass
 
 import numpy as np
 import pytest
 import torch
 from mean_colours import MeanColours
-from omegaconf import OmegaConf
 from PIL import Image
 from recorder import Recorder
 
 import dvt
 from dvt.backbone.features import Features
-from dvt.cli.help import attribute_docs
 from dvt.errors import ConfigError, EvaluationError, GeometryError
 from dvt.evaluation.config.depth import (
     DepthDataset,
@@ -240,55 +235,6 @@ def test_the_protocol_is_plain_json(scene):
     full = linear_depth(scene, protocol=DepthProtocol.paper, num_train=3).protocol
     assert full["train_images"] == 3 and full["train_size"] == [416, 544] and full["loss"]["gradient"] == "correct"
     json.dumps(full, allow_nan=False)
-
-
-def configs(kind):
-    yield kind
-    for entry in fields(kind):
-        if is_dataclass(value := getattr(kind(), entry.name)):
-            yield from configs(type(value))
-
-
-def test_every_option_says_what_it_is_and_is_read_without_torch():
-    for part in configs(LinearDepthConfig):
-        docs = attribute_docs(part)
-        assert all(docs.get(entry.name, "").endswith(".") for entry in fields(part)), part
-    code = "import sys, dvt.evaluation.config.depth; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_options_from_a_command_line_become_the_dataclass():
-    given = OmegaConf.from_dotlist(
-        ["dataset=nyuv2", "layouts=[crops]", "loss.gradient=original", "quick.num_steps=7", "paper.train_size=[32,48]"]
-    )
-    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(LinearDepthConfig), given))
-    assert config.chosen_protocol is DepthProtocol.paper and config.layouts == [Layout.crops]
-    assert (config.quick.num_steps, config.quick.batch_size, config.loss.gradient) == (7, 4, "original")
-    assert LinearDepthConfig().chosen_protocol is DepthProtocol.quick
-
-
-@pytest.mark.parametrize(
-    "make, text",
-    [
-        (lambda: LinearDepthConfig(seeds=0), "seeds=0: give at least 1"),
-        (lambda: LinearDepthConfig(num_test=0), "num_test=0: give at least 1"),
-        (lambda: LinearDepthConfig(layouts=[]), r"layouts=\[\]: give at least one of usual, crops, upside_down"),
-        (lambda: LinearDepthConfig(layouts=[Layout.crops] * 2), r"layouts=\[crops,crops\]"),
-        (lambda: LinearDepthConfig(protocol=DepthProtocol.paper, image_size=224), "no effect with protocol=paper"),
-        (lambda: SevenScenesConfig(test_every=1), "test_every=1"),
-        (lambda: HeadConfig(min_depth=3, max_depth=2), "head.min_depth=3"),
-        (lambda: LossConfig(gradient_weight=float("nan")), "loss.gradient_weight=nan: give at least 0"),
-        (lambda: LossConfig(gradient_scales=0), "loss.gradient_scales=0"),
-        (lambda: OptimizerConfig(learning_rate=0), "learning_rate=0 of the depth head's optimizer"),
-        (lambda: OptimizerConfig(warmup_steps=-1), "warmup_steps=-1"),
-        (lambda: OptimizerConfig(momentum_turn=1), "momentum_turn=1"),
-        (lambda: PaperConfig(flip_share=2), "paper.flip_share=2: give at most 1"),
-        (lambda: PaperConfig(workers=0), "paper.workers=0"),
-    ],
-)
-def test_options_without_meaning_are_refused(make, text):
-    with pytest.raises(ConfigError, match=text):
-        make()
 
 
 def test_sizes_that_are_none_are_refused_before_any_work(scene):

@@ -2,20 +2,24 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, jaccard_score, recall_score
-from torch.nn import functional
+from sklearn.metrics import (
+    accuracy_score,
+    jaccard_score,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    recall_score,
+)
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from dvt.evaluation.config.layout import Layout
 from dvt.evaluation.layouts import metrics_in
-from dvt.evaluation.metrics import MIOU, Confusion
-from dvt.evaluation.patches import upsample_scores, winners
+from dvt.evaluation.metrics import MIOU, Confusion, depth_errors
 from dvt.evaluation.tasks.segmentation import summary
-from dvt.grid import PatchGrid
 
 
 def confusion_of(truth, predicted, num_classes):
@@ -81,30 +85,6 @@ def test_nothing_labelled_is_no_number():
     assert all(math.isnan(value) for value in (confusion.mean_iou, confusion.mean_accuracy, confusion.accuracy))
 
 
-def test_side_by_side_upsampling_is_the_usual_bilinear_one():
-    maps = torch.randn(2, 5, 7, 3)
-    expected = functional.interpolate(maps.permute(0, 3, 1, 2), (33, 50), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(upsample_scores(maps, PatchGrid.of((40, 56), 8), (33, 50)), expected)
-
-
-@pytest.mark.parametrize("stride", [8, 4, 3])
-def test_a_value_is_read_at_the_centre_of_its_patch(stride):
-    """A map that is linear in the place stays so between the outermost centres, however patches overlap."""
-    grid = PatchGrid.of((44, 32), 8, 4) if stride == 4 else PatchGrid.of((8 + 4 * stride, 8 + 6 * stride), 8, stride)
-    xy = grid.centres_xy.float()
-    up = upsample_scores(xy[None], grid, grid.image_hw)[0]
-    height, width = grid.image_hw
-    x = ((torch.arange(width) + 0.5) / width).clamp(4 / width, 1 - 4 / width)
-    y = ((torch.arange(height) + 0.5) / height).clamp(4 / height, 1 - 4 / height)
-    torch.testing.assert_close(up[0], x.expand(height, -1), atol=1e-6, rtol=0)
-    torch.testing.assert_close(up[1], y[:, None].expand(-1, width), atol=1e-6, rtol=0)
-
-
-def test_the_largest_class_wins():
-    scores = torch.randn(5, 6, 7)
-    assert torch.equal(winners(scores), scores.argmax(dim=0))
-
-
 NAMES = ("cat", "dog", "owl")
 
 
@@ -130,3 +110,25 @@ def test_a_long_list_of_classes_is_cut():
 def test_metrics_are_named_after_their_layout():
     names = [metric.name for metric in metrics_in((MIOU,), list(Layout))]
     assert names == ["mIoU", "mIoU crops", "mIoU upside down"] and metrics_in((MIOU,), [Layout.usual]) == (MIOU,)
+
+
+def test_depth_errors_agree_with_scikit_learn():
+    rng = np.random.default_rng(0)
+    target = rng.uniform(0.5, 5, 1000)
+    predicted = target * rng.uniform(0.6, 1.6, 1000)
+    found = depth_errors(torch.from_numpy(predicted), torch.from_numpy(target))
+    expected = {
+        "RMSE": mean_squared_error(target, predicted) ** 0.5,
+        "AbsRel": mean_absolute_percentage_error(target, predicted),
+        "delta1": 100 * np.mean((predicted / target < 1.25) & (target / predicted < 1.25)),
+        "RMSElog": mean_squared_error(np.log(target), np.log(predicted)) ** 0.5,
+        "log10": np.abs(np.log10(target) - np.log10(predicted)).mean(),
+    }
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_depth_errors_by_hand():
+    found = depth_errors(torch.tensor([2.0, 1.0, 4.0, 1.24]), torch.tensor([1.0, 2.0, 4.0, 1.0]))
+    assert found["RMSE"] == pytest.approx(math.sqrt((1 + 1 + 0.24**2) / 4))
+    assert found["AbsRel"] == pytest.approx((1 + 0.5 + 0.24) / 4)
+    assert found["delta1"] == 50  # too far by the same factor above and below

@@ -7,8 +7,9 @@ import pytest
 import torch
 from mean_colours import MeanColours
 from recorder import Recorder
+from torch.nn import functional
 
-from dvt.errors import EvaluationError
+from dvt.errors import EvaluationError, GeometryError
 from dvt.evaluation.datasets.samples import Sample
 from dvt.evaluation.patches import (
     BATCH_SIZE,
@@ -16,7 +17,11 @@ from dvt.evaluation.patches import (
     features_and_targets,
     features_of,
     finite_features,
+    fitting_hw,
     majority_labels,
+    upsample,
+    upsample_scores,
+    winners,
 )
 from dvt.grid import PatchGrid
 from dvt.progress import SILENT
@@ -103,3 +108,38 @@ def test_labels_are_brought_to_the_size_of_the_grid():
 def test_exactly_half_without_a_class_still_has_one():
     labels = torch.tensor([[1, 1], [-1, -1]])
     assert majority_labels(labels, PatchGrid.of((2, 2), 2), 3).tolist() == [[1]]
+
+
+def test_sizes_fit_the_patches():
+    side_by_side, dense = MeanColours(patch=14), MeanColours(patch=14, stride=4)
+    assert fitting_hw(side_by_side, (416, 544), larger=True) == (420, 546)
+    assert fitting_hw(side_by_side, (480, 840), larger=False) == (476, 840)
+    assert fitting_hw(side_by_side, (5, 14), larger=False) == (14, 14)
+    assert fitting_hw(dense, (30, 29), larger=False) == (30, 26)
+    with pytest.raises(GeometryError, match="no size near 8 px fits"):
+        fitting_hw(MeanColours(patch=200), (8, 8), larger=True)
+
+
+@pytest.mark.parametrize("read", [upsample, lambda *given: upsample_scores(*given).permute(0, 2, 3, 1)])
+def test_upsampling_is_bilinear_where_patches_are_side_by_side(read):
+    maps = torch.randn(2, 5, 7, 3, generator=torch.Generator().manual_seed(0))
+    expected = functional.interpolate(maps.permute(0, 3, 1, 2), (33, 50), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(read(maps, PatchGrid.of((40, 56), 8), (33, 50)), expected.permute(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize("read", [upsample, lambda *given: upsample_scores(*given).permute(0, 2, 3, 1)])
+@pytest.mark.parametrize("stride", [8, 4, 3])
+def test_a_value_is_read_at_the_centre_of_its_patch(read, stride):
+    """A map that is linear in the position stays so between the outermost centres, however patches overlap."""
+    grid = PatchGrid.of((8 + 4 * stride, 8 + 6 * stride), 8, stride)
+    height, width = grid.image_hw
+    up = read(grid.centres_xy.float()[None], grid, grid.image_hw)[0]
+    x = ((torch.arange(width) + 0.5) / width).clamp(4 / width, 1 - 4 / width)
+    y = ((torch.arange(height) + 0.5) / height).clamp(4 / height, 1 - 4 / height)
+    torch.testing.assert_close(up[..., 0], x.expand(height, -1), atol=1e-6, rtol=0)
+    torch.testing.assert_close(up[..., 1], y[:, None].expand(-1, width), atol=1e-6, rtol=0)
+
+
+def test_the_largest_class_wins():
+    scores = torch.randn(5, 6, 7)
+    assert torch.equal(winners(scores), scores.argmax(dim=0))

@@ -1,49 +1,40 @@
-"""Results: what a table says of planted scores, JSON there and back, and an evaluation that goes on after a stop."""
+"""dvt.evaluate: tables of planted scores, JSON there and back, resume, refusal and caching."""
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
+from importlib import import_module
 
 import pytest
-import torch
+from mean_colours import MeanColours
 from recorder import Recorder
+from tiny_camvid import write_camvid
 
-from dvt.backbone.features import Features
+import dvt
 from dvt.errors import ConfigError, EvaluationError
+from dvt.evaluation.config.segmentation import KnnSegmentationConfig
 from dvt.evaluation.report import write_report
 from dvt.evaluation.result import Row, TaskResult
 from dvt.evaluation.run import evaluate
 from dvt.evaluation.table import findings, markdown, notes, table
 from dvt.evaluation.task import Metric, Scores
-from dvt.grid import PatchGrid
-from dvt.methods.names import BASES, bases_of, named_method
-from dvt.methods.zoom import Enlarged, Tiles
-from dvt.spec import FeatureSpec
+from dvt.evaluation.tasks import TASKS
+from dvt.methods.method import OnePass
+from dvt.methods.zoom import Tiles
 
 MIOU = Metric("mIoU", "%", True, "Mean overlap.")
 RMSE = Metric("RMSE", "m", False, "Root of the mean squared error.")
 
 
-class Named:
-    """A method that is nothing but its name and a constant."""
-
-    def __init__(self, name, value=0.0, passes=1):
-        self.name, self.value, self.cost = name, value, passes
-        self.options = {"name": name, "value": value, "pair": (1, 2)}
-        grid = PatchGrid.of((8, 8), 4)
-        self.spec = FeatureSpec(backbone="vit", weights_hash="0", layer=0, norm=True, grid=grid, channels=2)
-
-    def grid_for(self, image_hw):
-        return PatchGrid.of(image_hw, 4)
-
-    def __call__(self, pictures, image_hw):
-        grid = self.grid_for(image_hw)
-        patches = torch.full((len(pictures), *grid.hw, 2), self.value)
-        return Features(patches=patches, prefix=patches.new_empty(len(pictures), 0, 2), grid=grid)
+def named(name, value=0.0):
+    """A method with a name and an option."""
+    method = MeanColours(name=name)
+    method.options = {"value": value, "pair": (1, 2)}
+    return method
 
 
 class Planted:
-    """A task that returns what it is told to, and counts how often it is asked."""
+    """A task that returns given scores, and records the methods it was asked for."""
 
     def __init__(self, scores, metrics=(MIOU,), protocol=None):
         self.scores, self.metrics, self.protocol = scores, metrics, protocol or {"size": (64, 64), "seeds": 3}
@@ -130,7 +121,7 @@ def test_a_task_keeps_to_the_metrics_it_announced():
 
 def test_an_evaluation_that_was_stopped_goes_on(tmp_path):
     stopped = Planted({"raw": (1.0,), "srt": KeyboardInterrupt()})
-    methods = [Named("raw"), Named("srt")]
+    methods = [named("raw"), named("srt")]
     with pytest.raises(KeyboardInterrupt):
         evaluate(stopped, methods, "here", backbone="vit", out=tmp_path)
     assert "n/a" not in (tmp_path / "planted.md").read_text()
@@ -151,7 +142,7 @@ def test_an_evaluation_that_was_stopped_goes_on(tmp_path):
     ids=["backbone", "data", "protocol"],
 )
 def test_scores_of_anything_else_are_not_lost(tmp_path, change, said):
-    same = {"task": Planted({"raw": (1.0,)}), "methods": [Named("raw")], "backbone": "vit", "data": "here"}
+    same = {"task": Planted({"raw": (1.0,)}), "methods": [named("raw")], "backbone": "vit", "data": "here"}
     evaluate(**same, out=tmp_path)
     evaluate(**same | {"data": "./here"}, out=tmp_path)
     assert same["task"].asked == ["raw"]
@@ -163,10 +154,10 @@ def test_scores_of_anything_else_are_not_lost(tmp_path, change, said):
 
 def test_another_method_or_version_is_scored_again(tmp_path, monkeypatch):
     task = Planted({"raw": (1.0,)})
-    for method in (Named("raw"), Named("raw", 1.0)):
+    for method in (named("raw"), named("raw", 1.0)):
         evaluate(task, [method], "here", backbone="vit", out=tmp_path)
     monkeypatch.setattr("dvt.evaluation.run.__version__", "0.0.0")
-    evaluate(task, [Named("raw", 1.0)], "here", backbone="vit", out=tmp_path)
+    evaluate(task, [named("raw", 1.0)], "here", backbone="vit", out=tmp_path)
     assert task.asked == ["raw"] * 3
 
 
@@ -182,9 +173,9 @@ def test_every_row_says_where_it_was_scored():
 
 def test_rows_of_an_earlier_evaluation_stay_in_the_file(tmp_path):
     task = Planted({"raw": (1.0,), "srt": (2.0,)})
-    evaluate(task, [Named("raw"), Named("srt")], "here", backbone="vit", out=tmp_path)
+    evaluate(task, [named("raw"), named("srt")], "here", backbone="vit", out=tmp_path)
     (tmp_path / "planted.md").unlink()
-    assert evaluate(task, [Named("raw", 5.0)], "here", backbone="vit", out=tmp_path).rows.keys() == {"raw"}
+    assert evaluate(task, [named("raw", 5.0)], "here", backbone="vit", out=tmp_path).rows.keys() == {"raw"}
     assert json.loads((tmp_path / "planted.json").read_text())["rows"].keys() == {"raw", "srt"}
 
 
@@ -192,7 +183,7 @@ def test_rows_of_an_earlier_evaluation_stay_in_the_file(tmp_path):
 def test_a_damaged_result_is_refused(tmp_path, text):
     (tmp_path / "planted.json").write_text(text)
     with pytest.raises(EvaluationError, match=r"planted\.json"):
-        evaluate(Planted({"raw": (1.0,)}), [Named("raw")], "here", backbone="vit", out=tmp_path)
+        evaluate(Planted({"raw": (1.0,)}), [named("raw")], "here", backbone="vit", out=tmp_path)
 
 
 def test_a_page_holds_all_of_it_and_fetches_nothing(tmp_path):
@@ -206,31 +197,52 @@ def test_a_page_holds_all_of_it_and_fetches_nothing(tmp_path):
     assert not any(f'{attribute}="http' in text for attribute in ("src", "href")) and "<script" not in text
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "factor"),
-    [
-        ("raw", Named, 1),
-        ("raw@3x", Enlarged, 3),
-        ("tiles", Tiles, 2),
-        ("tiles@3x", Tiles, 3),
-        ("srt-tiles", Tiles, 2),
-    ],
-)
-def test_names_stand_for_methods(name, kind, factor):
-    bases = {base: (lambda base=base: Named(base, passes=5)) for base in BASES}
-    method = named_method(name, bases)
-    assert isinstance(method, kind) and method.name == name and method.cost == 5 * factor**2
-    assert method([torch.zeros(3, 8, 8)], (8, 8)).patches.shape == (1, 2, 2, 2)
+@pytest.fixture(scope="module")
+def camvid(tmp_path_factory):
+    return write_camvid(tmp_path_factory.mktemp("camvid"))
 
 
-@pytest.mark.parametrize("name", ["", "row", "raw@1x", "raw@0x", "raw@x", "x-tiles", "raw-srt", "raw@2", "Raw", "a b"])
-def test_names_that_say_nothing_are_refused(name):
-    with pytest.raises(ConfigError, match="There are raw"):
-        bases_of([name])
+@pytest.fixture(scope="module")
+def vit():
+    return dvt.load_backbone("vit_micro")
 
 
-def test_methods_are_given_once_each():
-    assert bases_of(["raw", "tiles@4x", "denoised@2x"]) == {"raw", "denoised"}
-    for wrong in ([], ["raw", "raw"]):
-        with pytest.raises(ConfigError, match="each once"):
-            bases_of(wrong)
+def test_a_task_by_name_scores_models_by_name(camvid, vit, tmp_path):
+    config = KnnSegmentationConfig(image_size=[48, 64], num_test=2)
+    result = dvt.evaluate("knn_segmentation", {"raw": vit, "again": vit}, camvid, config, out=tmp_path)
+    assert list(result.rows) == ["raw", "again"] and result.backbone == vit.timm_name
+    assert result.mean("raw", "mIoU") == result.mean("again", "mIoU") > 0
+    assert result.protocol["test_images"] == 2 and (tmp_path / "knn_segmentation.md").is_file()
+    methods = [OnePass("raw", vit), Tiles(OnePass("raw", vit), 2)]
+    recorder = Recorder()
+    both = dvt.evaluate("knn_segmentation", methods, camvid, config, out=tmp_path, reporter=recorder)
+    assert both.rows["raw"].scores == result.rows["raw"].scores and both.rows["tiles"].passes == 4
+    assert "scored before" in recorder.notes[0] and "scored before" not in recorder.notes[1]
+    assert not (tmp_path / "features").exists(), "cheap features are not cached"
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_expensive_features_are_cached(camvid, tmp_path, cache):
+    config = KnnSegmentationConfig(image_size=[48, 64])
+    methods = [MeanColours(), Tiles(MeanColours(), 3)]
+    dvt.evaluate("knn_segmentation", methods, camvid, config, out=tmp_path, cache=cache)
+    files = list((tmp_path / "features").rglob("*.safetensors"))
+    assert len(files) == (2 * (4 + 3) if cache else 0), "of tiles@3x, in two layouts"
+
+
+def test_every_task_has_options_of_its_own(tmp_path):
+    for name, (kind, options) in TASKS.items():
+        assert getattr(import_module(f"dvt.evaluation.tasks.{name}"), kind).name == name
+        assert is_dataclass(getattr(import_module(options), f"{kind}Config")()), "defaults are valid"
+        with pytest.raises(dvt.DvtError):
+            dvt.evaluate(name, [named("raw")], tmp_path / "nowhere")
+
+
+def test_an_evaluation_that_makes_no_sense_is_refused(camvid):
+    for methods in ([], [named("raw"), named("raw")]):
+        with pytest.raises(ConfigError, match="give at least one method, each name once"):
+            dvt.evaluate("knn_segmentation", methods, camvid)
+    with pytest.raises(ConfigError, match="there is no task 'knn': give one of linear_segmentation"):
+        dvt.evaluate("knn", [named("raw")], camvid)
+    with pytest.raises(ConfigError, match="leave config out"):
+        dvt.evaluate(Planted({"raw": (1.0,)}), [named("raw")], "here", KnnSegmentationConfig())

@@ -9,17 +9,19 @@ from dvt.errors import ConfigError
 if TYPE_CHECKING:
     from dvt.evaluation.task import Task
 
+_CONFIG = "dvt.evaluation.config"
+
 TASKS: Final = {
-    "linear_segmentation": ("dvt.evaluation.tasks.linear_segmentation", "LinearSegmentation"),
-    "knn_segmentation": ("dvt.evaluation.tasks.knn_segmentation", "KnnSegmentation"),
-    "linear_depth": ("dvt.evaluation.tasks.linear_depth", "LinearDepth"),
-    "object_discovery": ("dvt.evaluation.tasks.object_discovery", "ObjectDiscovery"),
-    "saliency": ("dvt.evaluation.tasks.saliency", "Saliency"),
-    "video_segmentation": ("dvt.evaluation.tasks.video_segmentation", "VideoSegmentation"),
-    "retrieval": ("dvt.evaluation.tasks.retrieval", "Retrieval"),
-    "artifact_scores": ("dvt.evaluation.tasks.artifact_scores", "ArtifactScores"),
+    "linear_segmentation": ("LinearSegmentation", f"{_CONFIG}.segmentation"),
+    "knn_segmentation": ("KnnSegmentation", f"{_CONFIG}.segmentation"),
+    "linear_depth": ("LinearDepth", f"{_CONFIG}.depth"),
+    "object_discovery": ("ObjectDiscovery", f"{_CONFIG}.objects"),
+    "saliency": ("Saliency", f"{_CONFIG}.objects"),
+    "video_segmentation": ("VideoSegmentation", f"{_CONFIG}.video"),
+    "retrieval": ("Retrieval", f"{_CONFIG}.retrieval"),
+    "artifact_scores": ("ArtifactScores", "dvt.diagnosis.config"),
 }
-"""Name of a task -> its module and class. The options of a task stand under its name."""
+"""Name of a task, which is that of its file -> its class, and the module of its options, `<class>Config`."""
 
 
 def make_task(name: str, config: Any, data: str | Path) -> "Task":
@@ -27,7 +29,7 @@ def make_task(name: str, config: Any, data: str | Path) -> "Task":
 
     Args:
         name: one of `TASKS`.
-        config: its options.
+        config: its options; None for the defaults.
         data: folder of its data.
 
     Raises:
@@ -36,6 +38,8 @@ def make_task(name: str, config: Any, data: str | Path) -> "Task":
     """
     if name not in TASKS:
         raise ConfigError(f"there is no task {name!r}: give one of {', '.join(TASKS)}.")
-    module, kind = TASKS[name]
-    task: Task = getattr(import_module(module), kind)(config, Path(data).expanduser())
+    kind, options = TASKS[name]
+    if config is None:
+        config = getattr(import_module(options), f"{kind}Config")()
+    task: Task = getattr(import_module(f"{__name__}.{name}"), kind)(config, Path(data).expanduser())
     return task

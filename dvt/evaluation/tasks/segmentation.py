@@ -65,14 +65,14 @@ def score_patches(
             for each, target in zip(scores, targets, strict=True):
                 pixels.add(target, winners(upsample_scores(each[None], grid, (target.shape[0], target.shape[1]))[0]))
     parts = {"patches": in_patches, "pixels": in_pixels}
-    told = [summary(unit, runs, trained, data.class_names) for unit, runs in parts.items()]
+    said = [summary(unit, runs, trained, data.class_names) for unit, runs in parts.items()]
     return Scores(
         values={
             "mIoU": tuple(100 * run.mean_iou for run in in_patches),
             "mIoU pixels": tuple(100 * run.mean_iou for run in in_pixels),
         },
-        notes=tuple(note for notes, _ in told for note in notes),
-        details={unit: details for unit, (_, details) in zip(parts, told, strict=True)},
+        notes=tuple(note for notes, _ in said for note in notes),
+        details={unit: details for unit, (_, details) in zip(parts, said, strict=True)},
     )
 
 
