@@ -11,6 +11,7 @@ from dvt.cli.console import DONE, INTERRUPTED, MISSING, SOME_FAILED, say
 from dvt.cli.help import verb_page
 from dvt.cluster.config import EngineConfig, EngineName
 from dvt.decomposition.config import DecomposeConfig
+from dvt.images import MAX_PIXELS
 from dvt.srt.config import SrtConfig
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Options(DecomposeConfig):
     """auto, cpu, cuda, cuda:1 or mps."""
     engine: EngineConfig = field(default_factory=EngineConfig)
     """Who decomposes: this process, workers of Ray, or jobs of SLURM."""
-    max_pixels: int = 100_000_000
+    max_pixels: int = MAX_PIXELS
     """Larger pictures are refused as decompression bombs."""
 
 

@@ -9,6 +9,7 @@ from dvt.cli.console import DONE, INTERRUPTED, MISSING, say
 from dvt.cli.help import verb_page
 from dvt.distillation.config import DistillConfig
 from dvt.errors import ConfigError
+from dvt.images import MAX_PIXELS
 from dvt.srt.config import SrtConfig
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Options(DistillConfig):
     """Folder of the run, and of the finished ViT; the same command continues one that was begun."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     """The ViT; its layer, norm and (when left out) image size are those of the denoiser, where there is one."""
-    max_pixels: int = 100_000_000
+    max_pixels: int = MAX_PIXELS
     """Larger pictures are refused as decompression bombs."""
 
 

@@ -12,6 +12,7 @@ from dvt.cli.console import DONE, MISSING, USAGE, complain, say
 from dvt.cli.help import verb_page
 from dvt.diagnosis.config import DoctorConfig
 from dvt.errors import ConfigError
+from dvt.images import MAX_PIXELS
 
 if TYPE_CHECKING:
     from dvt.images.sources import ImageFile
@@ -43,7 +44,7 @@ class Options(DoctorConfig):
     """The ViT; blocks up to backbone.layer are looked at."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
-    max_pixels: int = 100_000_000
+    max_pixels: int = MAX_PIXELS
     """Larger pictures are refused as decompression bombs."""
 
 

@@ -10,6 +10,7 @@ from dvt.cli.console import DONE, MISSING, say
 from dvt.cli.help import verb_page
 from dvt.cli.methods import MethodsOptions, check_methods, load_methods
 from dvt.errors import ConfigError
+from dvt.images import MAX_PIXELS
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -53,7 +54,7 @@ class Options(MethodsOptions):
     """Of a video every n-th frame."""
     fps: float | None = None
     """Frames per second of the video written; that of the video read, or 10, when left out."""
-    max_pixels: int = 100_000_000
+    max_pixels: int = MAX_PIXELS
     """Larger pictures are refused as decompression bombs."""
 
     def __post_init__(self) -> None:
@@ -195,7 +196,7 @@ def _source(options: Options) -> "tuple[Iterable[ImageTensor], float]":
 
     if is_video(options.image):
         video = Video.open(options.image, every=options.every, max_frames=options.max_frames)
-        return video, options.fps or video.fps
+        return video.buffered(), options.fps or video.fps
     paths = [file.path for file in find_images(options.image)][:: options.every][: options.max_frames]
     return _Pictures(paths, options.max_pixels), options.fps or 10.0
 

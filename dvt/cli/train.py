@@ -8,6 +8,7 @@ from dvt.cli.console import DONE, INTERRUPTED, MISSING, SOME_FAILED, say
 from dvt.cli.help import verb_page
 from dvt.denoiser.config import OnlineConfig, TrainConfig
 from dvt.errors import ConfigError
+from dvt.images import MAX_PIXELS
 
 if TYPE_CHECKING:
     from dvt.backbone.backbone import Backbone
@@ -71,7 +72,7 @@ class Options(TrainConfig):
     """How images are decomposed in memory, without a store."""
     backbone: StoreBackboneConfig = field(default_factory=StoreBackboneConfig)
     """The ViT, where it is not left to the store."""
-    max_pixels: int = 100_000_000
+    max_pixels: int = MAX_PIXELS
     """Larger pictures are refused as decompression bombs."""
 
 

@@ -16,7 +16,7 @@ from dvt.decomposition.quality import load_quality
 from dvt.decomposition.result import Decomposition
 from dvt.decomposition.solution import Solution, ViewTokens, held_out_error
 from dvt.errors import BackboneError, DecompositionError, ImageError
-from dvt.images import ImageLike, read_image
+from dvt.images import MAX_PIXELS, ImageLike, read_image
 from dvt.shapes import FeatureMap, ImageTensor
 from dvt.views.coordinates import crop_xy
 from dvt.views.crop import Crop, sample_crops
@@ -29,7 +29,7 @@ def decompose(
     quality: str = "fast",
     seed: int = 0,
     *,
-    max_pixels: int = 100_000_000,
+    max_pixels: int = MAX_PIXELS,
     **overrides: Any,
 ) -> Decomposition:
     """Separate the raw features of an image into clean features, artifact and residual.

@@ -12,7 +12,7 @@ from dvt.decomposition.config import DecomposeConfig
 from dvt.decomposition.outcome import Outcome, about, run_record
 from dvt.decomposition.store_method import StoreMethod, store_method
 from dvt.errors import ConfigError, DvtError
-from dvt.images import ImageFile, read_image
+from dvt.images import MAX_PIXELS, ImageFile, read_image
 from dvt.progress import SILENT, Reporter
 from dvt.srt.config import SrtConfig
 from dvt.store import DiskError, StoreMeta, StoreWriter, write_run_record
@@ -66,7 +66,7 @@ class ListOptions:
     """Which maps are stored: some of raw, clean, artifact; SRT makes no artifact."""
     dtype: str = "float16"
     """Number format of the store."""
-    max_pixels: int = 100_000_000
+    max_pixels: int = MAX_PIXELS
     """Larger pictures are refused."""
 
 

@@ -17,7 +17,7 @@ from dvt.denoiser.config import OnlineConfig, Raw, TrainConfig
 from dvt.denoiser.denoised import denoiser_input
 from dvt.denoiser.learn import learn
 from dvt.errors import ConfigError, DvtError, TrainingError
-from dvt.images import ImageFile, read_image
+from dvt.images import MAX_PIXELS, ImageFile, read_image
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import seed_for
 from dvt.store import StoreMeta
@@ -49,7 +49,7 @@ def train_from_images(
     config: TrainConfig | None = None,
     online: OnlineConfig | None = None,
     *,
-    max_pixels: int = 100_000_000,
+    max_pixels: int = MAX_PIXELS,
     reporter: Reporter = SILENT,
 ) -> OnlineTrained:
     """Train a denoiser on images that are decomposed when needed and kept in a buffer.

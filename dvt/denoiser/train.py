@@ -9,7 +9,7 @@ from dvt.denoiser.learn import Pairs, learn
 from dvt.denoiser.pairs import ComputedPairs, PicturePairs, StoredPairs
 from dvt.denoiser.sources import Pair, Sources, open_sources
 from dvt.errors import ConfigError
-from dvt.images import ImageFile
+from dvt.images import MAX_PIXELS, ImageFile
 from dvt.progress import SILENT, Reporter
 from dvt.spec import FeatureSpec
 from dvt.training.resume import claim_folder
@@ -24,7 +24,7 @@ def train_denoiser(
     backbone: Backbone | None = None,
     images: Sequence[ImageFile] | None = None,
     needs: FeatureSpec | None = None,
-    max_pixels: int = 100_000_000,
+    max_pixels: int = MAX_PIXELS,
     reporter: Reporter = SILENT,
 ) -> Trained:
     """Train a denoiser on the features of one or several stores.

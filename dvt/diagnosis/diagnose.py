@@ -14,6 +14,7 @@ from dvt.diagnosis.report import Diagnosis
 from dvt.diagnosis.scores import ArtifactMeter
 from dvt.diagnosis.windows import choose_images, cut_windows
 from dvt.grid import PatchGrid
+from dvt.images import MAX_PIXELS
 from dvt.images.read import read_image
 from dvt.images.resize import resize
 from dvt.images.sources import ImageFile, find_images
@@ -30,7 +31,7 @@ def diagnose(
     layers: Sequence[int] | None = None,
     seed: int = 0,
     batch_size: int = 4,
-    max_pixels: int = 100_000_000,
+    max_pixels: int = MAX_PIXELS,
     reporter: Reporter = SILENT,
 ) -> Diagnosis:
     """Measure which artifacts a ViT has, at which layers and places. Needs no labels.
@@ -79,7 +80,7 @@ def diagnose_layers(
     images: Sequence[ImageFile],
     config: DoctorConfig | None = None,
     *,
-    max_pixels: int = 100_000_000,
+    max_pixels: int = MAX_PIXELS,
     reporter: Reporter = SILENT,
 ) -> Diagnosis:
     """`diagnose` for any model that gives the features of its layers.
@@ -138,7 +139,7 @@ def fill_meters(
     *,
     seed: int = 0,
     batch_size: int = 4,
-    max_pixels: int = 100_000_000,
+    max_pixels: int = MAX_PIXELS,
     reporter: Reporter = SILENT,
 ) -> None:
     """Give every meter its features of three views of each image: two windows and the whole image.

@@ -10,7 +10,7 @@ from dvt.distillation.data import Pictures, data_hash, split_images
 from dvt.distillation.module import DistillModule
 from dvt.distillation.student import Student, Teacher, class_token_weight
 from dvt.errors import ConfigError
-from dvt.images import ImageFile
+from dvt.images import MAX_PIXELS, ImageFile
 from dvt.progress import SILENT, Reporter
 from dvt.training.pictures import ShowSamples
 from dvt.training.record import comparable_settings, write_record
@@ -28,7 +28,7 @@ def distill(
     config: DistillConfig | None = None,
     *,
     teacher: Teacher,
-    max_pixels: int = 100_000_000,
+    max_pixels: int = MAX_PIXELS,
     reporter: Reporter = SILENT,
 ) -> Trained:
     """Train a copy of a ViT to give the clean features of its denoised self, or those of SRT, in one pass by itself.

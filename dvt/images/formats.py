@@ -1,6 +1,9 @@
-"""Which kinds of image files are read, and the names they go by."""
+"""Which files are read as images: formats, extensions, size limit. A light module, for command line options too."""
 
 from pathlib import Path
+
+MAX_PIXELS = 100_000_000
+"""The default of `max_pixels`: larger images are refused before they are decoded."""
 
 _EXTENSIONS_BY_FORMAT = {
     "JPEG": (".jpg", ".jpeg", ".jfif"),
@@ -14,12 +17,20 @@ _EXTENSIONS_BY_FORMAT = {
 }
 
 PILLOW_FORMATS = tuple(_EXTENSIONS_BY_FORMAT)
-"""The decoders that may run: pictures only. Pillow's others start programs (EPS) or read documents (PDF)."""
+"""The Pillow decoders that may run. Others start programs (EPS) or read documents (PDF)."""
 
 IMAGE_EXTENSIONS = tuple(extension for names in _EXTENSIONS_BY_FORMAT.values() for extension in names)
-"""File name endings looked for in folders and globs, lower case, with the dot; capitals are found too."""
+"""Extensions searched for in folders and globs, lower case, with the dot; capitals match too."""
 
 
 def has_image_extension(path: Path) -> bool:
-    """Whether the name ends like an image file that can be read."""
+    """Whether the extension is that of a readable image; capitals do not matter."""
     return path.suffix.lower() in IMAGE_EXTENSIONS
+
+
+def expand_home(path: str | Path) -> Path:
+    """The path with a leading `~` or `~user` replaced; a file that is merely called `~something` is left alone."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # no such user
+        return Path(path)

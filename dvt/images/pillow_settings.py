@@ -1,4 +1,4 @@
-"""Two process-wide switches of Pillow, set as we need them while pictures are read and put back afterwards."""
+"""Two process-wide switches of Pillow, set while images are read and restored afterwards."""
 
 import threading
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from PIL import Image, ImageFile
 
 @dataclass
 class _Readers:
-    """How many reads are under way in all threads, and the switches as the first of them found them."""
+    """Number of reads in progress in all threads, and the switches as the first of them found them."""
 
     count: int = 0
     max_image_pixels: int | None = None
@@ -23,10 +23,10 @@ _readers = _Readers()
 
 @contextmanager
 def pillow_settings() -> Iterator[None]:
-    """While it is entered, Pillow has no pixel limit of its own and never fills up a truncated picture with grey.
+    """Inside, Pillow has no pixel limit of its own and never fills up truncated images with grey.
 
-    Pillow's limit warns, which our callers cannot catch across threads, and knows nothing of `max_pixels`; other
-    packages switch `LOAD_TRUNCATED_IMAGES` on for the whole process. Counted, so that threads may decode side by side.
+    Pillow's limit is a warning, which cannot be caught across threads, and ignores `max_pixels`; other packages set
+    `LOAD_TRUNCATED_IMAGES` for the whole process. Reads are counted, so that threads may decode at the same time.
     """
     with _readers.lock:
         if _readers.count == 0:

@@ -1,20 +1,19 @@
-"""read_image: one door for pictures; behind it there is only float RGB in [0, 1]."""
+"""read_image: a file, PIL image, array or tensor -> (3, height, width) float32 RGB in [0, 1]."""
 
 import math
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from dvt.errors import ImageError
-from dvt.images.convert import pil_to_tensor
-from dvt.images.formats import IMAGE_EXTENSIONS, PILLOW_FORMATS
-from dvt.images.paths import expand_home
+from dvt.images.formats import IMAGE_EXTENSIONS, MAX_PIXELS, PILLOW_FORMATS, expand_home
 from dvt.images.pillow_settings import pillow_settings
 from dvt.shapes import ImageTensor
 
@@ -22,14 +21,20 @@ ImageLike: TypeAlias = str | Path | Image.Image | Tensor | npt.NDArray[Any]
 """What `read_image` takes: a path, a PIL image, a (3, H, W) float tensor, a (H, W, 3) uint8 array."""
 
 _ROUNDING = 1e-5
-"""How far a tensor may leave [0, 1] and still be taken for rounding; it is clamped."""
+"""A tensor may leave [0, 1] by this much, by rounding; it is clamped."""
+
+_Floats = npt.NDArray[np.float32]
+
+_ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
+_DEEP_GREY_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_TIFF_BITS_PER_SAMPLE, _TIFF_PHOTOMETRIC = 258, 262
 
 
-def read_image(image: ImageLike, *, max_pixels: int = 100_000_000) -> ImageTensor:
-    """Read a picture as RGB, upright, transparency on white.
+def read_image(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> ImageTensor:
+    """Read an image as RGB, upright, transparency on white.
 
-    Of an animation the first frame is read, of a TIFF with several pages the first page. 16-bit grey keeps its depth.
-    Colour profiles are not applied. A truncated file is refused, never filled up.
+    The first frame of an animation is read, and the first page of a TIFF. 16-bit grey keeps its depth. Colour profiles
+    are not applied. Truncated files are refused, never filled up.
 
     Args:
         image: a path, a PIL image, a (3, H, W) float tensor in [0, 1], or a (H, W, 3) uint8 array.
@@ -41,6 +46,12 @@ def read_image(image: ImageLike, *, max_pixels: int = 100_000_000) -> ImageTenso
 
     Raises:
         ImageError: missing, unreadable, damaged, too large, or of a wrong shape, type or range.
+
+    Example:
+        >>> from PIL import Image
+        >>> red = read_image(Image.new("RGB", (20, 10), (255, 0, 0)))
+        >>> red.shape, red[:, 0, 0].tolist()
+        (torch.Size([3, 10, 20]), [1.0, 0.0, 0.0])
     """
     if isinstance(image, (str, Path)):
         return _read_file(expand_home(image), max_pixels)
@@ -58,7 +69,7 @@ def read_image(image: ImageLike, *, max_pixels: int = 100_000_000) -> ImageTenso
 
 
 def has_colours(path: Path) -> bool:
-    """Whether a file is a picture in colours; maps of labels and of depth have one channel, or a palette.
+    """Whether an image file has colour channels; label and depth maps have one channel, or a palette.
 
     Raises:
         ImageError: it cannot be opened as an image.
@@ -119,7 +130,7 @@ def _decode(image: Image.Image, name: str, max_pixels: int) -> ImageTensor:
         raise
     except Exception as error:  # on damaged files Pillow raises errors of nearly every type
         raise _damaged(name, error) from error
-    return pil_to_tensor(image, name)
+    return _pil_to_tensor(image, name)
 
 
 def _unreadable(path: Path, error: Exception) -> ImageError:
@@ -168,4 +179,78 @@ def _read_array(image: npt.NDArray[Any]) -> ImageTensor:
             f"an array of shape {image.shape} and type {image.dtype} is not an image. Expected (height, width, 3)"
             " uint8; or give a (3, height, width) float tensor in [0, 1]."
         )
-    return pil_to_tensor(Image.fromarray(np.ascontiguousarray(image)), "the array")
+    return _pil_to_tensor(Image.fromarray(np.ascontiguousarray(image)), "the array")
+
+
+def _pil_to_tensor(image: Image.Image, name: str) -> ImageTensor:
+    """Convert a PIL image, upright by its EXIF orientation, transparency on white.
+
+    Grey of more than 8 bits keeps its depth (65535 is white); colour of more than 8 bits is read as 8 by Pillow.
+    Colour profiles are not applied.
+
+    Args:
+        image: of any mode and size; decoded here if it is not yet.
+        name: of the image in errors.
+
+    Returns:
+        (3, height, width) float32 in [0, 1], contiguous.
+
+    Raises:
+        ImageError: grey values out of range.
+    """
+    tiff_tags = getattr(image, "tag_v2", {})
+    image = ImageOps.exif_transpose(image)
+    if image.mode in _DEEP_GREY_MODES:
+        pixels = _deep_grey(image, tiff_tags, name)
+    elif image.mode == "F":
+        pixels = _float_grey(image, name)
+    elif image.mode in _ALPHA_MODES or "transparency" in image.info:
+        pixels = _on_white(image)
+    else:
+        pixels = _eight_bit(image, "RGB")
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def _eight_bit(image: Image.Image, mode: str) -> _Floats:
+    pixels: _Floats = np.array(image.convert(mode), dtype=np.float32) / np.float32(255)
+    return pixels
+
+
+def _on_white(image: Image.Image) -> _Floats:
+    if image.mode == "La":  # Pillow converts premultiplied grey only to its straight form
+        image = image.convert("LA")
+    rgba = _eight_bit(image, "RGBA")
+    colour, alpha = rgba[:, :, :3], rgba[:, :, 3:]
+    on_white: _Floats = colour * alpha + (1 - alpha)
+    return on_white
+
+
+def _deep_grey(image: Image.Image, tiff_tags: Mapping[int, Any], name: str) -> _Floats:
+    values = np.array(image).astype(np.int64)
+    # Pillow unpacks 12-bit TIFF without scaling it, and undoes white-is-zero up to 8 bits only.
+    white = 4095 if tiff_tags.get(_TIFF_BITS_PER_SAMPLE) == (12,) else 65535
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > white:
+        raise ImageError(
+            f"{name} is grey with values from {low} to {high}; expected 0 to {white}."
+            " Scale it into that range and save it as 16-bit PNG or TIFF."
+        )
+    if tiff_tags.get(_TIFF_PHOTOMETRIC) == 0:
+        grey = (white - values) / white
+    else:
+        grey = values / white
+    if "transparency" in image.info:
+        grey[values == image.info["transparency"]] = 1
+    return grey.astype(np.float32)
+
+
+def _float_grey(image: Image.Image, name: str) -> _Floats:
+    values = np.array(image, dtype=np.float32)
+    if not (values.min() >= 0 and values.max() <= 1):  # false for NaN as well
+        raise ImageError(
+            f"{name} holds floats from {values.min():g} to {values.max():g}, whose black and white are not known;"
+            " expected 0 to 1. Scale it into that range first."
+        )
+    return values

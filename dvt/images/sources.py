@@ -8,40 +8,48 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from dvt.errors import ImageError
-from dvt.images.formats import IMAGE_EXTENSIONS, has_image_extension
-from dvt.images.list_file import is_list_file, read_list_file
-from dvt.images.paths import PathKind, expand_home, kind_of
+from dvt.images.formats import IMAGE_EXTENSIONS, expand_home, has_image_extension
 
+_LIST_EXTENSIONS = (".txt", ".lst")
 _LOOKED_FOR = f"Looked for {' '.join(IMAGE_EXTENSIONS)}."
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image file and the name it goes by in a store."""
+    """An image file and its key in a store."""
 
     key: str
-    """POSIX path with extension, relative to what was asked for; never absolute, never with `..`."""
+    """POSIX path with extension, relative to the given folder, glob or list; never absolute, never with `..`."""
     path: Path
-    """Where the file is."""
+    """Path of the file."""
 
 
 def find_images(spec: str | Path | Sequence[str | Path]) -> list[ImageFile]:
-    """List the image files that a spec stands for. Files are not opened.
+    """List image files with stable keys. Files are not opened.
 
-    What `key` is relative to, so that it depends neither on the working directory nor on where the images lie:
+    The key of a file does not depend on the working directory or on where the images are. It is relative to
 
-    * a folder (searched with its subfolders, hidden files and folders left out): the folder;
-    * a glob such as `photos/**/*.jpg`: its leading part without wildcards;
-    * one file: its own folder, so the key is its name;
-    * a list file (`.txt`, `.lst`; a path a line, `#` starts a comment): the list's folder, to which relative lines
-      refer; absolute lines, and lines that lead out of that folder, go by the common parent of all listed files;
-    * a sequence of these: each on its own.
+    * the folder, for a folder (searched with its subfolders; hidden files and folders are left out);
+    * the part before the first wildcard, for a glob such as `photos/**/*.jpg`;
+    * its own folder, for one file: the key is its name;
+    * the list's folder, for a list file (`.txt`, `.lst`; a path per line, `#` starts a comment). Relative lines start
+      at that folder. Absolute lines, and lines that lead out of it, are relative to the common parent of all files.
 
-    Folders and globs are sorted by key, lists and sequences keep their order. A leading `~` is the home folder. A file
-    that is found twice is kept once, under its first key.
+    Each part of a sequence has its own keys. Folders and globs are sorted by key, lists and sequences keep their order.
+    A leading `~` is the home folder. A file that is found twice is kept once, under its first key.
 
     Raises:
-        ImageError: nothing there, nothing found, a listed file is missing, or two files would have the same key.
+        ImageError: nothing there, nothing found, a listed file is missing, or two files have the same key.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> (folder / "cats").mkdir()
+        >>> for name in ("cats/tom.png", "a.jpg"):
+        ...     Image.new("RGB", (8, 8)).save(folder / name)
+        >>> [file.key for file in find_images(folder)]
+        ['a.jpg', 'cats/tom.png']
     """
     if isinstance(spec, (str, Path)):
         return _unique(_find(spec))
@@ -56,15 +64,27 @@ def _find(spec: str | Path) -> list[ImageFile]:
     if not str(spec).strip():
         raise ImageError("the images were given as an empty text. Give a file, folder, glob or list file; '.' is here.")
     path = expand_home(spec)
-    kind = kind_of(path)
-    if kind is PathKind.FOLDER:
+    if _is_folder(path):
         return _in_folder(path)
-    if kind is PathKind.FILE:
-        return _in_list(path) if is_list_file(path) else [_image_file(path.name, path)]
+    if path.exists():
+        return _in_list(path) if path.suffix.lower() in _LIST_EXTENSIONS else [_image_file(path.name, path)]
     if glob.has_magic(str(path)):
         return _in_glob(path)
     where = "" if path.is_absolute() else f" in {Path.cwd()}"
     raise ImageError(f"{path} does not exist{where}. Expected an image file, a folder, a glob or a list file.")
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether the path is a folder, links followed.
+
+    Raises:
+        ImageError: this user may not look there, or the name is impossible; `path.exists()` raises nothing after this.
+    """
+    try:
+        path.exists()
+        return path.is_dir()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be looked at: {error.strerror}. Give a path this user may read.") from error
 
 
 def _in_folder(folder: Path) -> list[ImageFile]:
@@ -81,7 +101,7 @@ def _in_folder(folder: Path) -> list[ImageFile]:
 
 
 def _walk(folder: Path, ancestors: tuple[Path, ...]) -> Iterator[Path]:
-    """All files below a folder but hidden ones. Links to folders are followed, except back to a folder above."""
+    """All files below a folder except hidden ones. Links to folders are followed, except back to a folder above."""
     real = folder.resolve()
     if real in ancestors:
         return
@@ -105,10 +125,10 @@ def _in_glob(pattern: Path) -> list[ImageFile]:
     folder = Path(*parts[:first_magic])
     if ".." in parts[first_magic:]:
         raise ImageError(f"the glob {pattern} has '..' after a wildcard. Write it without.")
-    if kind_of(folder) is not PathKind.FOLDER:
+    if not _is_folder(folder):
         raise ImageError(f"the glob {pattern} looks into the folder {folder}, which does not exist. Check the path.")
     found = [Path(name) for name in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207 (leaves hidden files out)
-    images = [path for path in found if has_image_extension(path) and kind_of(path) is not PathKind.FOLDER]
+    images = [path for path in found if has_image_extension(path) and not _is_folder(path)]
     if not found:
         raise ImageError(
             f"the glob {pattern} matches nothing in {folder}. '*' stands for part of one name, '**' for any folders,"
@@ -128,7 +148,7 @@ def _relative_to(folder: Path, paths: list[Path]) -> list[ImageFile]:
 
 
 def _in_list(list_path: Path) -> list[ImageFile]:
-    listed = read_list_file(list_path)
+    listed = _read_list_file(list_path)
     folder = _absolute(list_path.parent)
     parent = Path(os.path.commonpath([_absolute(path).parent for _, path in listed]))
     images = []
@@ -137,6 +157,36 @@ def _in_list(list_path: Path) -> list[ImageFile]:
         key = _absolute(path).relative_to(folder if below else parent).as_posix()
         images.append(_image_file(key, path))
     return images
+
+
+def _read_list_file(list_path: Path) -> list[tuple[Path, Path]]:
+    """Paths of a list in its order, each as written (`~` replaced) and as found from the list's folder."""
+    try:
+        text = list_path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ImageError(
+            f"the list {list_path} cannot be read: {error.strerror}. Give one this user may read."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ImageError(f"the list {list_path} is not UTF-8 text. Expected one path a line.") from error
+    listed = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        entry = line.strip()
+        if not entry or entry.startswith("#"):
+            continue
+        written = expand_home(entry)
+        path = list_path.parent / written
+        if _is_folder(path):
+            raise ImageError(f"{list_path}, line {number}: {path} is a folder. A list names files only, one a line.")
+        if not path.exists():
+            raise ImageError(
+                f"{list_path}, line {number}: {path} does not exist. Correct the line or remove it;"
+                " relative paths start at the folder of the list."
+            )
+        listed.append((written, path))
+    if not listed:
+        raise ImageError(f"the list {list_path} names no images. Write one path a line.")
+    return listed
 
 
 def _absolute(path: Path) -> Path:
@@ -154,7 +204,7 @@ def _image_file(key: str, path: Path) -> ImageFile:
 
 
 def _unique(images: list[ImageFile]) -> list[ImageFile]:
-    """Each file once; two files under one key are refused, for the store knows them by the key alone."""
+    """Each file once; two files with one key are refused, because a store identifies them by the key alone."""
     by_path: dict[Path, ImageFile] = {}
     real_folder = cache(Path.resolve)
     for image in images:

@@ -1,23 +1,35 @@
-"""Videos: a file -> its pictures, one at a time. GIF by Pillow, all else by PyAV (`pip install "dvt[video]"`)."""
+"""Videos: a file -> its frames, one at a time. GIF by Pillow, all else by PyAV (`pip install "dvt[video]"`).
 
+`for frame in Video.open(path)` decodes the file in every pass. For several passes:
+
+    with Video.open(path).buffered() as frames:      # decoded once
+        count = sum(1 for _ in frames)
+        for frame in frames: ...
+"""
+
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from types import TracebackType
 
 from PIL import Image, ImageSequence
 
 from dvt.errors import ImageError
-from dvt.images.paths import expand_home
+from dvt.images.formats import expand_home
 from dvt.images.read import read_image
 from dvt.shapes import ImageTensor
 
 VIDEO_EXTENSIONS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
-"""File name endings that are taken for videos; an animated .gif is one, too."""
+"""Extensions of videos; an animated .gif is one, too."""
+
+_BUFFER_BYTES = 4 * 2**30
+"""Frames kept on disk by `BufferedVideo`: 1,550 frames of 1280 x 720."""
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether a file is taken for a video: by its name, a GIF by having several pictures."""
+    """Whether a file is a video: by its extension; a GIF if it has several frames."""
     path = expand_home(path)
     if path.suffix.lower() != ".gif":
         return path.suffix.lower() in VIDEO_EXTENSIONS
@@ -30,25 +42,25 @@ def is_video(path: str | Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video file; `for frame in video` decodes it anew and keeps one picture at a time."""
+    """A video file; `for frame in video` decodes it and keeps one frame in memory."""
 
     path: Path
     """The file."""
     fps: float
-    """Pictures per second of those that are given."""
+    """Frames per second, of those that are given."""
     every: int = 1
-    """Every n-th picture is given."""
+    """Every n-th frame is given."""
     max_frames: int | None = None
-    """At most so many are given."""
+    """Number of frames given at most."""
 
     @classmethod
     def open(cls, path: str | Path, *, every: int = 1, max_frames: int | None = None) -> "Video":
-        """Look at a video file.
+        """Open a video file.
 
         Args:
             path: the file.
-            every: give every n-th picture, at least 1.
-            max_frames: give at most so many.
+            every: give every n-th frame, at least 1.
+            max_frames: give this many at most.
 
         Raises:
             ImageError: missing, unreadable, or PyAV is needed and not installed.
@@ -62,27 +74,93 @@ class Video:
         return cls(path, fps / every, every, max_frames)
 
     def __iter__(self) -> Iterator[ImageTensor]:
-        """The pictures, (3, y, x) RGB in [0, 1], all of one size.
+        """The frames, (3, y, x) RGB in [0, 1], all of one size.
 
         Raises:
-            ImageError: the file is damaged, or a picture has another size than the first.
+            ImageError: the file is damaged, or a frame has another size than the first.
         """
-        pictures = _gif_frames(self.path) if self.path.suffix.lower() == ".gif" else _av_frames(self.path)
+        return map(read_image, self.decode())
+
+    def decode(self) -> Iterator[Image.Image]:
+        """The frames as Pillow images; errors as in `__iter__`."""
+        frames = _gif_frames(self.path) if self.path.suffix.lower() == ".gif" else _av_frames(self.path)
         stop = None if self.max_frames is None else self.max_frames * self.every
         first: tuple[int, int] | None = None
-        for number, picture in enumerate(islice(pictures, 0, stop, self.every)):
-            first = first or picture.size
-            if picture.size != first:
+        for number, frame in enumerate(islice(frames, 0, stop, self.every)):
+            first = first or frame.size
+            if frame.size != first:
                 raise ImageError(
-                    f"{self.path}: from the picture at about {number / self.fps:.2f} s on, it is {picture.height} x"
-                    f" {picture.width} px, the first is {first[1]} x {first[0]} px (height x width). Convert it to one"
+                    f"{self.path}: from the picture at about {number / self.fps:.2f} s on, it is {frame.height} x"
+                    f" {frame.width} px, the first is {first[1]} x {first[0]} px (height x width). Convert it to one"
                     f" size, or stop before: max_frames={number}."
                 )
-            yield read_image(picture)
+            yield frame
+
+    def buffered(self) -> "BufferedVideo":
+        """The frames for several passes, decoded once."""
+        return BufferedVideo(self)
+
+
+class BufferedVideo:
+    """Frames of a video for several passes: the first one decodes them into a temporary file.
+
+    Frames beyond 4 GB, or beyond the space on the disk, are decoded again in every pass. The file is deleted when the
+    object is closed or garbage collected.
+    """
+
+    def __init__(self, video: Video, max_bytes: int = _BUFFER_BYTES) -> None:
+        self._video, self._max_bytes = video, max_bytes
+        self._file = tempfile.TemporaryFile(buffering=0)
+        self._mode, self._size, self._frame_bytes = "", (0, 0), 0
+        self._kept = 0
+        self._is_full, self._is_complete = False, False
+
+    def __enter__(self) -> "BufferedVideo":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Delete the temporary file."""
+        self._file.close()
+
+    def __del__(self) -> None:
+        """Delete the temporary file."""
+        self.close()
+
+    def __iter__(self) -> Iterator[ImageTensor]:
+        """The frames and errors of `Video`."""
+        number = 0
+        while number < self._kept:
+            self._file.seek(number * self._frame_bytes)
+            yield read_image(Image.frombytes(self._mode, self._size, self._file.read(self._frame_bytes)))
+            number += 1
+        if self._is_complete:
+            return
+        for position, frame in enumerate(islice(self._video.decode(), number, None), number):
+            self._keep(position, frame)
+            yield read_image(frame)
+        self._is_complete = not self._is_full
+
+    def _keep(self, position: int, frame: Image.Image) -> None:
+        if self._is_full or position != self._kept:
+            return
+        data = frame.tobytes()
+        self._mode, self._size, self._frame_bytes = frame.mode, frame.size, len(data)
+        try:
+            self._file.seek(position * len(data))
+            self._is_full = (position + 1) * len(data) > self._max_bytes or self._file.write(data) < len(data)
+        except OSError:  # no space left: the rest is decoded again
+            self._is_full = True
+        if not self._is_full:
+            self._kept += 1
 
 
 def require_av(path: Path) -> None:
-    """Say how to get PyAV where it is missing.
+    """Say how to get PyAV if it is missing.
 
     Raises:
         ImageError: it is not installed.

@@ -1,12 +1,14 @@
 """Videos: what is written is read again, picture by picture."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from dvt.errors import DvtError, ImageError
-from dvt.images.video import Video, is_video
+from dvt.images.video import BufferedVideo, Video, is_video
 from dvt.viz import write_video
 
 
@@ -31,6 +33,28 @@ def test_every_nth_picture_up_to_a_number(tmp_path):
     video = Video.open(tmp_path / "a.gif", every=3, max_frames=2)
     assert [round(frame.mean().item() * 8) for frame in video] == [0, 3]
     assert video.fps == pytest.approx(20 / 3)
+
+
+@pytest.mark.parametrize(("name", "max_bytes"), [("a.mp4", 10**9), ("a.gif", 10**9), ("a.mp4", 6000), ("a.gif", 0)])
+def test_a_buffered_video_is_decoded_once_up_to_a_size(tmp_path, monkeypatch, name, max_bytes):
+    write_video(tmp_path / name, greys(5), 10)
+    video = Video.open(tmp_path / name)
+    plain, passes = list(video), []
+    decode = Video.decode
+    monkeypatch.setattr(Video, "decode", lambda self: passes.append(1) or decode(self))
+    with BufferedVideo(video, max_bytes) as frames:
+        next(iter(frames))  # a pass that is not finished
+        for _ in range(3):
+            assert all(torch.equal(one, two) for one, two in zip(frames, plain, strict=True))
+    assert len(passes) == (2 if max_bytes == 10**9 else 4)
+
+
+def test_a_buffered_video_without_room_on_the_disk_is_decoded_again(tmp_path):
+    write_video(tmp_path / "a.gif", greys(5), 10)
+    with Video.open(tmp_path / "a.gif").buffered() as frames:
+        frames._file.close()
+        frames._file = Path("/dev/full").open("r+b", buffering=0)
+        assert [len(list(frames)) for _ in range(2)] == [5, 5]
 
 
 def test_a_gif_of_one_picture_is_none(tmp_path):
