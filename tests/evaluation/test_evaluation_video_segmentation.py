@@ -238,8 +238,8 @@ def test_every_option_is_documented_and_loads_without_torch():
     "options, text",
     [
         ({"max_frames": 2}, "max_frames=2: give at least 3"),
-        ({"previous_frames": -1}, "previous_frames=-1: give 0 or more"),
-        ({"top_k": 0}, "top_k=0: give a number above 0"),
+        ({"previous_frames": -1}, "previous_frames=-1: give at least 0"),
+        ({"top_k": 0}, "top_k=0: give at least 1"),
         ({"temperature": float("nan")}, "temperature=nan"),
         ({"sequences": ["a", "a"]}, r"sequences=\[a,a\]: give each once"),
     ],

@@ -1,12 +1,12 @@
 """Options of object discovery and saliency. A light module: imported to print help."""
 
 from dataclasses import dataclass, field, fields
-from enum import Enum
 
 from dvt.errors import ConfigError
+from dvt.evaluation.config.layout import Choice, check_range
 
 
-class Algorithm(str, Enum):
+class Algorithm(Choice):
     """How an object is found in a feature map."""
 
     lost = "lost"
@@ -14,11 +14,8 @@ class Algorithm(str, Enum):
     tokencut = "tokencut"
     """TokenCut (Wang et al. 2022): normalised cut of the graph of similar patches."""
 
-    def __str__(self) -> str:
-        return self.value
 
-
-class SeedRule(str, Enum):
+class SeedRule(Choice):
     """Which patches LOST starts from."""
 
     degree = "degree"
@@ -26,11 +23,8 @@ class SeedRule(str, Enum):
     norm = "norm"
     """Those with the largest feature norm: the DVT paper's object indicator, as far as it is described."""
 
-    def __str__(self) -> str:
-        return self.value
 
-
-class DataFormat(str, Enum):
+class DataFormat(Choice):
     """Layout of a data set."""
 
     voc = "voc"
@@ -39,9 +33,6 @@ class DataFormat(str, Enum):
     """DAVIS: JPEGImages/<resolution>/<sequence>/, Annotations/<resolution>/<sequence>/."""
     folders = "folders"
     """A folder of images and a folder of masks with the same names."""
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @dataclass(kw_only=True, slots=True)
@@ -78,10 +69,7 @@ class ObjectsConfig:
     """Number of images, evenly spaced over the list; left out: all."""
 
     def __post_init__(self) -> None:
-        for name in ("num_candidates", "image_size", "every", "num_test"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name}={value}: give at least 1.")
+        check_range(self, "num_candidates", "image_size", "every", "num_test", least=1)
         if not -1 < self.tau < 1:
             raise ConfigError(f"tau={self.tau}: give a cosine similarity between -1 and 1.")
         if not 0 < self.eps < 1:

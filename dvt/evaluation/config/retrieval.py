@@ -1,13 +1,13 @@
 """Options of retrieval. A light module: imported to print help."""
 
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 from dvt.errors import ConfigError
+from dvt.evaluation.config.layout import Choice, check_range
 
 
-class Pooling(str, Enum):
+class Pooling(Choice):
     """How the features of an image become one descriptor."""
 
     mean = "mean"
@@ -16,9 +16,6 @@ class Pooling(str, Enum):
     """Their generalised mean (Radenović et al. 2018)."""
     class_token = "class_token"
     """The class token: the first of the prefix tokens."""
-
-    def __str__(self) -> str:
-        return self.value
 
     @property
     def label(self) -> str:
@@ -55,10 +52,7 @@ class RetrievalConfig:
         if not self.pooling or len(set(self.pooling)) < len(self.pooling):
             given = ",".join(map(str, self.pooling))
             raise ConfigError(f"pooling=[{given}]: give at least one of {', '.join(map(str, Pooling))}, and each once.")
-        for name in ("num_neighbours", "num_train", "num_test"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name}={value}: give at least 1.")
+        check_range(self, "num_neighbours", "num_train", "num_test", least=1)
         for name in ("gem_power", "temperature"):
             value = getattr(self, name)
             if value is not None and not value > 0:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dvt.errors import ConfigError
+from dvt.evaluation.config.layout import check_range
 
 
 @dataclass(kw_only=True, slots=True)
@@ -31,11 +32,9 @@ class VideoSegmentationConfig:
             raise ConfigError(
                 f"max_frames={self.max_frames}: give at least 3; the first and the last frame are not scored."
             )
-        for name in ("previous_frames", "neighbourhood"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name}={getattr(self, name)}: give 0 or more.")
-        for name in ("top_k", "temperature"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name}={getattr(self, name)}: give a number above 0.")
+        check_range(self, "previous_frames", "neighbourhood", least=0)
+        check_range(self, "top_k", least=1)
+        if not self.temperature > 0:
+            raise ConfigError(f"temperature={self.temperature}: give a number above 0.")
         if len(set(self.sequences)) < len(self.sequences):
             raise ConfigError(f"sequences=[{','.join(self.sequences)}]: give each once.")

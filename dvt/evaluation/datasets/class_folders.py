@@ -1,18 +1,17 @@
 """Images in class folders: the database and the queries of retrieval."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from dvt.errors import ConfigError, EvaluationError
 from dvt.evaluation.config.retrieval import RetrievalConfig
+from dvt.evaluation.datasets.samples import evenly_spaced
+from dvt.evaluation.datasets.scenes import few
 from dvt.images.formats import has_image_extension
 from dvt.images.sources import find_images
 
 _LAYOUT = "<data>/{train}/<class>/ and <data>/{val}/<class>/, or <data>/<class>/, with images in every class folder"
-_SHOWN: Final = 5
-"""How many classes a note names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +67,8 @@ def find_class_folders(config: RetrievalConfig, data: Path) -> ClassFolders:
     names, shared = tuple(train), {name: paths for name, paths in val.items() if name in train}
     if not shared:
         raise EvaluationError(
-            f"none of the {len(val)} classes in {data / config.val} ({_few(val)}) is among the {len(train)} in"
-            f" {data / config.train} ({_few(train)}). The folders of a class must have the same name in both."
+            f"none of the {len(val)} classes in {data / config.val} ({few([*val], 5)}) is among the {len(train)} in"
+            f" {data / config.train} ({few([*train], 5)}). The folders of a class must have the same name in both."
         )
     sides = (
         (sorted({*train} - {*val}), config.train, config.val, "searched but not asked for"),
@@ -77,16 +76,12 @@ def find_class_folders(config: RetrievalConfig, data: Path) -> ClassFolders:
     )
     notes = tuple(
         f"{'1 class is' if len(alone) == 1 else f'{len(alone)} classes are'} in {one}/ but not in {other}/"
-        f" ({what}): {_few(alone)}"
+        f" ({what}): {few(alone, 5)}"
         for alone, one, other, what in sides
         if alone
     )
     database = _chosen(train, names, config.num_train, "num_train")
     return ClassFolders(names, database, _chosen(shared, names, config.num_test, "num_test"), notes)
-
-
-def _few(names: Sequence[str] | Mapping[str, object]) -> str:
-    return ", ".join([*names][:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def _classes(folder: Path, layout: str) -> dict[str, list[Path]]:
@@ -115,9 +110,9 @@ def _chosen(
         )
     shares = shared_out(sizes, total if count is None else count)
     return tuple(
-        ClassImage(paths[number * len(paths) // shares[name]], names.index(name))
+        ClassImage(path, names.index(name))
         for name, paths in classes.items()
-        for number in range(shares[name])
+        for path in evenly_spaced(paths, shares[name], option)
     )
 
 

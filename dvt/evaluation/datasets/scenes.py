@@ -3,17 +3,12 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from dvt.errors import ConfigError, EvaluationError
 from dvt.evaluation.boxes import Box
 from dvt.evaluation.config.objects import DataFormat, ObjectDiscoveryConfig, ObjectsConfig
-from dvt.evaluation.datasets.samples import evenly_spaced
+from dvt.evaluation.datasets.samples import by_stem, evenly_spaced
 from dvt.evaluation.datasets.voc_boxes import read_voc_boxes, read_voc_list
-from dvt.images.formats import has_image_extension
-
-_SHOWN: Final = 3
-"""How many missing files or sequences an error names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +79,7 @@ def _voc(config: ObjectDiscoveryConfig, lists: Path, annotations: Path, images_f
     if not path.is_file():
         there = ", ".join(sorted(each.stem for each in lists.glob("*.txt"))) or "none"
         raise EvaluationError(f"split={config.split}: {path} does not exist. Lists in that folder: {there}.")
-    names, images = read_voc_list(path), _by_stem(images_folder)
+    names, images = read_voc_list(path), by_stem(images_folder)
     _check_all_there(names, images, f"{path}: an image in JPEGImages")
     return [
         Scene(name, "", images[name], boxes=read_voc_boxes(annotations / f"{name}.xml", difficult=config.difficult))
@@ -102,7 +97,7 @@ def _davis(config: ObjectsConfig, masks_folder: Path, images_folder: Path) -> li
     if not config.sequences and (without := [name for name in every if name not in annotated]):
         raise EvaluationError(
             f"{len(without)} of the {len(every)} sequences in {images_folder} have no folder in {masks_folder}:"
-            f" {_few(without)}. Unpack their masks, or name the sequences to use: sequences=[{','.join(annotated)}]."
+            f" {few(without)}. Unpack their masks, or name the sequences to use: sequences=[{','.join(annotated)}]."
         )
     return [
         Scene(f"{sequence}/{frame.key}", sequence, frame.image, frame.mask)
@@ -119,7 +114,7 @@ def _pairs(masks_folder: Path, images_folder: Path) -> list[Scene]:
     """Images and masks of the same name, sorted by it."""
     if not images_folder.is_dir():
         raise EvaluationError(f"{images_folder} is missing, but {masks_folder} exists. Every mask needs its image.")
-    images, masks = _by_stem(images_folder), _by_stem(masks_folder)
+    images, masks = by_stem(images_folder), by_stem(masks_folder)
     _check_all_there(masks, images, f"{masks_folder}: an image in {images_folder}")
     _check_all_there(images, masks, f"{images_folder}: a mask in {masks_folder}")
     if not images:
@@ -127,25 +122,14 @@ def _pairs(masks_folder: Path, images_folder: Path) -> list[Scene]:
     return [Scene(name, "", images[name], masks[name]) for name in sorted(images)]
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    """The images of a folder by their names without extension."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not has_image_extension(path):
-            continue
-        if path.stem in found:
-            raise EvaluationError(f"{folder} holds {found[path.stem].name} and {path.name}: keep one of them.")
-        found[path.stem] = path
-    return found
-
-
 def _check_all_there(names: Collection[str], files: dict[str, Path], what: str) -> None:
     if missing := [name for name in names if name not in files]:
         raise EvaluationError(
-            f"{what} of the same name is missing for {len(missing)} of {len(names)}: {_few(missing)}."
+            f"{what} of the same name is missing for {len(missing)} of {len(names)}: {few(missing)}."
             " Is the data set unpacked completely?"
         )
 
 
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+def few(names: Sequence[str], most: int = 3) -> str:
+    """The first `most` names, for an error or a note."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

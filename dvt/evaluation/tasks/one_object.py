@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from dvt.evaluation.config.objects import Algorithm, DataFormat, ObjectsConfig
 from dvt.evaluation.datasets.masks import ObjectMask, read_mask
-from dvt.evaluation.datasets.scenes import Scene, find_scenes
+from dvt.evaluation.datasets.scenes import Scene, few, find_scenes
 from dvt.evaluation.patches import finite_features, fitting_hw
 from dvt.evaluation.probes.lost_tokencut import FoundObject, lost, tokencut
 from dvt.evaluation.task import Scores
@@ -22,8 +22,6 @@ from dvt.shapes import FeatureMap, ImageTensor
 
 BATCH_SIZE = 4
 """Images of one size that a method gets at once; they are large."""
-_SHOWN: Final = 5
-"""How many images a note names."""
 
 Config = TypeVar("Config", bound=ObjectsConfig)
 Truth = TypeVar("Truth")
@@ -85,11 +83,11 @@ class OneObjectTask(ABC, Generic[Config, Truth, Measured]):
         notes = []
         if without_object:
             them = "it" if len(without_object) == 1 else "them"
-            notes.append(f"{counted(without_object)} left out, no object is marked in {them}: {named(without_object)}")
+            notes.append(f"{counted(without_object)} left out, no object is marked in {them}: {few(without_object, 5)}")
         if nothing_found:
             notes.append(
                 f"{counted(nothing_found)} with constant features, so nothing was found; counted as missed:"
-                f" {named(nothing_found)}"
+                f" {few(nothing_found, 5)}"
             )
         if not measured:
             notes.append("no image was left to score")
@@ -177,11 +175,6 @@ def percent(values: Sequence[float]) -> tuple[float]:
 def counted(keys: Sequence[str]) -> str:
     """Their number: "1 image", "2 images"."""
     return "1 image" if len(keys) == 1 else f"{len(keys)} images"
-
-
-def named(keys: Sequence[str]) -> str:
-    """The first few keys."""
-    return ", ".join(keys[:_SHOWN]) + (", ..." if len(keys) > _SHOWN else "")
 
 
 def _find_object(patches: FeatureMap, config: ObjectsConfig) -> FoundObject:

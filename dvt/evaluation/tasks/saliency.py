@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from dvt.evaluation.config.objects import SaliencyConfig
-from dvt.evaluation.datasets.scenes import Scene
+from dvt.evaluation.datasets.scenes import Scene, few
 from dvt.evaluation.metrics_masks import NUM_THRESHOLDS, f_scores, region_similarity
 from dvt.evaluation.probes.lost_tokencut import FoundObject
 from dvt.evaluation.task import Metric, Scores
-from dvt.evaluation.tasks.one_object import OneObjectTask, counted, named, percent, read_scene_mask
+from dvt.evaluation.tasks.one_object import OneObjectTask, counted, percent, read_scene_mask
 from dvt.grid import PatchGrid
 
 _Truth = tuple[Tensor, Tensor]
@@ -62,7 +62,7 @@ class Saliency(OneObjectTask[SaliencyConfig, _Truth, _ImageScores]):
     def _scores(self, measured: Mapping[str, _ImageScores], notes: list[str]) -> Scores:
         with_void = [key for key, each in measured.items() if each.has_void]
         if with_void:
-            notes.append(f"{counted(with_void)} with void pixels, which are not counted: {named(with_void)}")
+            notes.append(f"{counted(with_void)} with void pixels, which are not counted: {few(with_void, 5)}")
         f = sum((each.f for each in measured.values()), torch.zeros(NUM_THRESHOLDS, dtype=torch.float64))
         ious = {key: each.iou for key, each in measured.items()}
         return Scores(
