@@ -62,16 +62,19 @@ def test_a_root_without_a_known_layout_says_which_were_looked_for(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("gone", "message"),
+    ("write", "gone", "message"),
     [
-        ("JPEGImages", "has no folder JPEGImages"),
-        ("JPEGImages/000001.jpg", r"missing for 1 of 3: 000001\."),
-        ("Annotations/000002.xml", r"000002\.xml cannot be read"),
+        (write_voc, "JPEGImages", "has no folder JPEGImages"),
+        (write_voc, "JPEGImages/000001.jpg", r"missing for 1 of 3: 000001\."),
+        (write_voc, "Annotations/000002.xml", r"000002\.xml cannot be read"),
+        (write_davis, "JPEGImages/480p", "has no folder JPEGImages/480p"),
+        (write_davis, "JPEGImages/480p/dog", r"480p.dog is missing"),
+        (write_davis, "JPEGImages/480p/dog/00001.jpg", r"an image in .* missing for 1 of 5: 00001"),
+        (write_davis, "Annotations/480p/dog/00001.png", r"a mask in .* missing for 1 of 5: 00001"),
     ],
 )
-def test_what_is_missing_in_voc_is_named(tmp_path, gone, message):
-    write_voc(tmp_path)
-    path = tmp_path / gone
+def test_what_is_missing_is_named(tmp_path, write, gone, message):
+    path = write(tmp_path) / gone
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -83,26 +86,6 @@ def test_what_is_missing_in_voc_is_named(tmp_path, gone, message):
 def test_a_split_that_does_not_exist_names_those_that_do(tmp_path):
     write_voc(tmp_path, split="train")
     with pytest.raises(EvaluationError, match=r"split=trainval: .*trainval\.txt does not exist.* folder: train\."):
-        found(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("gone", "message"),
-    [
-        ("JPEGImages/480p", "has no folder JPEGImages/480p"),
-        ("JPEGImages/480p/dog", r"480p.dog is missing"),
-        ("JPEGImages/480p/dog/00001.jpg", r"an image in .* missing for 1 of 5: 00001"),
-        ("Annotations/480p/dog/00001.png", r"a mask in .* missing for 1 of 5: 00001"),
-    ],
-)
-def test_what_is_missing_in_davis_is_named(tmp_path, gone, message):
-    write_davis(tmp_path)
-    path = tmp_path / gone
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-    with pytest.raises(EvaluationError, match=message):
         found(tmp_path)
 
 
