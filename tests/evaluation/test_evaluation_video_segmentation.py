@@ -21,7 +21,7 @@ from dvt.evaluation.config.video import VideoSegmentationConfig
 from dvt.evaluation.datasets.masks import read_mask
 from dvt.evaluation.probes.label_propagation import LabelPropagation
 from dvt.evaluation.task import Task
-from dvt.evaluation.tasks.video_segmentation import VideoSegmentation, looked_at_hw, objects_to_follow, patch_labels
+from dvt.evaluation.tasks.video_segmentation import VideoSegmentation, resized_hw, objects_to_follow, patch_labels
 from dvt.grid import PatchGrid
 from dvt.methods.method import OnePass
 
@@ -160,10 +160,10 @@ def test_a_real_vit(tmp_path):
 
 def test_the_size_of_frames():
     given = VideoSegmentationConfig
-    assert looked_at_hw((480, 854), given()) == (240, 427)
-    assert looked_at_hw((480, 854), given(image_size=480)) == (480, 854)
-    assert looked_at_hw((854, 480), given(image_size=120)) == (213, 120)
-    assert looked_at_hw((480, 854), given(image_size=[224, 448])) == (224, 448)
+    assert resized_hw((480, 854), given()) == (240, 427)
+    assert resized_hw((480, 854), given(image_size=480)) == (480, 854)
+    assert resized_hw((854, 480), given(image_size=120)) == (213, 120)
+    assert resized_hw((480, 854), given(image_size=[224, 448])) == (224, 448)
 
 
 def test_sides_are_rounded_down_to_the_patch(tmp_path):

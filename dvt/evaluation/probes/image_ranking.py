@@ -119,6 +119,11 @@ def koleo(descriptors: Tokens) -> tuple[float, int]:
 
     Returns:
         The value, NaN where all are duplicates; and the number of duplicates.
+
+    Example:
+        >>> value, duplicates = koleo(torch.eye(3))
+        >>> round(value, 4), duplicates
+        (-0.3466, 0)
     """
     distances = []
     for start in range(0, len(descriptors), _ROWS):

@@ -64,6 +64,12 @@ def lost(
     Returns:
         The object; `soft` is the sum of dot products with S. Empty where all features are equal: no patch is similar
         even to itself.
+
+    Example:
+        >>> patches = torch.zeros(4, 5, 2)
+        >>> patches[1:3, 2:4] = 1.0
+        >>> lost(patches).mask.nonzero().tolist()
+        [[1, 2], [1, 3], [2, 2], [2, 3]]
     """
     hw = (patches.shape[0], patches.shape[1])
     tokens = _tokens(patches, centre)

@@ -115,9 +115,9 @@ class VideoSegmentation:
         """
         hw = (*read_image(sequence.frames[0]).shape[1:],)
         first_mask = _mask_of(sequence, 0, hw)
-        looked_at = fitting_hw(method, looked_at_hw(hw, self._config), larger=False)
+        size = fitting_hw(method, resized_hw(hw, self._config), larger=False)
         propagation: LabelPropagation | None = None
-        for features in features_of(method, _frames(sequence, hw), len(sequence.frames), looked_at, SILENT):
+        for features in features_of(method, _frames(sequence, hw), len(sequence.frames), size, SILENT):
             for patches in features.patches:
                 if propagation is None:
                     labels = patch_labels(first_mask, self._objects[sequence.name], features.grid).to(patches)
@@ -147,7 +147,7 @@ def objects_to_follow(first: ObjectMask) -> tuple[int, ...]:
     return found
 
 
-def looked_at_hw(hw: tuple[int, int], config: VideoSegmentationConfig) -> tuple[int, int]:
+def resized_hw(hw: tuple[int, int], config: VideoSegmentationConfig) -> tuple[int, int]:
     """The size that frames of height and width `hw` are resized to, before it is rounded to the patch."""
     wanted = SHORT_SIDE if config.image_size is None else config.image_size
     if not isinstance(wanted, int):
