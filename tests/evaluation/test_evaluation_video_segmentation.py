@@ -21,7 +21,7 @@ from dvt.evaluation.config.video import VideoSegmentationConfig
 from dvt.evaluation.datasets.masks import read_mask
 from dvt.evaluation.probes.label_propagation import LabelPropagation
 from dvt.evaluation.task import Task
-from dvt.evaluation.tasks.video_segmentation import VideoSegmentation, resized_hw, objects_to_follow, patch_labels
+from dvt.evaluation.tasks.video_segmentation import VideoSegmentation, objects_to_follow, patch_labels, resized_hw
 from dvt.grid import PatchGrid
 from dvt.methods.method import OnePass
 
