@@ -21,11 +21,10 @@ from dvt.backbone.load import load_backbone
 from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
-from dvt.denoiser.pairs import StoredPairs
-from dvt.denoiser.sources import Pair
+from dvt.denoiser.pairs import Pair, StoredPairs
 from dvt.losses import feature_distance
 from dvt.runtime import environment
-from dvt.training.batches import StepBatches
+from dvt.training.data import StepBatches
 
 
 def parse() -> argparse.Namespace:

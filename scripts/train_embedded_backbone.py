@@ -27,18 +27,16 @@ from dvt.backbone.backbone import Backbone
 from dvt.backbone.build import build_vit
 from dvt.backbone.micro import MICRO
 from dvt.cli.reporter import TerminalReporter
-from dvt.distillation.data import data_hash
+from dvt.distillation.distill import data_hash
 from dvt.images import ImageFile, find_images, read_image
 from dvt.runtime import seed_for
 from dvt.shapes import FeatureMaps
 from dvt.spec import FeatureSpec
-from dvt.training.batches import Draw
+from dvt.training.checkpoints import find_start
 from dvt.training.config import LoggerConfig, LoggerKind, OptimizerConfig, TrainerConfig, TrainingConfig
+from dvt.training.data import Draw, split_by_key
 from dvt.training.module import Frozen, StageModule
-from dvt.training.record import comparable_settings, write_record
-from dvt.training.resume import find_start
-from dvt.training.run import fit
-from dvt.training.split import split_by_key
+from dvt.training.run import comparable_settings, fit, write_record
 from dvt.version import __version__
 from dvt.views.config import ViewsConfig
 from dvt.views.crop import Crop, sample_crops

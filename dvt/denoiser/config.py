@@ -1,4 +1,4 @@
-"""Options of stage 2: what a denoiser is made of, what it learns from. A light module: it is imported to print help."""
+"""Options of stage 2. Imports no torch: help pages read them."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -13,9 +13,9 @@ class Kind(str, Enum):
     block = "block"
     """Standard transformer blocks (the paper's; its Table 6 compares all three)."""
     conv1x1 = "conv1x1"
-    """Three 1 x 1 convolutions: every patch by itself."""
+    """Three 1 x 1 convolutions: each patch alone."""
     conv3x3 = "conv3x3"
-    """Three 3 x 3 convolutions: every patch and its neighbours."""
+    """Three 3 x 3 convolutions: each patch and its neighbours."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -25,18 +25,17 @@ class DenoiserConfig:
     kind: Kind = Kind.block
     """block (transformer blocks), conv1x1 or conv3x3."""
     num_blocks: int = 1
-    """Transformer blocks after each other."""
+    """Number of transformer blocks."""
     position_embedding: bool = True
-    """Add a learnable vector to every patch position first, so that the blocks know where a patch stands."""
+    """Add a learnable position embedding before the blocks."""
     head_channels: int = 64
     """Channels of an attention head; there are C / head_channels heads."""
     mlp_ratio: float = 4.0
-    """Hidden channels of a block's MLP, in units of C."""
+    """Hidden channels of the MLP, as a multiple of C."""
     layers: list[int] = field(default_factory=list)
-    """Earlier blocks of the ViT that are read as well, counted from 0; [] as in the paper. Needs pairs.raw=computed."""
+    """Earlier blocks of the ViT used as input too, counted from 0; [] as in the paper. Needs pairs.raw=computed."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
         for name in ("num_blocks", "head_channels"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"denoiser.{name}={getattr(self, name)}: give at least 1.")
@@ -47,42 +46,41 @@ class DenoiserConfig:
 
 
 class Raw(str, Enum):
-    """Where the raw features of a pair come from."""
+    """Source of the raw features."""
 
     stored = "stored"
     """From the store: no ViT is run."""
     computed = "computed"
-    """From the images, by the frozen ViT, once before the training; kept in memory as float16."""
+    """Computed from the images by the frozen ViT once, before the training; kept in memory as float16."""
     recomputed = "recomputed"
-    """From the images, by the frozen ViT, in every step; they can be flipped and cropped then."""
+    """Computed from the images by the frozen ViT in every step; allows flips and crops."""
 
 
 class Missing(str, Enum):
-    """What becomes of images without features in the store."""
+    """What happens to images without features in the store."""
 
     error = "error"
-    """They end the run before it begins, each named."""
+    """The run does not start, and each is named."""
     skip = "skip"
-    """They are left out, and counted."""
+    """They are left out and counted."""
 
 
 @dataclass(kw_only=True, slots=True)
 class PairsConfig:
-    """Which pairs of raw and clean features are learnt from."""
+    """The pairs of raw and clean features."""
 
     raw: Raw = Raw.stored
     """stored (from the store), computed (from images=, by the ViT, once) or recomputed (in every step)."""
     missing: Missing = Missing.error
-    """Images of images= without features in the store: error (named, nothing is run) or skip."""
+    """Images of images= without features in the store: error (each is named, the run does not start) or skip."""
     val_share: float = 0.05
-    """Share of the images kept for validation; which ones depends on their keys alone."""
+    """Share of the images for validation; their keys decide which."""
     crop_area_min: float = 1.0
-    """With raw=recomputed: smallest share of the image that is shown; 1 shows all of it."""
+    """With raw=recomputed: smallest area of a crop as a share of the image; 1: no crops."""
     flip_probability: float = 0.5
-    """With raw=recomputed: how often an image is mirrored."""
+    """With raw=recomputed: probability of a horizontal flip."""
 
     def __post_init__(self) -> None:
-        """Refuse values without meaning."""
         if not 0 < self.val_share < 1:
             raise ConfigError(f"pairs.val_share={self.val_share}: give a share between 0 and 1.")
         if not 0 < self.crop_area_min <= 1:
@@ -98,7 +96,7 @@ class TrainConfig(TrainingConfig):
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     """The denoiser."""
     pairs: PairsConfig = field(default_factory=PairsConfig)
-    """What it learns from."""
+    """The pairs it is trained on."""
 
 
 @dataclass(kw_only=True, slots=True)

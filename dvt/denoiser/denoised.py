@@ -19,15 +19,16 @@ from dvt.shapes import DenoiserInput, ImageBatch, PrefixTokens
 def denoiser_input(
     backbone: Backbone, images: ImageBatch, layers: Sequence[int]
 ) -> tuple[DenoiserInput, PrefixTokens, PatchGrid]:
-    """What a denoiser takes, from one forward pass of the ViT.
+    """The input of a denoiser, from one forward pass of the ViT.
 
     Args:
         backbone: the ViT.
         images: (B, 3, y, x) RGB in [0, 1], not normalised.
-        layers: earlier blocks that the denoiser reads, `denoiser.config.layers`.
+        layers: earlier blocks whose features the denoiser takes, `denoiser.config.layers`.
 
     Returns:
-        (B, H, W, (1 + L) C) raw patches, those of the L earlier blocks behind them; (B, P, C) prefix tokens; the grid.
+        (B, H, W, (1 + L) C) raw patches, with those of the L earlier blocks behind them; (B, P, C) prefix tokens; the
+        grid.
     """
     *earlier, own = backbone.forward_layers(images, layers)
     patches = torch.cat([own.patches, *(each.patches for each in earlier)], dim=-1)
@@ -37,7 +38,14 @@ def denoiser_input(
 class DenoisedBackbone(WrappedBackbone):
     """`denoised(images) -> Features`, with clean patches; class and register tokens are those of the ViT.
 
-    It has the interface of a `Backbone` and stands wherever one is taken. Frozen, in evaluation mode for good.
+    It has the interface of a `Backbone` and can replace one. Frozen; stays in evaluation mode.
+
+    Example:
+        >>> import dvt, torch
+        >>> backbone = dvt.load_backbone("vit_micro", device="cpu")
+        >>> denoised = DenoisedBackbone(backbone, dvt.load_denoiser("vit_micro/denoiser"))
+        >>> denoised(torch.rand(1, 3, 224, 224)).patches.shape
+        torch.Size([1, 14, 14, 192])
     """
 
     suffix = "+denoiser"
@@ -46,12 +54,12 @@ class DenoisedBackbone(WrappedBackbone):
         """Join a ViT and a denoiser that was trained for it.
 
         Args:
-            backbone: the ViT, read at the layer that the denoiser was trained on.
-            denoiser: the denoiser; it is frozen and moved to the device and number format of the backbone.
+            backbone: the ViT, at the layer that the denoiser was trained on.
+            denoiser: the denoiser; it is frozen and moved to the device and precision of the backbone.
 
         Raises:
-            WeightsError: the denoiser is made for another number of channels, or reads blocks that are not before the
-                layer of the backbone.
+            WeightsError: the denoiser is for another number of channels, or takes blocks that are not before the layer
+                of the backbone.
         """
         super().__init__(backbone)
         if any(layer >= backbone.layer for layer in denoiser.config.layers):

@@ -1,7 +1,10 @@
-"""Denoiser: raw features -> clean features, for every image (paper s. 4.3)."""
+"""Denoiser: raw features -> clean features of any image (paper s. 4.3), with loading and saving of its weights."""
 
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,26 +13,39 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from dvt.denoiser.config import DenoiserConfig, Kind
-from dvt.denoiser.pretrained import Pretrained
-from dvt.errors import ConfigError
+from dvt.errors import ConfigError, WeightsError
+from dvt.grid import PatchGrid
 from dvt.shapes import DenoiserInput, FeatureMaps
+from dvt.weights.folder import read_model_folder, save_model
+from dvt.weights.hub import fetch_model, push_model
+from dvt.weights.info import ModelInfo
+from dvt.weights.read import load_strict
 
 
-class Denoiser(Pretrained):
+class Denoiser(nn.Module):
     """A learnable position embedding and one transformer block; no residual around it, no norm after it.
 
-    With `config.layers` the input holds the patches of earlier blocks of the ViT behind the raw ones: normed one by
-    one, mixed linearly and added to the raw ones before the block. The mixing begins at zero, as the faithful denoiser.
+    With `config.layers` the input also has the patches of earlier blocks of the ViT, behind the raw ones. Each is
+    normed, then a linear layer mixes them and adds the result to the raw ones. It starts at zero.
 
-    The names of its tensors are those of the released weights of the paper's authors: `pos_embed` and
-    `denoiser.norm1.weight` and so on; with several blocks `denoiser.0.norm1.weight`, and the same for the layers of a
-    convolutional one.
+    The tensors have the names of the authors' released weights: `pos_embed`, `denoiser.norm1.weight` and so on. Several
+    blocks, and the layers of a convolutional denoiser, are numbered: `denoiser.0.norm1.weight`.
+
+    `from_pretrained`, `save_pretrained` and `push_to_hub` work as on the Hugging Face hub. (The mixin of
+    huggingface_hub takes `config.json` for arguments of the constructor; ours says more.)
 
     Attributes:
         config: the architecture.
         num_channels: C.
-        grid_hw: rows and columns of the patch grid that the position embedding belongs to.
-        info: what it was trained on and for; None: untrained, or not known.
+        grid_hw: rows and columns of the patch grid of the position embedding.
+        info: what it was trained on and for; None: untrained, or unknown.
+
+    Example:
+        >>> import torch
+        >>> from dvt.denoiser.config import DenoiserConfig
+        >>> denoiser = Denoiser(DenoiserConfig(head_channels=32), num_channels=64, grid_hw=(4, 4))
+        >>> denoiser(torch.zeros(2, 4, 6, 64)).shape
+        torch.Size([2, 4, 6, 64])
     """
 
     pos_embed: nn.Parameter | None
@@ -40,14 +56,14 @@ class Denoiser(Pretrained):
         Args:
             config: the architecture.
             num_channels: C of the features.
-            grid_hw: rows and columns of patches that it is trained at; other grids resample the position embedding.
+            grid_hw: rows and columns of patches in training; on other grids the position embedding is resampled.
 
         Raises:
             ConfigError: C is no multiple of the channels of a head.
         """
         super().__init__()
         self.config, self.num_channels, self.grid_hw = config, num_channels, grid_hw
-        self.info = None
+        self.info: ModelInfo | None = None
         embeds = config.kind is Kind.block and config.position_embedding
         rows, columns = grid_hw
         self.mixing = _Mixing(len(config.layers), num_channels) if config.layers else None
@@ -93,9 +109,151 @@ class Denoiser(Pretrained):
         )
         return resampled
 
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor], info: ModelInfo, *, source: str) -> "Denoiser":
+        """Build a denoiser from the content of a model folder; in evaluation mode, on the CPU.
+
+        Args:
+            state: its tensors.
+            info: its description.
+            source: where they come from, for the error.
+
+        Raises:
+            WeightsError: the tensors do not fit `info`, or this dvt does not know the architecture.
+        """
+        try:
+            kind = Kind(info.architecture.get("kind", Kind.block))
+            config = DenoiserConfig(**{**info.architecture, "kind": kind})
+        except (TypeError, ValueError) as error:
+            raise WeightsError(
+                f"the architecture of {source} is not known to this dvt ({error}): upgrade dvt, or restore the file."
+            ) from error
+        denoiser = cls.from_tensors(state, config, info.spec.channels, info.spec.grid.hw, source=source)
+        denoiser.info = info
+        return denoiser
+
+    @classmethod
+    def from_tensors(
+        cls,
+        state: Mapping[str, Tensor],
+        config: DenoiserConfig,
+        num_channels: int,
+        grid_hw: tuple[int, int],
+        *,
+        source: str,
+    ) -> "Denoiser":
+        """Build a denoiser without a description; in evaluation mode, on the CPU.
+
+        Args:
+            state: its tensors.
+            config: its architecture.
+            num_channels: C.
+            grid_hw: rows and columns of its position embedding.
+            source: where the tensors come from, for the error.
+
+        Raises:
+            WeightsError: the tensors do not fit.
+        """
+        try:
+            with torch.random.fork_rng(devices=[]):  # the first weights are overwritten
+                denoiser = cls(config, num_channels, grid_hw)
+        except ConfigError as error:
+            raise WeightsError(f"{source} holds no denoiser that is known here ({error}).") from error
+        load_strict(denoiser, state, source=source)
+        return denoiser.eval()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+    ) -> "Denoiser":
+        """Load what `save_pretrained` or `push_to_hub` wrote; `dvt.load_denoiser` also takes names and other files.
+
+        Args:
+            source: a folder, or `owner/name` on the Hugging Face hub.
+            revision: branch, tag or commit on the hub.
+            token: for private repositories; None: the one that `hf auth login` stored.
+            cache_dir: another cache of the hub.
+            local_files_only: use the cache and do not ask the hub.
+
+        Raises:
+            WeightsError: no such folder or repository, damaged, or of another kind.
+        """
+        folder = Path(source).expanduser()
+        if not folder.exists():
+            folder = fetch_model(
+                str(source), revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
+            )
+        state, info = read_model_folder(folder, kind="denoiser")
+        return cls.from_state(state, info, source=str(source))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `weights.safetensors`, `config.json` and a card; an existing `README.md` stays.
+
+        Raises:
+            WeightsError: it has no `info`, or `folder` is a file.
+            DiskError: the disk is full or refuses.
+        """
+        save_model(folder, self.state_dict(), self._own_info())
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+    ) -> str:
+        """Send the same files to the Hugging Face hub; returns the address of the commit.
+
+        Args:
+            repository: `owner/name`; created if missing.
+            private: whether a new repository is private; None: the owner's setting.
+            token: None: the one that `hf auth login` stored.
+            revision: branch to commit to.
+            create_pr: propose the commit instead.
+
+        Raises:
+            WeightsError: it has no `info`, or the hub cannot be reached or refuses.
+        """
+        return push_model(
+            repository,
+            self.state_dict(),
+            self._own_info(),
+            private=private,
+            token=token,
+            revision=revision,
+            create_pr=create_pr,
+        )
+
+    def _own_info(self) -> ModelInfo:
+        """`info`, updated with the module's own architecture, channels and grid.
+
+        Raises:
+            WeightsError: there is none.
+        """
+        if self.info is None:
+            raise WeightsError(
+                "this denoiser does not say which backbone it belongs to. Set denoiser.info (a ModelInfo of"
+                " dvt.weights.info), or for a file of the original: dvt convert FILE FOLDER backbone=<name>."
+            )
+        grid = self.info.spec.grid
+        if grid.hw != self.grid_hw:  # set_grid
+            rows, columns = self.grid_hw
+            sides = ((rows - 1) * grid.stride + grid.patch, (columns - 1) * grid.stride + grid.patch)
+            grid = PatchGrid.of(sides, grid.patch, grid.stride)
+        spec = replace(self.info.spec, channels=self.num_channels, grid=grid)
+        return replace(self.info, kind="denoiser", architecture=asdict(self.config), spec=spec)
+
 
 class _Mixing(nn.Module):
-    """Adds to raw features what a linear layer finds in those of earlier blocks."""
+    """Adds a linear map of the normed features of earlier blocks to the raw features."""
 
     def __init__(self, num_layers: int, num_channels: int):
         super().__init__()
@@ -121,13 +279,7 @@ def _blocks(config: DenoiserConfig, num_channels: int) -> nn.Module:
         )
     norm_layer: Any = partial(nn.LayerNorm, eps=1e-6)
     blocks = [
-        Block(
-            num_channels,
-            num_heads,
-            mlp_ratio=config.mlp_ratio,
-            qkv_bias=True,
-            norm_layer=norm_layer,
-        )
+        Block(num_channels, num_heads, mlp_ratio=config.mlp_ratio, qkv_bias=True, norm_layer=norm_layer)
         for _ in range(config.num_blocks)
     ]
     return blocks[0] if len(blocks) == 1 else nn.Sequential(*blocks)

@@ -15,16 +15,15 @@ from dvt.decomposition.run_list import ListOptions, make_meta
 from dvt.decomposition.store_method import StoreMethod, store_method
 from dvt.denoiser.config import OnlineConfig, Raw, TrainConfig
 from dvt.denoiser.denoised import denoiser_input
-from dvt.denoiser.learn import learn
+from dvt.denoiser.pairs import PairsInfo
+from dvt.denoiser.train import train_on_pairs
 from dvt.errors import ConfigError, DvtError, TrainingError
 from dvt.images import MAX_PIXELS, ImageFile, read_image
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import seed_for
-from dvt.store import StoreMeta
-from dvt.training.batches import Draw
-from dvt.training.resume import Start, claim_folder
+from dvt.training.checkpoints import Start, claim_folder
+from dvt.training.data import Draw, split_by_share
 from dvt.training.run import Trained
-from dvt.training.split import split_by_share
 
 _FIRST_BATCHES = 2
 """Batches of images in memory before the first step."""
@@ -84,10 +83,14 @@ def train_from_images(
         reuse=online.reuse,
         seed=config.seed,
     )
-    source = OnlineSource(
-        make_meta(backbone, method, ListOptions(quality=online.quality, seed=config.seed)),
-        tuple(file.key for file in files),
-        {"buffer": min(online.buffer, len(train_files)), "reuse": online.reuse, "num_val": len(val_files)},
+    meta = make_meta(backbone, method, ListOptions(quality=online.quality, seed=config.seed))
+    options = {"buffer": min(online.buffer, len(train_files)), "reuse": online.reuse, "num_val": len(val_files)}
+    hashed = [repr(sorted(meta.origin.items())), repr(sorted(options.items())), *(file.key for file in files)]
+    info = PairsInfo(
+        spec=meta.spec,
+        num_images=len(files),
+        data_hash=hashlib.sha256("\n".join(hashed).encode()).hexdigest(),
+        stage1=[{"quality": meta.quality, "solver": meta.solver}],
     )
 
     def make_pairs(start: Start) -> tuple[OnlinePairs, FixedPairs]:
@@ -104,7 +107,7 @@ def train_from_images(
         f"{len(files)} images -> {out}   {backbone.timm_name}, {backbone.grid}, {backbone.device}, stage 1 in memory"
         f" ({online.quality}), {config.num_steps} steps of {config.batch_size}"
     )
-    trained = learn(source, make_pairs, Path(out), config, backbone=None, summary=summary, reporter=reporter)
+    trained = train_on_pairs(info, make_pairs, Path(out), config, backbone=None, summary=summary, reporter=reporter)
     return OnlineTrained(trained, maker.failures, maker.num_made)
 
 
@@ -132,34 +135,6 @@ def _check(images: Sequence[ImageFile], config: TrainConfig, backbone: Backbone)
             "several processes would each decompose every image: run dvt decompose with shard=i/n, then dvt train"
             " store=... with trainer=ddp."
         )
-
-
-@dataclass(frozen=True, slots=True)
-class OnlineSource:
-    """Description of pairs that are made during the training."""
-
-    meta: StoreMeta
-    """What the features are, as a store would say it."""
-    keys: tuple[str, ...]
-    """Keys of all images, for training and validation."""
-    options: dict[str, Any]
-    """Options of the buffer and the split that change the result."""
-
-    @property
-    def num_images(self) -> int:
-        """Number of images."""
-        return len(self.keys)
-
-    @property
-    def data_hash(self) -> str:
-        """Hash of which images these are, how their features are made, and when each is in memory."""
-        parts = [repr(sorted(self.meta.origin.items())), repr(sorted(self.options.items())), *self.keys]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-    @property
-    def stage1(self) -> list[dict[str, Any]]:
-        """How the clean features are made."""
-        return [{"quality": self.meta.quality, "solver": self.meta.solver}]
 
 
 class Buffer:

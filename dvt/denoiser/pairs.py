@@ -1,6 +1,9 @@
-"""Pairs as PyTorch data sets: raw features or pictures, and the clean features to learn."""
+"""Pairs of raw and clean features: the stores they come from, and the data sets that give them to the training."""
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,20 +12,172 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from dvt.backbone.backbone import Backbone
-from dvt.denoiser.config import PairsConfig
+from dvt.denoiser.config import Missing, PairsConfig
 from dvt.denoiser.denoised import denoiser_input
-from dvt.denoiser.sources import Pair
+from dvt.errors import TrainingError
 from dvt.grid import PatchGrid
-from dvt.images import read_image
+from dvt.images import ImageFile, read_image
 from dvt.runtime import seed_for
 from dvt.shapes import FeatureMap
-from dvt.training.batches import Draw
+from dvt.spec import FeatureSpec
+from dvt.store import FeatureStore, Record
+from dvt.training.data import Draw, split_by_share
 from dvt.views.config import Coordinates, ViewsConfig
 from dvt.views.coordinates import crop_xy
 from dvt.views.crop import Crop, sample_crops
 from dvt.views.render import make_source, render_views
 
 _BATCH = 32
+_NAMED = 5
+
+PairSet = Dataset[dict[str, Any]]
+"""Pairs of one side of the split: `key`, `clean`, and `raw` or `image`; its length is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairsInfo:
+    """Description of the pairs of a run, for its settings and the published model."""
+
+    spec: FeatureSpec
+    """Which features these are."""
+    num_images: int
+    """Number of images, for training and validation."""
+    data_hash: str
+    """Hash of the images' keys and of how their features are made."""
+    stage1: list[dict[str, Any]]
+    """How the clean features are made, as plain JSON: an entry per store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One image of a store."""
+
+    store: FeatureStore
+    """The store of its features."""
+    key: str
+    """Its key there."""
+    path: Path | None = None
+    """The image file, where images were given."""
+
+    @property
+    def record(self) -> Record:
+        """Its features."""
+        return self.store[self.key]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Stores of the same features, as one list of pairs."""
+
+    stores: tuple[FeatureStore, ...]
+    """In the order given."""
+    pairs: tuple[Pair, ...]
+    """Their images; the first store wins where several hold one."""
+    num_missing: int
+    """Images that were asked for, have no features, and were left out."""
+
+    @property
+    def info(self) -> PairsInfo:
+        """Their description."""
+        digest = hashlib.sha256()
+        for store in self.stores:
+            digest.update(repr(sorted(store.meta.origin.items())).encode())
+        for pair in self.pairs:
+            digest.update(f"{self.stores.index(pair.store)} {pair.key}\n".encode())
+        return PairsInfo(
+            spec=self.stores[0].meta.spec,
+            num_images=len(self.pairs),
+            data_hash=digest.hexdigest(),
+            stage1=[{"quality": store.meta.quality, "solver": store.meta.solver} for store in self.stores],
+        )
+
+    def split(self, val_share: float) -> tuple[list[Pair], list[Pair]]:
+        """Training and validation pairs, by key alone; both sides get at least one.
+
+        Raises:
+            TrainingError: there is one image only.
+        """
+        if len(self.pairs) < 2:
+            raise TrainingError(
+                f"{self.stores[0].path} holds one image: one is needed to learn from and another to validate on."
+                " Decompose more images."
+            )
+        train, val = split_by_share([pair.key for pair in self.pairs], val_share)
+        return [self.pairs[number] for number in train], [self.pairs[number] for number in val]
+
+
+def open_sources(
+    paths: Sequence[str | Path], needs: FeatureSpec | None, images: Sequence[ImageFile] | None, missing: Missing
+) -> Sources:
+    """Open the stores and list their pairs.
+
+    Args:
+        paths: folders of stores, one at least.
+        needs: the features needed; None: those of the first store.
+        images: use these only, by key; None: all that the stores hold.
+        missing: what happens to images without features.
+
+    Raises:
+        StoreError: a store is missing or damaged, or has other features than needed.
+        TrainingError: a store is empty, or images have no features.
+    """
+    stores = tuple(FeatureStore.open(path) for path in paths)
+    for store in stores:
+        store.require(needs or stores[0].meta.spec)
+        _check_usable(store)
+    held: dict[str, FeatureStore] = {}
+    for store in stores:
+        for key in store:
+            held.setdefault(key, store)
+    if images is None:
+        return Sources(stores, tuple(Pair(store, key) for key, store in sorted(held.items())), 0)
+    without = [image for image in images if image.key not in held]
+    asked = sorted((image for image in images if image.key in held), key=lambda image: image.key)
+    if (without and missing is Missing.error) or not asked:
+        raise TrainingError(_missing_text(without, len(images), stores, missing))
+    return Sources(stores, tuple(Pair(held[image.key], image.key, image.path) for image in asked), len(without))
+
+
+def _check_usable(store: FeatureStore) -> None:
+    if not len(store):
+        failed = f", and {len(store.failures)} images failed" if store.failures else ""
+        raise TrainingError(
+            f"the store {store.path} is empty{failed}: fill it with dvt decompose images=... store={store.path}"
+        )
+    if "clean" not in store.meta.arrays:
+        raise TrainingError(
+            f"the store {store.path} holds {', '.join(store.meta.arrays)}, and no clean features to learn:"
+            " make one with arrays=[raw,clean]."
+        )
+
+
+def _missing_text(without: list[ImageFile], asked: int, stores: tuple[FeatureStore, ...], missing: Missing) -> str:
+    def reason(key: str) -> str:
+        found = next((store.failures[key] for store in stores if key in store.failures), "")
+        return f"   (failed: {found})" if found else ""
+
+    named = "".join(f"\n  {image.key}{reason(image.key)}" for image in without[:_NAMED])
+    more = f"\n  and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
+    where = ", ".join(str(store.path) for store in stores)
+    skip = ", or leave them out with pairs.missing=skip" if missing is Missing.error else ""
+    return (
+        f"{len(without)} of {asked} images have no features in {where}:{named}{more}\n"
+        f"Make them with\n  dvt decompose images=... store={stores[0].path} {_backbone_options(stores[0].meta.spec)}\n"
+        f"(and backbone.weights=... where its weights came from a file){skip}."
+    )
+
+
+def _backbone_options(spec: FeatureSpec) -> str:
+    """The features of a store as options of a command."""
+    options = {
+        "timm": spec.backbone,
+        "image_size": "[{},{}]".format(*spec.grid.image_hw),
+        "layer": spec.layer,
+        "norm": str(spec.norm).lower(),
+    }
+    if spec.grid.stride != spec.grid.patch:
+        options["stride"] = spec.grid.stride
+    return " ".join(f"backbone.{name}={value}" for name, value in options.items())
 
 
 class StoredPairs(Dataset[dict[str, Any]]):
@@ -40,19 +195,19 @@ class StoredPairs(Dataset[dict[str, Any]]):
 
 
 class ComputedPairs(Dataset[dict[str, Any]]):
-    """`key`, `raw` and `clean` of images, the raw features computed by the ViT once, before the first step.
+    """`key`, `raw` and `clean` of images; the ViT computes the raw features once, before the first step.
 
     Memory: 2 (1 + L) H W C bytes per image, with L earlier blocks.
     """
 
     def __init__(self, pairs: Sequence[Pair], backbone: Backbone, layers: Sequence[int], max_pixels: int):
-        """Note what to compute.
+        """Set up; nothing is computed yet.
 
         Args:
             pairs: images with their files.
             backbone: the frozen ViT.
-            layers: earlier blocks that are read as well.
-            max_pixels: larger pictures are refused.
+            layers: earlier blocks whose features are kept as well.
+            max_pixels: larger images are refused.
         """
         self._pairs, self._backbone, self._layers, self._max_pixels = pairs, backbone, layers, max_pixels
         self._raw: list[Tensor] = []
@@ -61,7 +216,7 @@ class ComputedPairs(Dataset[dict[str, Any]]):
         """Compute the raw features on a device.
 
         Raises:
-            ImageError: a picture cannot be read.
+            ImageError: an image cannot be read.
         """
         if self._raw:
             return
@@ -82,18 +237,18 @@ class ComputedPairs(Dataset[dict[str, Any]]):
         return {"key": record.key, "raw": self._raw[index], "clean": record.clean}
 
 
-class PicturePairs(Dataset[dict[str, Any]]):
-    """`key`, `image` (3, y, x) and `clean` (H, W, C) of images, mirrored and cropped together."""
+class ImagePairs(Dataset[dict[str, Any]]):
+    """`key`, `image` (3, y, x) and `clean` (H, W, C) of images, flipped and cropped together."""
 
     def __init__(self, pairs: Sequence[Pair], grid: PatchGrid, config: PairsConfig, seed: int, max_pixels: int):
-        """Prepare the data set.
+        """Set up.
 
         Args:
             pairs: images with their files.
             grid: patches of a view.
-            config: how images are mirrored and cropped.
+            config: probability of flips, and size of crops.
             seed: of the run.
-            max_pixels: larger pictures are refused.
+            max_pixels: larger images are refused.
         """
         self._pairs, self._grid, self._seed, self._max_pixels = pairs, grid, seed, max_pixels
         self._views = ViewsConfig(
@@ -107,7 +262,7 @@ class PicturePairs(Dataset[dict[str, Any]]):
         return len(self._pairs)
 
     def __getitem__(self, item: Draw | int) -> dict[str, Any]:
-        """A drawn image is changed as its draw says; one that is asked for by number is shown as it is."""
+        """A `Draw` is augmented by its number; an image read by its index is not."""
         pair = self._pairs[item.index if isinstance(item, Draw) else item]
         assert pair.path is not None
         source = make_source(read_image(pair.path, max_pixels=self._max_pixels), self._grid.image_hw, self._views)
@@ -127,13 +282,13 @@ class PicturePairs(Dataset[dict[str, Any]]):
 
 
 def crop_map(clean: FeatureMap, crop: Crop, grid: PatchGrid, source_hw: tuple[int, int]) -> Tensor:
-    """(H, W, C) the clean features at the places that the patches of a crop look at.
+    """(H, W, C) clean features at the places of a crop's patches, linearly interpolated.
 
-    Between the patches of the map its values are interpolated linearly; beyond the outermost centres they continue.
+    Beyond the outermost patch centres the nearest value continues.
 
     Args:
         clean: (H, W, C) of the whole image.
-        crop: what is shown, in pixels of the source.
+        crop: the crop, in pixels of the source.
         grid: patches of a view.
         source_hw: height and width in pixels of the source.
     """

@@ -1,5 +1,5 @@
-"""Stage 3: a ViT learns to give clean features by itself, without a block behind it.
+"""Stage 3: a ViT learns to give clean features by itself, without a denoiser.
 
-`student.Student` is the ViT that learns, `distill.distill` the training. Nothing is imported here, so that options
-(`config`) can be listed without waiting for torch.
+`student.Student` is the ViT that is trained, `distill.distill` the training. Nothing is imported here: `config` must be
+readable without torch.
 """

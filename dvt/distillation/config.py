@@ -1,4 +1,4 @@
-"""Options of stage 3: what of the student is trained, and on what. A light module: it may be imported to print help."""
+"""Options of stage 3. Imports no torch: help pages read them."""
 
 from dataclasses import dataclass, field
 
@@ -8,23 +8,22 @@ from dvt.training.config import TrainingConfig
 
 @dataclass(kw_only=True, slots=True)
 class StudentConfig:
-    """What of the student is trained, and for what.
+    """The trained part of the student, and its loss.
 
-    The original gives the class token no target (a weight of 0). Here it has one by default: a distilled ViT stands
-    wherever the ViT stood, also where its class token is read. A denoiser passes the class token on: at the start this
-    term is 0 and pulls nowhere; it only resists where the patches would take the class token along. That of SRT is the
-    mean over its views, a little off from the start.
+    The original gives the class token no target (weight 0). Here it has one by default, because a distilled ViT
+    replaces the ViT also where its class token is used. A denoiser keeps the class token, so this term starts at 0 and
+    only resists a drift that training the patches would cause. SRT averages the class token over views, so there it
+    starts slightly above 0.
     """
 
     trained_blocks: int = 0
-    """How many blocks are trained, counted back from the one that is read, with the final norm; 0: all that is read."""
+    """Number of blocks to train, counted back from the teacher's layer, with the final norm; 0: all up to it."""
     class_token_weight: float | None = None
-    """Weight of the class token's distance from that of the teacher; 0: none; left out: 1, where there is one."""
+    """Weight of the class token's distance from the teacher's; 0: none; left out: 1 if the ViT has a class token."""
     gradient_checkpointing: bool = False
-    """Compute the blocks again on the way back and keep less in memory: slower, the same result."""
+    """Recompute the blocks in the backward pass: less memory, slower, the same result."""
 
     def __post_init__(self) -> None:
-        """Refuse values without meaning."""
         if self.trained_blocks < 0:
             raise ConfigError(f"student.trained_blocks={self.trained_blocks}: give 0 (the whole ViT) or more.")
         if self.class_token_weight is not None and not self.class_token_weight >= 0:
@@ -32,18 +31,17 @@ class StudentConfig:
 
 
 @dataclass(kw_only=True, slots=True)
-class PicturesConfig:
-    """What is learnt from."""
+class ImagesConfig:
+    """The images, and their augmentation."""
 
     flip_probability: float = 0.5
-    """How often an image is mirrored."""
+    """Probability of a horizontal flip."""
     val_share: float = 0.05
-    """Share of the images kept for validation; which ones depends on their keys alone."""
+    """Share of the images for validation; their keys decide which."""
     val_max: int = 500
-    """How many images are kept for validation at most."""
+    """Most images kept for validation."""
 
     def __post_init__(self) -> None:
-        """Refuse values without meaning."""
         if not 0 < self.val_share < 1:
             raise ConfigError(f"pictures.val_share={self.val_share}: give a share between 0 and 1.")
         if self.val_max < 1:
@@ -56,8 +54,8 @@ class PicturesConfig:
 class DistillConfig(TrainingConfig):
     """All options of stage 3.
 
-    The number of updates is that of the original's script, 5 passes over ImageNet in steps of 512 on eight GPUs. The
-    default batch of 64 shows the student an eighth of as many images; batch_size=512 is the original's.
+    The number of updates is that of the original's script: 5 passes over ImageNet in steps of 512 on eight GPUs. The
+    default batch of 64 shows an eighth of those images; batch_size=512 is the original's.
     """
 
     num_steps: int = 12_510
@@ -67,6 +65,6 @@ class DistillConfig(TrainingConfig):
     validate_every: int = 500
     """Steps between validations."""
     student: StudentConfig = field(default_factory=StudentConfig)
-    """The ViT that learns."""
-    pictures: PicturesConfig = field(default_factory=PicturesConfig)
-    """What it learns from."""
+    """The student."""
+    pictures: ImagesConfig = field(default_factory=ImagesConfig)
+    """The images it is trained on."""

@@ -1,21 +1,30 @@
-"""Stage 3: distil a cleaned ViT into a plain one, resumably, and publish it as a model folder."""
+"""Stage 3: distil a denoised ViT into a plain one, resumably, and publish it as a model folder."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
 from dvt.backbone.catalogue import licence_of
-from dvt.distillation.config import DistillConfig
-from dvt.distillation.data import Pictures, data_hash, split_images
-from dvt.distillation.module import DistillModule
+from dvt.backbone.features import Features
+from dvt.backbone.preprocess import Preprocess
+from dvt.distillation.config import DistillConfig, ImagesConfig
 from dvt.distillation.student import Student, Teacher, class_token_weight
-from dvt.errors import ConfigError
-from dvt.images import MAX_PIXELS, ImageFile
+from dvt.errors import ConfigError, ImageError, TrainingError
+from dvt.images import MAX_PIXELS, ImageFile, read_image
+from dvt.losses import feature_distance
 from dvt.progress import SILENT, Reporter
-from dvt.training.pictures import ShowSamples
-from dvt.training.record import comparable_settings, write_record
-from dvt.training.resume import claim_folder, find_start
-from dvt.training.run import Fitted, Trained, fit
+from dvt.runtime import seed_for
+from dvt.shapes import FeatureMaps
+from dvt.training.checkpoints import claim_folder, find_start
+from dvt.training.data import Draw, split_by_share
+from dvt.training.module import Frozen, StageModule
+from dvt.training.run import Trained, comparable_settings, fit, write_record
+from dvt.training.validation import Comparison, ShowSamples
 from dvt.version import __version__
 from dvt.weights.checkpoint import CHECKPOINTS, spec_settings
 from dvt.weights.folder import save_model
@@ -31,64 +40,88 @@ def distill(
     max_pixels: int = MAX_PIXELS,
     reporter: Reporter = SILENT,
 ) -> Trained:
-    """Train a copy of a ViT to give the clean features of its denoised self, or those of SRT, in one pass by itself.
+    """Train a copy of a ViT to give the clean features of its denoised self, or those of SRT, in one pass.
 
-    The patches that the student gives at the teacher's layer and norm learn to be those of the teacher, and so does its
-    class token (`config.student.class_token_weight`); a denoiser leaves the class token as it was. The result is a
-    plain timm model: `out/weights.safetensors` fits `timm.create_model(name, num_classes=0)` (with `global_pool=""` for
-    SigLIP, which timm pools by a further layer) and `dvt.load_backbone(name, weights=...)`.
+    The student's patches at the teacher's layer and norm learn to equal the teacher's, and so does its class token
+    (`config.student.class_token_weight`). The result is a plain timm model: `out/weights.safetensors` fits
+    `timm.create_model(name, num_classes=0)` and `dvt.load_backbone(name, weights=...)`. (SigLIP needs `global_pool=""`
+    as well: timm pools it by a further layer.) The same call continues a run that was stopped.
 
     Args:
         images: files, as `dvt.find_images` lists them.
-        out: folder of the run: checkpoints, logs, pictures, and at the end `weights.safetensors` and `config.json`.
+        out: folder of the run: checkpoints, logs, panels, and at the end `weights.safetensors` and `config.json`.
         config: all options; None: the defaults.
-        teacher: a ViT in fp32 with its denoiser (`dvt.load_denoised`) or SRT around it; moved to where the work is.
-        max_pixels: larger pictures are refused.
+        teacher: a ViT in fp32 with its denoiser (`dvt.load_denoised`) or with SRT; it is moved to the device in use.
+        max_pixels: larger images are refused.
         reporter: shows the notes of the start, then every step.
 
     Raises:
-        TrainingError: too few images, a loss that is not finite, a run that cannot be resumed, another thing in `out`.
-        ImageError: an image cannot be read; found when its turn comes.
-        ConfigError: options that do not go together.
+        TrainingError: too few images, a loss that is not finite, a run that cannot be resumed, another model in `out`.
+        ImageError: an image cannot be read; raised in the step that needs it.
+        ConfigError: options that exclude each other.
         DiskError: the disk is full or refuses.
+
+    Example:
+        >>> import dvt
+        >>> teacher, _ = dvt.load_denoised("vit_micro", weights="vit_micro/denoiser", device="cpu")
+        >>> trained = dvt.distill(dvt.find_images("photos"), "runs/distilled", teacher=teacher)  # doctest: +SKIP
+        >>> backbone = dvt.load_backbone("vit_micro", weights="runs/distilled/weights.safetensors")  # doctest: +SKIP
     """
-    out, config, before = Path(out), config or DistillConfig(), teacher.backbone
-    images = sorted(images, key=lambda image: image.key)  # the order of a list decides nothing
-    _check_grid(teacher)
-    student, weight = Student(before, config.student), class_token_weight(before, config.student)
-    train, val = split_images(images, config.pictures)
+    out, config, backbone = Path(out), config or DistillConfig(), teacher.backbone
+    images = sorted(images, key=lambda image: image.key)  # the order of the list changes nothing
+    if teacher.grid != backbone.grid:
+        raise ConfigError(
+            f"the teacher gives {teacher.grid}, and its ViT, which is to learn that, {backbone.grid}: give a teacher on"
+            " the patches of the ViT (srt.finer=1)."
+        )
+    student, token_weight = Student(backbone, config.student), class_token_weight(backbone, config.student)
+    parts = split_images(images, config.pictures)
     claim_folder(out, "distilled")
-    settings = _settings(images, config, teacher, weight)
+    settings = _settings(images, config, teacher, token_weight)
     start = find_start(config.resume, out / CHECKPOINTS, settings, allow_changes=config.allow_changes)
-    name = getattr(teacher, "timm_name", before.timm_name)
+    name = getattr(teacher, "timm_name", backbone.timm_name)
     start.report(
         f"{len(images)} images -> {out}   {name}, {teacher.grid}, {config.num_steps} steps of {config.batch_size}",
         reporter,
     )
-    data = [Pictures(part, teacher.grid.image_hw, config, max_pixels) for part in (train, val)]
-    module = DistillModule(student, config, settings, teacher, weight)
-    shown = (ShowSamples(data[1], len(val), out / "pictures", config.show_every),) if config.show_every else ()
-    fitted = fit(module, data[0], data[1], config, out, start, callbacks=shown, reporter=reporter, task="distill")
-    if fitted.is_main and not fitted.interrupted:
-        save_model(out, student.plain_state(before), _describe(teacher, fitted, settings, len(train), len(val)))
+    train, val = (DistillImages(part, teacher.grid.image_hw, config, max_pixels) for part in parts)
+    module = DistillModule(student, config, settings, teacher, token_weight)
+    shown = (ShowSamples(val, len(val), out / "pictures", config.show_every),) if config.show_every else ()
+    fitted = fit(module, train, val, config, out, start, callbacks=shown, reporter=reporter, task="distill")
     if fitted.is_main:
+        if not fitted.interrupted:
+            info = ModelInfo(
+                kind="distilled",
+                spec=backbone.spec,
+                architecture={},
+                training={
+                    "teacher_sha256": teacher.weights_hash,
+                    "teacher_settings": teacher.settings,
+                    "data_sha256": settings["data"],
+                    "num_images": len(train),
+                    "num_val_images": len(val),
+                    "num_steps": fitted.step,
+                    "batch_size": config.batch_size,
+                    "seed": config.seed,
+                    "base_learning_rate": config.optimizer.base_learning_rate,
+                    "student": settings["student"],
+                },
+                metrics=fitted.measured,
+                base_license=licence_of(backbone.timm_name),
+                code_version=__version__,
+            )
+            save_model(out, student.plain_state(backbone), info)
         write_record(out, "distill", config, fitted, start, device=module.device)
     return Trained(out, fitted.step, fitted.interrupted, fitted.metrics, start.notes)
 
 
-def _check_grid(teacher: Teacher) -> None:
-    if teacher.grid != teacher.backbone.grid:
-        raise ConfigError(
-            f"the teacher gives {teacher.grid}, and its ViT, which is to learn that, {teacher.backbone.grid}: give a"
-            " teacher on the patches of the ViT (srt.finer=1)."
-        )
-
-
-def _settings(images: Sequence[ImageFile], config: DistillConfig, teacher: Teacher, weight: float) -> dict[str, Any]:
-    """What a resumed run has to share with the one it continues."""
+def _settings(
+    images: Sequence[ImageFile], config: DistillConfig, teacher: Teacher, token_weight: float
+) -> dict[str, Any]:
+    """The settings that a resumed run must share with its checkpoint."""
     settings = comparable_settings(config, DistillConfig)
-    del settings["student"]["gradient_checkpointing"]  # it changes the memory and nothing else
-    settings["student"]["class_token_weight"] = weight
+    del settings["student"]["gradient_checkpointing"]  # it changes the memory only
+    settings["student"]["class_token_weight"] = token_weight
     if teacher.settings:
         settings["teacher_settings"] = teacher.settings
     return {
@@ -101,26 +134,132 @@ def _settings(images: Sequence[ImageFile], config: DistillConfig, teacher: Teach
     }
 
 
-def _describe(teacher: Teacher, fitted: Fitted, settings: dict[str, Any], num_train: int, num_val: int) -> ModelInfo:
-    """What the published ViT says of itself."""
-    backbone = teacher.backbone
-    return ModelInfo(
-        kind="distilled",
-        spec=backbone.spec,
-        architecture={},
-        training={
-            "teacher_sha256": teacher.weights_hash,
-            "teacher_settings": teacher.settings,
-            "data_sha256": settings["data"],
-            "num_images": num_train,
-            "num_val_images": num_val,
-            "num_steps": fitted.step,
-            "batch_size": settings["batch_size"],
-            "seed": settings["seed"],
-            "base_learning_rate": settings["optimizer"]["base_learning_rate"],
-            "student": settings["student"],
-        },
-        metrics=fitted.measured,
-        base_license=licence_of(backbone.timm_name),
-        code_version=__version__,
-    )
+def split_images(images: Sequence[ImageFile], config: ImagesConfig) -> tuple[list[ImageFile], list[ImageFile]]:
+    """Training and validation images, by key alone; both sides get at least one.
+
+    Raises:
+        TrainingError: there is one image only.
+    """
+    if len(images) < 2:
+        raise TrainingError(
+            f"{len(images)} image was given: one is needed to learn from and another to validate on. Give more images."
+        )
+    train, val = split_by_share([image.key for image in images], config.val_share, config.val_max)
+    return [images[number] for number in train], [images[number] for number in val]
+
+
+def data_hash(images: Sequence[ImageFile]) -> str:
+    """Hash of the images' keys in order; the files are not opened."""
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(f"{image.key}\n".encode())
+    return digest.hexdigest()
+
+
+class DistillImages(Dataset[dict[str, Any]]):
+    """`key` and `image` (3, y, x) of images, resized to one size and randomly flipped."""
+
+    def __init__(self, images: Sequence[ImageFile], image_hw: tuple[int, int], config: DistillConfig, max_pixels: int):
+        """Set up.
+
+        Args:
+            images: the files.
+            image_hw: height and width in pixels to resize to; the aspect changes.
+            config: probability of a flip, and the seed of the run.
+            max_pixels: larger images are refused.
+        """
+        self._images, self._preprocess, self._max_pixels = images, Preprocess(image_hw), max_pixels
+        self._flip_probability, self._seed = config.pictures.flip_probability, config.seed
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, item: Draw | int) -> dict[str, Any]:
+        """A `Draw` is flipped by its number; an image read by its index is not.
+
+        Raises:
+            ImageError: it cannot be read. An image is never left out or replaced silently.
+        """
+        file = self._images[item.index if isinstance(item, Draw) else item]
+        try:
+            image = self._preprocess(read_image(file.path, max_pixels=self._max_pixels))
+        except ImageError as error:
+            raise ImageError(
+                f"{error}\nThe training stopped there. Repair the image and give the same command again; or leave it"
+                " out of images= and add allow_changes=true."
+            ) from error
+        if isinstance(item, Draw):
+            rng = torch.Generator().manual_seed(seed_for(self._seed, f"draw {item.number}"))
+            if float(torch.rand((), generator=rng)) < self._flip_probability:
+                image = image.flip(-1)
+        return {"key": file.key, "image": image}
+
+
+class DistillModule(StageModule):
+    """Squared error plus cosine distance between the patches of student and teacher; the same for the class token."""
+
+    network: Student
+
+    def __init__(
+        self,
+        student: Student,
+        config: DistillConfig,
+        settings: dict[str, Any],
+        teacher: Teacher,
+        class_token_weight: float,
+    ):
+        """Set up the training.
+
+        Args:
+            student: the network to train.
+            config: all options.
+            settings: settings of the run as plain JSON; kept in the checkpoints.
+            teacher: gives the patches and the class token to learn.
+            class_token_weight: weight of the class token's distance beside that of the patches; 0: none.
+        """
+        super().__init__(student, config, settings)
+        self._teacher = Frozen(teacher)
+        self._class_token_weight = class_token_weight
+        self._has_class_token = student.backbone.vit.cls_token is not None
+
+    def loss(self, batch: dict[str, Any]) -> Tensor:
+        """The distance over all patches of a batch, plus the weighted distance over its class tokens."""
+        wanted, given = self._teacher.network(batch["image"]), self.network(batch["image"])
+        loss = feature_distance(given.patches.float(), wanted.patches.float())
+        if not self._class_token_weight:
+            return loss
+        class_token = feature_distance(given.prefix[:, 0].float(), wanted.prefix[:, 0].float())
+        return loss + self._class_token_weight * class_token
+
+    def features(self, batch: dict[str, Any]) -> dict[str, Features]:
+        """Features of a batch from the original ViT (`raw`), the teacher and the student."""
+        teacher = self._teacher.network
+        extractors = {"raw": teacher.backbone, "teacher": teacher, "student": self.network}
+        return {name: extractor(batch["image"]) for name, extractor in extractors.items()}
+
+    def maps(self, batch: dict[str, Any]) -> dict[str, FeatureMaps]:
+        """The patches of `features`."""
+        return {name: features.patches.float() for name, features in self.features(batch).items()}
+
+    def on_fit_start(self) -> None:
+        """Move the teacher to the device of the training."""
+        self._teacher.network.to(self.device)
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the comparison."""
+        self._comparison = Comparison(learned="student", target="teacher")
+        self._class_tokens: list[Tensor] = []
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Compare the ViT and the student with the teacher, and the student's class token with the ViT's."""
+        features = self.features(batch)
+        self._comparison.update({name: each.patches.float() for name, each in features.items()})
+        if self._has_class_token:
+            before, after = (features[name].prefix[:, 0].float() for name in ("raw", "student"))
+            self._class_tokens += torch.cosine_similarity(before, after, dim=-1).unbind()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over all validation images."""
+        self.log_dict({f"val/{name}": value for name, value in self._comparison.means().items()})
+        if self._has_class_token:
+            self.log("val/class_token_cosine", torch.stack(self._class_tokens).mean())

@@ -1,4 +1,4 @@
-"""Student: the ViT that learns to give clean features by itself."""
+"""Student: the copy of a ViT that is trained, and the Teacher that it learns from."""
 
 import copy
 from typing import Any, Protocol, runtime_checkable
@@ -19,29 +19,29 @@ class Teacher(FeatureExtractor, Protocol):
 
     @property
     def backbone(self) -> Backbone:
-        """The ViT; the student begins as a copy of it and is read at the same layer."""
+        """The ViT; the student starts as a copy of it and gives features of the same layer."""
 
     @property
     def weights_hash(self) -> str:
-        """Identifies all weights of the teacher, and the settings where it has any."""
+        """Identifies all weights of the teacher, and its settings if it has any."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What its features depend on beside its weights, as plain JSON; empty where there is nothing."""
+        """Settings beside the weights that its features depend on, as plain JSON; may be empty."""
 
 
 class Student(nn.Module):
-    """A copy of a frozen ViT, of which all or the last blocks are trained.
+    """A copy of a frozen ViT; all blocks up to the layer in use are trained, or the last few of them.
 
-    It computes as the ViT does in use, without dropout. What lies behind the layer that is read stays as it is.
+    It computes without dropout. Blocks after the layer in use stay as they are.
     """
 
     def __init__(self, backbone: Backbone, config: StudentConfig):
         """Copy a ViT.
 
         Args:
-            backbone: the ViT; it is left alone.
-            config: what is trained.
+            backbone: the ViT; it is not changed.
+            config: which blocks are trained.
 
         Raises:
             ConfigError: the ViT is not in fp32, or has fewer blocks.
@@ -56,21 +56,27 @@ class Student(nn.Module):
         if config.trained_blocks > num_blocks:
             raise ConfigError(
                 f"student.trained_blocks={config.trained_blocks}: {backbone.timm_name} has {num_blocks} blocks up to"
-                f" the layer that is read. Give 1 to {num_blocks}, or 0 for all that is read."
+                f" the layer in use. Give 1 to {num_blocks}, or 0 for all of them."
             )
         self.backbone = copy.deepcopy(backbone)
-        self._unfreeze(config.trained_blocks)
-        self.backbone.vit.set_grad_checkpointing(config.gradient_checkpointing)
+        vit, layer = self.backbone.vit, self.backbone.layer
+        if config.trained_blocks:
+            vit.blocks[layer + 1 - config.trained_blocks : layer + 1].requires_grad_(True)
+        else:
+            vit.requires_grad_(True)
+            vit.blocks[layer + 1 :].requires_grad_(False)
+        vit.norm.requires_grad_(self.backbone.norm)
+        vit.set_grad_checkpointing(config.gradient_checkpointing)
 
     def forward(self, images: ImageBatch) -> Features:
-        """The features of (B, 3, y, x) pictures, RGB in [0, 1], with gradients."""
+        """Features of (B, 3, y, x) images, RGB in [0, 1], with gradients."""
         return self.backbone.forward_layers(images)[-1]
 
     def plain_state(self, before: Backbone) -> dict[str, Tensor]:
-        """The weights with the names of the timm model; what was not trained is, bit for bit, that of the ViT before.
+        """The weights by timm's names; those that were not trained are bit for bit those of the original ViT.
 
         Args:
-            before: the ViT that the student was copied from. (A moving average rounds also what stands still.)
+            before: the original ViT. (A moving average also rounds weights that do not change.)
         """
         state: dict[str, Tensor] = self.backbone.vit.state_dict()
         trained = {name for name, parameter in self.backbone.vit.named_parameters() if parameter.requires_grad}
@@ -79,23 +85,12 @@ class Student(nn.Module):
             for (name, tensor), before_tensor in zip(state.items(), before.vit.state_dict().values(), strict=True)
         }
 
-    def _unfreeze(self, trained_blocks: int) -> None:
-        vit, layer = self.backbone.vit, self.backbone.layer
-        if trained_blocks:
-            for block in vit.blocks[layer + 1 - trained_blocks : layer + 1]:
-                block.requires_grad_(True)
-            vit.norm.requires_grad_(self.backbone.norm)
-        else:
-            vit.requires_grad_(True)
-            vit.blocks[layer + 1 :].requires_grad_(False)
-            vit.norm.requires_grad_(self.backbone.norm)
-
 
 def class_token_weight(backbone: Backbone, config: StudentConfig) -> float:
-    """The weight of the class token's distance: as asked for, else 1 where there is a class token.
+    """The weight of the class token's distance: as configured, else 1 if the ViT has a class token.
 
     Raises:
-        ConfigError: it was asked for, and the ViT has no class token.
+        ConfigError: a weight is given, and the ViT has no class token.
     """
     has_one = backbone.vit.cls_token is not None
     if config.class_token_weight is None:

@@ -1,5 +1,4 @@
-"""What stages 2 and 3 share: optimisation under Lightning that can be stopped, resumed and followed.
+"""Shared by stages 2 and 3: training under Lightning that can be stopped, resumed and followed.
 
-`run.fit` trains a `module.StageModule`; nothing is imported here, so that options (`config`) can be listed without
-waiting for torch.
+`run.fit` trains a `module.StageModule`. Nothing is imported here: `config` must be readable without torch.
 """

@@ -1,4 +1,4 @@
-"""What happens between the steps: checkpoints, progress, an orderly stop."""
+"""Lightning callbacks: checkpoints, an orderly stop, progress, and the moving average of the weights."""
 
 import signal
 import time
@@ -7,6 +7,8 @@ from types import FrameType
 from typing import Any
 
 import lightning as L
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from dvt.progress import Reporter
 from dvt.training.checkpoints import remove_old
@@ -17,7 +19,11 @@ from dvt.weights.checkpoint import checkpoint_path
 
 
 class SaveCheckpoints(L.Callback):
-    """A checkpoint every so many steps and at the end; the newest few stay."""
+    """Saves every `save_every` steps and at the end, and keeps the newest few.
+
+    Lightning's ModelCheckpoint deletes what its own state lists. Here the files in the folder count, so that a resumed
+    run also rotates the checkpoints of the runs before it.
+    """
 
     def __init__(self, folder: Path, config: TrainingConfig):
         self._folder, self._config = folder, config
@@ -36,7 +42,7 @@ class SaveCheckpoints(L.Callback):
 
 
 class StopInOrder(L.Callback):
-    """Ctrl-C and SIGTERM end the run after the step in work, with a checkpoint; a second one ends it at once.
+    """Ctrl-C or SIGTERM ends the run after the current step, with a checkpoint; a second one ends it at once.
 
     Attributes:
         stopped: whether the run was ended that way.
@@ -47,29 +53,29 @@ class StopInOrder(L.Callback):
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take over the signals."""
+        """Install the signal handlers."""
         for signum in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(signum) is not signal.SIG_IGN:
-                self._before[signum] = signal.signal(signum, self._ask)
+                self._before[signum] = signal.signal(signum, self._on_signal)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop if asked to; processes decide together."""
+        """Stop if a signal came; processes decide together."""
         if trainer.world_size > 1:
             self.stopped = trainer.strategy.reduce_boolean_decision(self.stopped, all=False)
         if self.stopped:
             trainer.should_stop = True
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Give the signals back."""
+        """Restore the handlers."""
         self._restore()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Give the signals back."""
+        """Restore the handlers."""
         self._restore()
 
-    def _ask(self, signum: int, frame: FrameType | None) -> None:
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         if self.stopped:
             self._restore()
             raise KeyboardInterrupt
@@ -107,3 +113,25 @@ class ReportProgress(L.Callback):
         if trainer.is_global_zero:
             at = f"step {step}" if self._start_step else ""
             self._reporter.advance(1, ", ".join(filter(None, (at, self._loss))))
+
+
+class PublishedAverage(EMAWeightAveraging):
+    """Lightning's exponential moving average of the weights, published also by a run resumed after its last step.
+
+    Lightning puts the average in place when the last step ends; such a run has no step left.
+    """
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Move the average to the device of the weights: it was made before they were moved."""
+        super().on_train_start(trainer, pl_module)
+        assert self._average_model is not None, "the trainer has set it up"
+        self._average_model.to(pl_module.device)
+
+    def publish(self, module: StageModule) -> None:
+        """Copy the averaged weights into the module."""
+        assert self._average_model is not None, "the trainer has set it up"
+        average: Any = self._average_model.module
+        with torch.no_grad():
+            state = average.state_dict()
+            for name, current in module.state_dict(keep_vars=False).items():
+                current.copy_(state[name])

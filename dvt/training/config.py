@@ -1,4 +1,4 @@
-"""Options of a training. A light module: it may be imported to print help."""
+"""Options of a training. Imports no torch: help pages read them."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -14,26 +14,25 @@ class OptimizerConfig:
     """AdamW with warm-up and cosine, as in the released code of the original."""
 
     base_learning_rate: float = 2e-4
-    """Highest learning rate at the reference batch; that of another batch is this times sqrt(batch / reference)."""
+    """Peak learning rate at the reference batch; other batches scale it by sqrt(batch / reference)."""
     reference_batch: int = 256
-    """The batch that base_learning_rate is meant for."""
+    """Batch size that base_learning_rate is for."""
     final_learning_rate: float = 1e-6
-    """Learning rate at the last step of the cosine."""
+    """Learning rate at the end of the cosine."""
     warmup: float = 0.15
-    """Share of the steps in which the learning rate rises from zero."""
+    """Share of the steps that warm up linearly from zero."""
     weight_decay: float = 1e-5
-    """Decoupled decay of AdamW, on all parameters."""
+    """Weight decay of AdamW, on all parameters."""
     beta1: float = 0.9
     """Decay of AdamW's mean of gradients."""
     beta2: float = 0.999
     """Decay of AdamW's mean of squared gradients."""
     clip_norm: float = 0.0
-    """Gradients are scaled down to this norm; 0: never."""
+    """Clip gradients to this norm; 0: no clipping."""
     ema_decay: float = 0.0
-    """Also keep a moving average of the weights with this decay, and validate and publish it; 0: do not."""
+    """Decay of a moving average of the weights, which is validated and published; 0: no average."""
 
     def __post_init__(self) -> None:
-        """Refuse values without meaning."""
         if not self.base_learning_rate > 0 or self.reference_batch < 1:
             raise ConfigError(
                 f"optimizer.base_learning_rate={self.base_learning_rate},"
@@ -49,12 +48,12 @@ class OptimizerConfig:
 
 @dataclass(kw_only=True, slots=True)
 class TrainerConfig:
-    """Where the work runs, in Lightning's terms."""
+    """Where the training runs, in Lightning's terms."""
 
     accelerator: str = "auto"
     """auto, cpu, gpu or mps."""
     devices: Any = 1
-    """How many devices per node; auto for all, or a list of their numbers."""
+    """Number of devices per node, auto for all, or a list of their numbers."""
     num_nodes: int = 1
     """Machines; start the same command on each, by SLURM or torchrun."""
     strategy: str = "auto"
@@ -63,13 +62,13 @@ class TrainerConfig:
     """32-true, bf16-mixed or 16-mixed."""
 
     def __post_init__(self) -> None:
-        """Refuse formats in which small updates of the weights are lost."""
+        """Refuse formats that lose small updates of the weights."""
         if self.precision not in _PRECISIONS:
             raise ConfigError(f"trainer.precision={self.precision}: give one of {', '.join(_PRECISIONS)}.")
 
 
 class LoggerKind(str, Enum):
-    """Where the numbers of a run go."""
+    """Where the metrics of a run go."""
 
     csv = "csv"
     """A table, logs/<start>/metrics.csv."""
@@ -83,7 +82,7 @@ class LoggerKind(str, Enum):
 
 @dataclass(kw_only=True, slots=True)
 class LoggerConfig:
-    """Where the numbers of a run go."""
+    """Where the metrics of a run go."""
 
     kind: LoggerKind = LoggerKind.csv
     """csv, tensorboard, wandb or none."""
@@ -92,44 +91,43 @@ class LoggerConfig:
     name: str | None = None
     """Name of the run in wandb; the name of the output folder when left out."""
     offline: bool = False
-    """Keep wandb's files here and send nothing; needs no account."""
+    """Keep wandb's files local and send nothing; needs no account."""
 
 
 @dataclass(kw_only=True, slots=True)
 class TrainingConfig:
-    """What every training needs to know."""
+    """Options of stages 2 and 3."""
 
     num_steps: int = 5000
     """Updates."""
     batch_size: int = 64
     """Images per update, over all devices together."""
     seed: int = 0
-    """Of the first weights, the order of the images and their augmentation."""
+    """Seed for initialisation, data order and augmentation."""
     resume: str = "auto"
-    """auto: continue the run in out if there is one; none: begin, and refuse an out that has one; or a checkpoint."""
+    """auto: continue the run in out if there is one; none: refuse an out that has one; or a checkpoint."""
     allow_changes: bool = False
-    """Resume although settings differ from those that the checkpoint was made with."""
+    """Resume even if settings differ from those of the checkpoint."""
     save_every: int = 250
     """Steps between checkpoints."""
     keep_checkpoints: int = 2
-    """How many of the newest checkpoints stay."""
+    """Number of checkpoints to keep, the newest."""
     validate_every: int = 250
     """Steps between validations."""
     show_every: int = 500
-    """Steps between pictures of validation images, taken at validations; 0: none."""
+    """Steps between panels of validation images, drawn at validations; 0: none."""
     log_every: int = 10
-    """Steps between logged numbers."""
+    """Steps between logged metrics."""
     num_workers: int = 0
-    """Processes that read data; 0: the training process itself."""
+    """Processes that read data; 0: the training process."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """The optimiser."""
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    """Where the work runs."""
+    """Where the training runs."""
     logger: LoggerConfig = field(default_factory=LoggerConfig)
-    """Where the numbers go."""
+    """Where the metrics go."""
 
     def __post_init__(self) -> None:
-        """Refuse values without meaning."""
         for name in ("num_steps", "batch_size", "save_every", "keep_checkpoints", "validate_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: give at least 1.")

@@ -1,4 +1,4 @@
-"""Where the numbers and pictures of a run go."""
+"""Loggers of a run: CSV, TensorBoard, Weights & Biases."""
 
 import time
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _WANDB_RUN = "wandb_run"
 
 
 def make_logger(config: LoggerConfig, out: Path) -> Logger | None:
-    """The logger that the options ask for; every start of a run has a folder of its own below `<out>/logs`.
+    """The logger of the options; every start of a run has its own folder below `<out>/logs`.
 
     Raises:
         ConfigError: it is not installed, or wandb has no account here.
@@ -37,24 +37,24 @@ def make_logger(config: LoggerConfig, out: Path) -> Logger | None:
             return _wandb(config, out)
 
 
-def log_picture(logger: Logger | None, name: str, picture: NDArray[Any], step: int) -> None:
-    """Hand a picture to loggers that take pictures.
+def log_image(logger: Logger | None, name: str, image: NDArray[Any], step: int) -> None:
+    """Log an image where the logger supports images.
 
     Args:
         logger: the logger of the run.
-        name: of the picture.
-        picture: (y, x, 3) uint8.
+        name: of the image.
+        image: (y, x, 3) uint8.
         step: updates done.
     """
     if isinstance(logger, WandbLogger):
-        logger.log_image(name, [picture], step=step)
+        logger.log_image(name, [image], step=step)
     elif isinstance(logger, TensorBoardLogger):
-        logger.experiment.add_image(name, picture, step, dataformats="HWC")
+        logger.experiment.add_image(name, image, step, dataformats="HWC")
 
 
 @contextmanager
 def closing(logger: Logger | None) -> Iterator[None]:
-    """Finish the run of a logger when the block ends: the next run of this process has curves of its own."""
+    """Finish the run of wandb when the block ends, so that the next run of this process gets its own curves."""
     try:
         yield
     finally:
@@ -67,12 +67,12 @@ def closing(logger: Logger | None) -> Iterator[None]:
 def _wandb(config: LoggerConfig, out: Path) -> WandbLogger:
     import wandb
 
-    if not config.offline and wandb.Settings().mode in (None, "online") and not _has_account():
+    if not config.offline and wandb.Settings().mode in (None, "online") and not wandb.api.api_key:
         raise ConfigError(
             "logger=wandb has no account here: run `wandb login`, or keep the files here with logger.offline=true."
         )
     out.mkdir(parents=True, exist_ok=True)
-    kept = out / _WANDB_RUN  # a resumed run goes on in the same curves
+    kept = out / _WANDB_RUN  # a resumed run continues the same curves
     run_id = kept.read_text().strip() if kept.is_file() else token_hex(4)
     kept.write_text(run_id + "\n")
     return WandbLogger(
@@ -83,9 +83,3 @@ def _wandb(config: LoggerConfig, out: Path) -> WandbLogger:
         resume="allow",
         offline=config.offline,
     )
-
-
-def _has_account() -> bool:
-    import wandb
-
-    return bool(wandb.api.api_key)

@@ -1,6 +1,7 @@
-"""StageModule: the optimisation of a network, and nothing else."""
+"""StageModule: the optimisation of a network under Lightning."""
 
 from collections.abc import Sequence
+from math import cos, pi, sqrt
 from typing import Any
 
 import lightning as L
@@ -9,20 +10,50 @@ from torch import Tensor, nn
 
 from dvt.errors import TrainingError
 from dvt.shapes import FeatureMaps
-from dvt.training.config import TrainingConfig
-from dvt.training.schedule import learning_rate_at, peak_learning_rate
+from dvt.training.config import OptimizerConfig, TrainingConfig
 from dvt.weights.checkpoint import OURS
 
 _ADVICE = (
     "Look at these images' features, or lower optimizer.base_learning_rate, give optimizer.clip_norm=1, or"
     " trainer.precision=32-true; with resume=auto the run goes on from its last checkpoint, if it has one."
 )
-_LOOK_EVERY = 16
-"""Steps whose losses are looked at together on an accelerator: each look waits for the device."""
+_CHECK_EVERY = 16
+"""Steps whose losses are checked together on an accelerator: each check waits for the device."""
+
+
+def peak_learning_rate(config: OptimizerConfig, batch_size: int) -> float:
+    """The highest learning rate of a run, by the square-root rule of the released code.
+
+    Args:
+        config: the optimiser.
+        batch_size: images per update, over all devices.
+
+    Example:
+        >>> peak_learning_rate(OptimizerConfig(base_learning_rate=2e-4, reference_batch=256), 64)
+        0.0001
+    """
+    return config.base_learning_rate * sqrt(batch_size / config.reference_batch)
+
+
+def learning_rate_at(step: int, num_steps: int, config: OptimizerConfig, batch_size: int) -> float:
+    """Linear warm-up from zero, then half a cosine down to the final learning rate.
+
+    Args:
+        step: updates done so far, from 0.
+        num_steps: updates of the whole run.
+        config: the optimiser.
+        batch_size: images per update, over all devices.
+    """
+    peak, last = peak_learning_rate(config, batch_size), config.final_learning_rate
+    warm = config.warmup * num_steps
+    if step < warm:
+        return peak * step / warm
+    progress = min(1.0, (step - warm) / max(1.0, num_steps - warm))
+    return last + (peak - last) * (1 + cos(pi * progress)) / 2
 
 
 class Frozen:
-    """Holds a network that is used and not trained: it is neither saved, nor copied, nor moved with its holder."""
+    """Holds a network that is used but not trained: Lightning neither saves nor copies nor moves it."""
 
     def __init__(self, network: Any):
         self.network = network
@@ -32,59 +63,60 @@ class Frozen:
 
 
 class StageModule(L.LightningModule):
-    """AdamW, warm-up and cosine on what of `network` asks for gradients; a loss that is not finite ends it.
+    """AdamW with warm-up and cosine on the parameters of `network` that require gradients.
 
-    A stage derives from it and says what the loss of a batch is, and what is measured in a validation.
+    A stage derives from it and defines the loss of a batch and what a validation measures. A loss that is not finite
+    ends the run.
     """
 
     def __init__(self, network: nn.Module, config: TrainingConfig, settings: dict[str, Any]):
         """Set up a training.
 
         Args:
-            network: what is trained.
-            config: how.
-            settings: what the run does, as plain JSON; kept in the checkpoints.
+            network: the network to train.
+            config: options of the training.
+            settings: settings of the run as plain JSON; kept in the checkpoints.
         """
         super().__init__()
         self.network = network
         self.options = config
         self.settings = settings
-        self._unseen: list[tuple[int, Sequence[str], Tensor]] = []
+        self._unchecked: list[tuple[int, Sequence[str], Tensor]] = []
 
     def loss(self, batch: dict[str, Any]) -> Tensor:
         """The loss of a batch; `batch["key"]` names its images."""
         raise NotImplementedError
 
     def maps(self, batch: dict[str, Any]) -> dict[str, FeatureMaps]:
-        """The feature maps of a batch of validation images by name, `raw` first: what pictures show."""
+        """The feature maps of a batch of validation images by name, `raw` first; drawn in panels."""
         raise NotImplementedError
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """One step: the loss, looked at before it can reach the weights (on a CPU) or a checkpoint (elsewhere)."""
+        """One step. The loss is checked before it reaches the weights (on a CPU) or a checkpoint (elsewhere)."""
         loss = self.loss(batch)
-        self._unseen.append((self.global_step, batch["key"], loss.detach()))
-        if self.device.type == "cpu" or len(self._unseen) >= _LOOK_EVERY:
+        self._unchecked.append((self.global_step, batch["key"], loss.detach()))
+        if self.device.type == "cpu" or len(self._unchecked) >= _CHECK_EVERY:
             self.check_losses()
         self.log("train/loss", loss.detach())
         return loss
 
     def check_losses(self) -> None:
-        """Look at the losses since the last look.
+        """Check the losses since the last check.
 
         Raises:
-            TrainingError: one is NaN or infinite; with its step and its images.
+            TrainingError: one is NaN or infinite; the text names its step and its images.
         """
-        seen, self._unseen = self._unseen, []
-        if not seen or bool(torch.stack([loss for _, _, loss in seen]).isfinite().all()):
+        losses, self._unchecked = self._unchecked, []
+        if not losses or bool(torch.stack([loss for _, _, loss in losses]).isfinite().all()):
             return
-        step, keys, loss = next(each for each in seen if not bool(each[2].isfinite()))
+        step, keys, loss = next(each for each in losses if not bool(each[2].isfinite()))
         raise TrainingError(
             f"the loss of step {step} is {loss.item()}. Its images: {', '.join(map(str, keys))}.\n"
             f"No checkpoint was written since. {_ADVICE}"
         )
 
     def configure_optimizers(self) -> Any:
-        """AdamW over everything that asks for gradients, and the learning rate of every step."""
+        """AdamW, and the learning rate of every step."""
         options = self.options.optimizer
         peak = peak_learning_rate(options, self.options.batch_size)
         optimizer = torch.optim.AdamW(
@@ -94,29 +126,30 @@ class StageModule(L.LightningModule):
             weight_decay=options.weight_decay,
         )
 
-        def factor(step: int) -> float:
-            return learning_rate_at(step, self.options.num_steps, options, self.options.batch_size) / peak
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        # LinearLR and CosineAnnealingLR need a warm-up of whole steps, and round differently after a resume.
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda step: learning_rate_at(step, self.options.num_steps, options, self.options.batch_size) / peak,
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_start(self) -> None:
-        """Put the options in force: those of a resumed optimizer are the checkpoint's."""
+        """Apply the options of this run: Lightning has restored those of the checkpoint."""
         options = self.options.optimizer
         peak = peak_learning_rate(options, self.options.batch_size)
         now = learning_rate_at(self.global_step, self.options.num_steps, options, self.options.batch_size)
         optimizer, schedule = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
         assert isinstance(optimizer, torch.optim.Optimizer) and isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)
-        forced = {"lr": peak * (now / peak), "initial_lr": peak, "weight_decay": options.weight_decay}
+        applied = {"lr": peak * (now / peak), "initial_lr": peak, "weight_decay": options.weight_decay}
         for group in optimizer.param_groups:
-            group |= {**forced, "betas": (options.beta1, options.beta2)}
+            group |= {**applied, "betas": (options.beta1, options.beta2)}
         schedule.base_lrs = [peak] * len(optimizer.param_groups)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write down what the run does; nothing of a bad step is saved.
+        """Add the settings of the run.
 
         Raises:
-            TrainingError: a loss since the last look, or a weight, is NaN or infinite.
+            TrainingError: a loss since the last check, or a weight, is NaN or infinite; nothing is saved then.
         """
         self.check_losses()
         if not all(bool(tensor.isfinite().all()) for tensor in self.network.parameters() if tensor.requires_grad):

@@ -1,4 +1,4 @@
-"""Processes that work together: they hold the same weights, and where one fails the others end too."""
+"""Several processes in one training: equal weights are checked, and all end when one fails."""
 
 import time
 from collections.abc import Iterator
@@ -15,18 +15,18 @@ from torch import Tensor, nn
 from dvt.errors import DvtError, TrainingError
 
 _GRACE_S = 10.0
-"""How long a process that failed may take to end."""
-_SAID_WHY = 2
-"""The exit code of `dvt` for an error that the person can mend."""
+"""Seconds that a failed process may take to end."""
+_USAGE = 2
+"""Exit code of `dvt` for a user-fixable error, which it has printed."""
 
 
 def is_main_process() -> bool:
-    """Whether this process is the first of those that train together, the one that writes files and speaks."""
+    """Whether this is the first process of a training, which writes files and reports."""
     return bool(getattr(rank_zero_only, "rank", 0) == 0)
 
 
 def check_replicas(trainer: L.Trainer, network: nn.Module) -> None:
-    """Compare the weights of all processes that hold the whole network, bit by bit.
+    """Compare the weights of all processes bit by bit, where each holds the whole network.
 
     Raises:
         TrainingError: they differ, in all processes at once.
@@ -37,13 +37,13 @@ def check_replicas(trainer: L.Trainer, network: nn.Module) -> None:
     if not bool((found == found[0]).all()):
         raise TrainingError(
             f"after step {trainer.global_step} the {trainer.world_size} processes hold different weights: their"
-            " gradients were not brought together. No checkpoint of this is written. Train with trainer.devices=1, or"
+            " gradients were not averaged. No checkpoint of this is written. Train with trainer.devices=1, or"
             " another trainer.strategy."
         )
 
 
 def bit_sums(network: nn.Module) -> Tensor:
-    """(number of parameters,) int64: the sum of the bytes of each, which nearly any change of a value changes."""
+    """(number of parameters,) int64: the sum of the bytes of each; nearly any change of a value changes it."""
     sums = [
         parameter.detach().contiguous().flatten().view(torch.uint8).sum(dtype=torch.int64)
         for parameter in network.parameters()
@@ -52,13 +52,13 @@ def bit_sums(network: nn.Module) -> Tensor:
 
 
 @contextmanager
-def one_fate(trainer: L.Trainer) -> Iterator[None]:
-    """Where this process fails, those that Lightning started here end with it: they would wait for it for ever.
+def end_together(trainer: L.Trainer) -> Iterator[None]:
+    """If this process fails, end those that Lightning started here: they would wait for it forever.
 
-    What a process that reads data refuses comes out as if this one had refused it.
+    An error in a data worker is raised as if this process had raised it.
 
     Raises:
-        TrainingError: another process of the training ended on an error, which it has told.
+        TrainingError: another process of the training ended on an error, which it has printed.
         KeyboardInterrupt: a second Ctrl-C, which Lightning turns into an exit.
     """
     try:
@@ -69,19 +69,19 @@ def one_fate(trainer: L.Trainer) -> Iterator[None]:
     except DvtError as error:
         _end(trainer)
         if str(error).startswith("Caught "):
-            raise type(error)(_as_told(error)) from None
+            raise type(error)(_original_text(error)) from None
         raise
     except BaseException as error:
-        if _told_why(trainer):
+        if _reason_was_printed(trainer):
             raise TrainingError("a process of this training ended on the error above.") from error
         _end(trainer)
         raise
     finally:
-        _children(trainer).clear()  # Lightning watches this list, and kills this process where one in it ended badly
+        _children(trainer).clear()  # Lightning watches this list, and kills this process if one in it failed
 
 
 def _children(trainer: L.Trainer) -> list[Popen[Any]]:
-    """The processes that Lightning started on this machine, in the list that it keeps itself."""
+    """Processes that Lightning started on this machine, in its own list."""
     found: list[Popen[Any]] = getattr(trainer.strategy.launcher, "procs", [])
     return found
 
@@ -91,19 +91,19 @@ def _end(trainer: L.Trainer) -> None:
         child.kill()
 
 
-def _told_why(trainer: L.Trainer) -> bool:
-    """Wait until those that fail have failed; whether one told an error that the person can mend."""
+def _reason_was_printed(trainer: L.Trainer) -> bool:
+    """Wait for failing processes to end; whether one printed a user-fixable error."""
     children, until_s = _children(trainer), time.monotonic() + _GRACE_S
     while any(child.poll() is None for child in children) and time.monotonic() < until_s:
-        if any(child.poll() == _SAID_WHY for child in children):
+        if any(child.poll() == _USAGE for child in children):
             break
         time.sleep(0.1)
-    told = any(child.returncode == _SAID_WHY for child in children)
+    printed = any(child.returncode == _USAGE for child in children)
     _end(trainer)
-    return told
+    return printed
 
 
-def _as_told(error: DvtError) -> str:
-    """The text of an error of a process that reads data: PyTorch hands on its whole traceback."""
+def _original_text(error: DvtError) -> str:
+    """The text of an error in a data worker: PyTorch passes on its whole traceback."""
     kind = type(error)
     return str(error).rpartition(f"{kind.__module__}.{kind.__qualname__}: ")[2].rstrip("\n")

@@ -1,31 +1,31 @@
-"""fit: run a training from where it stands to its end, or to where it is stopped."""
+"""Run a training from its start to its end or to a stop, and record it."""
 
 import logging
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from dvt.errors import ConfigError
+from dvt.files import plain, to_json, write_atomic
 from dvt.progress import SILENT, Reporter
-from dvt.training.average import PublishedAverage
-from dvt.training.batches import StepBatches
-from dvt.training.callbacks import ReportProgress, SaveCheckpoints, StopInOrder
-from dvt.training.checkpoints import AtomicCheckpointIO, tidy
+from dvt.runtime import environment
+from dvt.training.callbacks import PublishedAverage, ReportProgress, SaveCheckpoints, StopInOrder
+from dvt.training.checkpoints import AtomicCheckpointIO, Start, tidy
 from dvt.training.config import TrainingConfig
+from dvt.training.data import StepData
 from dvt.training.loggers import closing, make_logger
 from dvt.training.module import StageModule
-from dvt.training.processes import one_fate
-from dvt.training.resume import Start
+from dvt.training.processes import end_together
 from dvt.weights.checkpoint import CHECKPOINTS
 
 
@@ -36,17 +36,17 @@ class Fitted:
     step: int
     """Updates done."""
     interrupted: bool
-    """Whether it was stopped before its end; the checkpoint of its last step is there."""
+    """Whether it was stopped early; its last step has a checkpoint."""
     metrics: dict[str, float]
-    """Numbers of the last validation, by name; empty when it was stopped."""
+    """Metrics of the last validation by name; empty when stopped."""
     seconds: float
-    """Time from the first step to the last."""
+    """Seconds from the first step to the last."""
     is_main: bool
-    """Whether this process is the one that writes files."""
+    """Whether this process writes the files."""
 
     @property
     def measured(self) -> dict[str, float]:
-        """The metrics by the names that a published model gives them."""
+        """The metrics as a published model names them."""
         return {name.removeprefix("val/"): value for name, value in self.metrics.items()}
 
 
@@ -55,66 +55,15 @@ class Trained:
     """How a run of stage 2 or 3 ended."""
 
     out: Path
-    """The folder of the run; also the model folder of the result, once it is finished."""
+    """Folder of the run, and model folder of the result once it is finished."""
     step: int
     """Updates done."""
     interrupted: bool
-    """Whether it was stopped before its end; the same call continues it."""
+    """Whether it was stopped early; the same call continues it."""
     metrics: dict[str, float]
-    """Numbers of the last validation."""
+    """Metrics of the last validation."""
     notes: tuple[str, ...]
-    """What the person should know about how it began."""
-
-
-@runtime_checkable
-class Prepared(Protocol):
-    """A data set that computes something before its first item is asked for."""
-
-    def prepare(self, device: torch.device) -> None:
-        """Compute it; called more than once."""
-
-
-class StepData(L.LightningDataModule):
-    """Hands the steps of a run to Lightning, beginning where the run stands; every process validates on everything."""
-
-    def __init__(self, train: Dataset[object], val: Dataset[object], config: TrainingConfig, start_step: int):
-        super().__init__()
-        self._train, self._val, self._config, self._start_step = train, val, config, start_step
-
-    def setup(self, stage: str) -> None:
-        """Let the data sets compute what they need, on the device of this process."""
-        assert self.trainer is not None
-        for data in (self._train, self._val):
-            if isinstance(data, Prepared):
-                data.prepare(self.trainer.strategy.root_device)
-
-    def train_dataloader(self) -> DataLoader[object]:
-        """The batches of the steps that are left."""
-        assert self.trainer is not None
-        batches = StepBatches(
-            len(self._train),  # type: ignore[arg-type]
-            self._config.batch_size,
-            self._config.num_steps,
-            self._config.seed,
-            start_step=self._start_step,
-            rank=self.trainer.global_rank,
-            world_size=self.trainer.world_size,
-        )
-        return self._loader(self._train, batch_sampler=batches)
-
-    def val_dataloader(self) -> DataLoader[object]:
-        """The validation images in order."""
-        return self._loader(self._val, batch_size=min(32, self._config.batch_size))
-
-    def _loader(self, data: Dataset[object], **options: object) -> DataLoader[object]:
-        workers = self._config.num_workers
-        return DataLoader(
-            data,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=self.trainer is not None and self.trainer.accelerator.__class__.__name__ == "CUDAAccelerator",
-            **options,  # type: ignore[arg-type]
-        )
+    """Notes of the start: damaged checkpoints that were skipped, settings that changed."""
 
 
 def fit(
@@ -132,13 +81,13 @@ def fit(
     """Train a network.
 
     Args:
-        module: what is trained, and its loss.
-        train: images of the training; items are asked for by `Draw`.
-        val: images of the validation; items are asked for by number.
-        config: how.
+        module: the network and its loss.
+        train: training images; items are read by `Draw`.
+        val: validation images; items are read by number.
+        config: options.
         out: folder for checkpoints and logs.
-        start: where the run begins.
-        callbacks: what the stage wants to do between the steps.
+        start: where the run starts.
+        callbacks: further callbacks of the stage.
         reporter: shows every step and its loss.
         task: the word for this work in the reporter.
 
@@ -152,14 +101,14 @@ def fit(
     average = PublishedAverage(decay=config.optimizer.ema_decay) if config.optimizer.ema_decay else None
     if average is not None:
         own.append(average)
-    own.append(SaveCheckpoints(out / CHECKPOINTS, config))  # last: what it writes is the state after the others
+    own.append(SaveCheckpoints(out / CHECKPOINTS, config))  # last: it saves the state after the others
     data = StepData(train, val, config, start.step)
-    with _quiet_lightning(), one_fate(trainer := _make_trainer(config, out, own)), closing(trainer.logger):
+    with _quiet_lightning(), end_together(trainer := _make_trainer(config, out, own)), closing(trainer.logger):
         if trainer.is_global_zero:
             tidy(out / CHECKPOINTS, start.step)
-        begun_s = time.perf_counter()
+        start_s = time.perf_counter()
         trainer.fit(module, datamodule=data, ckpt_path=start.checkpoint, weights_only=True)
-        step, seconds = trainer.global_step, time.perf_counter() - begun_s
+        step, seconds = trainer.global_step, time.perf_counter() - start_s
         if stop.stopped:
             return Fitted(step, True, {}, seconds, trainer.is_global_zero)
         if average is not None:
@@ -205,7 +154,7 @@ def _make_trainer(config: TrainingConfig, out: Path, callbacks: list[Callback]) 
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Without its banners, and without advice that does not fit: data read in this process is a choice here."""
+    """Silence the banners of Lightning, and its advice to read data in other processes."""
     names = ("lightning.pytorch", "lightning.fabric")
     levels = {name: logging.getLogger(name).level for name in names}
     for name in names:
@@ -217,3 +166,48 @@ def _quiet_lightning() -> Iterator[None]:
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
+
+
+_NOT_RESULTS = (
+    "resume", "allow_changes", "save_every", "keep_checkpoints", "validate_every", "show_every", "log_every",
+    "num_workers", "trainer", "logger",
+)  # fmt: skip
+"""Options that do not change what is learned."""
+
+
+def comparable_settings(config: TrainingConfig, kind: type[TrainingConfig]) -> dict[str, Any]:
+    """The options that change the result, as plain JSON: a resumed run must share them with its checkpoint.
+
+    Args:
+        config: all options; those of the command line have more than `kind`, such as paths.
+        kind: the class whose options count.
+    """
+    options: dict[str, Any] = plain(config)
+    names = [entry.name for entry in fields(kind) if entry.name not in _NOT_RESULTS]
+    return {name: options[name] for name in names} | {"precision": options["trainer"]["precision"]}
+
+
+def write_record(
+    out: Path, command: str, config: TrainingConfig, fitted: Fitted, start: Start, device: torch.device
+) -> None:
+    """Record a run beside its output: `<out>/runs/<time in UTC>.json`.
+
+    Raises:
+        DiskError: the disk is full or refuses.
+    """
+    folder = out / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {
+        "command": command,
+        "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "first_step": start.step,
+        "last_step": fitted.step,
+        "seconds": round(fitted.seconds, 3),
+        "interrupted": fitted.interrupted,
+        "notes": start.notes,
+        "metrics": fitted.metrics,
+        "config": config,
+        "environment": environment(device),
+    }
+    name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + f"-step{fitted.step}.json"
+    write_atomic(folder / name, to_json(record).encode())

@@ -15,8 +15,8 @@ from dvt.denoiser.train import train_denoiser
 from dvt.errors import ConfigError, TrainingError
 from dvt.images import find_images, read_image
 from dvt.store import FeatureStore
-from dvt.training.batches import Draw
 from dvt.training.config import TrainerConfig
+from dvt.training.data import Draw
 from dvt.weights.build import load_denoiser
 from dvt.weights.folder import read_model_folder
 

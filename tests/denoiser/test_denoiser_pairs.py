@@ -4,13 +4,12 @@ import pytest
 import torch
 
 from dvt.denoiser.config import Missing, PairsConfig
-from dvt.denoiser.pairs import PicturePairs, StoredPairs, crop_map
-from dvt.denoiser.sources import open_sources
+from dvt.denoiser.pairs import ImagePairs, StoredPairs, crop_map, open_sources
 from dvt.errors import ConfigError
 from dvt.grid import PatchGrid
 from dvt.images import find_images
 from dvt.store import FeatureStore
-from dvt.training.batches import Draw
+from dvt.training.data import Draw
 from dvt.views.crop import Crop
 
 GRID = PatchGrid.of((64, 64), 16)
@@ -22,7 +21,7 @@ def pairs(store, pictures):
 
 
 def picture_pairs(pairs, **options):
-    return PicturePairs(pairs, GRID, PairsConfig(**options), seed=0, max_pixels=10**6)
+    return ImagePairs(pairs, GRID, PairsConfig(**options), seed=0, max_pixels=10**6)
 
 
 def test_stored_pairs_are_the_records(store, pairs):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dvt.denoiser.config import Missing
-from dvt.denoiser.sources import open_sources
+from dvt.denoiser.pairs import open_sources
 from dvt.errors import StoreError, TrainingError
 from dvt.grid import PatchGrid
 from dvt.images import ImageFile, find_images
@@ -126,12 +126,12 @@ def test_both_sides_have_an_image_and_one_image_is_too_few(tmp_path):
 
 def test_the_hash_of_the_data_tells_other_images_and_other_features(tmp_path):
     hashes = {
-        opened(make(tmp_path / "1", ["a.png", "b.png"])).data_hash,
-        opened(make(tmp_path / "2", ["a.png", "c.png"])).data_hash,
-        opened(make(tmp_path / "3", ["a.png", "b.png"], solver={"solver": "gradient"})).data_hash,
+        opened(make(tmp_path / "1", ["a.png", "b.png"])).info.data_hash,
+        opened(make(tmp_path / "2", ["a.png", "c.png"])).info.data_hash,
+        opened(make(tmp_path / "3", ["a.png", "b.png"], solver={"solver": "gradient"})).info.data_hash,
     }
     assert len(hashes) == 3
-    assert opened(make(tmp_path / "4", ["b.png", "a.png"])).data_hash in hashes
+    assert opened(make(tmp_path / "4", ["b.png", "a.png"])).info.data_hash in hashes
 
 
 def test_keys_of_a_folder_are_those_of_its_store(store, pictures):
@@ -142,4 +142,4 @@ def test_the_order_in_which_images_are_given_changes_nothing(tmp_path):
     store = make(tmp_path / "1", ["a.png", "b.png", "c.png"])
     given = opened(store, images=files("c.png", "a.png", "b.png"))
     assert [pair.key for pair in given.pairs] == ["a.png", "b.png", "c.png"]
-    assert given.data_hash == opened(store).data_hash
+    assert given.info.data_hash == opened(store).info.data_hash

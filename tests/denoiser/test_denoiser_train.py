@@ -6,7 +6,7 @@ import pytest
 import torch
 from reporters import ActAt, Collect
 
-import dvt.training.pictures
+import dvt.training.validation
 from dvt.denoiser.config import DenoiserConfig, Missing, Raw, TrainConfig
 from dvt.denoiser.train import train_denoiser
 from dvt.errors import ConfigError, StoreError, TrainingError
@@ -251,8 +251,8 @@ def test_pictures_of_validation_images(store, tmp_path, options):
 
 def test_pictures_show_the_average_that_is_published(store, tmp_path, options, monkeypatch):
     shown = []
-    draw = dvt.training.pictures.sample_rows
-    monkeypatch.setattr("dvt.training.pictures.sample_rows", lambda rows: (shown.append(rows), draw(rows))[1])
+    draw = dvt.training.validation.sample_rows
+    monkeypatch.setattr("dvt.training.validation.sample_rows", lambda rows: (shown.append(rows), draw(rows))[1])
     optimizer = {"ema_decay": 0.9, "base_learning_rate": 4e-3}
     train_denoiser([store], tmp_path / "out", options(show_every=6, optimizer=optimizer))
     _, maps = shown[-1][0]

@@ -10,7 +10,7 @@ from dvt.backbone.weights import state_hash
 from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
-from dvt.distillation.config import DistillConfig, PicturesConfig, StudentConfig
+from dvt.distillation.config import DistillConfig, ImagesConfig, StudentConfig
 from dvt.images import find_images
 from dvt.runtime import Precision
 from dvt.training.config import LoggerConfig, LoggerKind, OptimizerConfig, TrainerConfig
@@ -79,7 +79,7 @@ def options():
     """options(num_steps=8, student={"trained_blocks": 1}): a few steps on the CPU, nothing logged."""
 
     def make(**changes):
-        groups = {"student": StudentConfig, "pictures": PicturesConfig, "optimizer": OptimizerConfig}
+        groups = {"student": StudentConfig, "pictures": ImagesConfig, "optimizer": OptimizerConfig}
         made = {name: kind(**changes.pop(name, {})) for name, kind in groups.items()}
         defaults = {
             "num_steps": 6, "batch_size": 4, "save_every": 2, "validate_every": 3, "show_every": 0, "log_every": 1,

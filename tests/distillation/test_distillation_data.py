@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from dvt.distillation.config import DistillConfig, PicturesConfig
-from dvt.distillation.data import Pictures, data_hash, split_images
+from dvt.distillation.config import DistillConfig, ImagesConfig
+from dvt.distillation.distill import DistillImages, data_hash, split_images
 from dvt.errors import ConfigError, ImageError, TrainingError
 from dvt.images import find_images, read_image
 from dvt.images.sources import ImageFile
-from dvt.training.batches import Draw
+from dvt.training.data import Draw
 
 
 def files(count):
@@ -20,8 +20,8 @@ def files(count):
 @pytest.fixture
 def pictures(images):
     def make(flip_probability=0.5, seed=0):
-        config = DistillConfig(seed=seed, pictures=PicturesConfig(flip_probability=flip_probability))
-        return Pictures(images, (64, 64), config, 10**6)
+        config = DistillConfig(seed=seed, pictures=ImagesConfig(flip_probability=flip_probability))
+        return DistillImages(images, (64, 64), config, 10**6)
 
     return make
 
@@ -58,29 +58,29 @@ def test_validation_images_are_not_mirrored(pictures):
 def test_an_image_that_cannot_be_read_is_named(tmp_path, folder):
     whole = (folder / "00.png").read_bytes()
     (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
-    data = Pictures(find_images(tmp_path), (64, 64), DistillConfig(), 10**6)
+    data = DistillImages(find_images(tmp_path), (64, 64), DistillConfig(), 10**6)
     with pytest.raises(ImageError, match=r"half.png is damaged(.|\n)*leave it out of images= and add allow_changes"):
         data[Draw(0, 0)]
 
 
 def test_large_images_are_refused(images):
     with pytest.raises(ImageError, match=r"more than the 100 allowed"):
-        Pictures(images, (64, 64), DistillConfig(), max_pixels=100)[0]
+        DistillImages(images, (64, 64), DistillConfig(), max_pixels=100)[0]
 
 
 def test_the_split_goes_by_keys():
-    train, val = split_images(files(200), PicturesConfig(val_share=0.1))
+    train, val = split_images(files(200), ImagesConfig(val_share=0.1))
     assert len(val) == 20 and sorted(train + val, key=lambda image: image.key) == sorted(
         files(200), key=lambda image: image.key
     )
     assert val == [image for image in files(200) if image in val]  # in the order given
-    backwards = split_images(files(200)[::-1], PicturesConfig(val_share=0.1))
+    backwards = split_images(files(200)[::-1], ImagesConfig(val_share=0.1))
     assert set(backwards[1]) == set(val)
 
 
 def test_the_validation_has_at_least_one_image_and_at_most_so_many():
     def num_val(count, **options):
-        train, val = split_images(files(count), PicturesConfig(**options))
+        train, val = split_images(files(count), ImagesConfig(**options))
         assert len(train) + len(val) == count and train
         return len(val)
 
@@ -88,7 +88,7 @@ def test_the_validation_has_at_least_one_image_and_at_most_so_many():
     assert num_val(3, val_share=0.99) == 2
     assert num_val(400, val_max=7) == 7
     with pytest.raises(TrainingError, match="1 image was given: one is needed to learn from and another to validate"):
-        split_images(files(1), PicturesConfig())
+        split_images(files(1), ImagesConfig())
 
 
 def test_the_data_hash_is_that_of_the_keys_in_order():
@@ -102,4 +102,4 @@ def test_the_data_hash_is_that_of_the_keys_in_order():
 )
 def test_values_without_meaning(wrong, text):
     with pytest.raises(ConfigError, match=f"pictures.{text}"):
-        PicturesConfig(**wrong)
+        ImagesConfig(**wrong)

@@ -5,12 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from dvt.distillation.data import split_images
-from dvt.distillation.distill import distill
+from dvt.distillation.distill import distill, split_images
 from dvt.errors import ConfigError, ImageError, TrainingError, WeightsError
 from dvt.images import find_images
-from dvt.training.batches import StepBatches
-from dvt.training.resume import claim_folder, find_start
+from dvt.training.checkpoints import claim_folder, find_start
+from dvt.training.data import StepBatches
 from dvt.weights.checkpoint import checkpoint_path, checkpoint_paths
 from dvt.weights.folder import write_model_folder
 from dvt.weights.info import CONFIG_FILE, ModelInfo

@@ -10,9 +10,7 @@ from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
 from dvt.distillation.config import StudentConfig
-from dvt.distillation.data import split_images
-from dvt.distillation.distill import distill
-from dvt.distillation.module import DistillModule
+from dvt.distillation.distill import DistillModule, distill, split_images
 from dvt.distillation.student import Student
 from dvt.images import read_image
 from dvt.losses import feature_distance

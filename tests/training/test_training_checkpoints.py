@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from dvt.errors import TrainingError, WeightsError
-from dvt.training.checkpoints import newest_good, read_checkpoint, remove_old
-from dvt.training.resume import claim_folder, find_start
+from dvt.training.checkpoints import claim_folder, find_start, newest_good, read_checkpoint, remove_old
 from dvt.weights.checkpoint import checkpoint_path, checkpoint_paths
 
 SETTINGS = {"num_steps": 8, "optimizer": {"warmup": 0.15, "clip_norm": 0.0}, "data": "abc"}

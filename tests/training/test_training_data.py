@@ -6,7 +6,7 @@ from itertools import chain
 import pytest
 
 from dvt.errors import ConfigError
-from dvt.training.batches import StepBatches
+from dvt.training.data import StepBatches
 
 
 def indices(batches):

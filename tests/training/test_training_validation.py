@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from dvt.diagnosis.position import PositionShare
-from dvt.training.comparison import MIN_FOR_SHARE, Comparison
+from dvt.training.validation import MIN_FOR_SHARE, Comparison
 
 
 def means_of(count):
     rng = torch.Generator().manual_seed(0)
     maps = {name: torch.randn((count, 3, 4, 5), generator=rng) for name in ("raw", "target", "learnt")}
-    comparison = Comparison(learnt="learnt", target="target")
+    comparison = Comparison(learned="learnt", target="target")
     for start in range(0, count, 2):
         comparison.update({name: each[start : start + 2] for name, each in maps.items()})
     return maps, comparison.means()

@@ -7,7 +7,7 @@ import pytest
 
 from dvt.errors import ConfigError
 from dvt.training.config import OptimizerConfig, TrainerConfig, TrainingConfig
-from dvt.training.schedule import learning_rate_at, peak_learning_rate
+from dvt.training.module import learning_rate_at, peak_learning_rate
 
 
 @pytest.mark.parametrize(("batch_size", "rate"), [(64, 1.0e-4), (128, 1.41e-4), (256, 2e-4), (512, 2.83e-4)])
