@@ -16,24 +16,24 @@ def backbone():
     return load_backbone("vit_tiny_patch16_224", weights="random", image_size=64, device="cpu")
 
 
-def write_pictures(folder, count, first=0, size=(90, 70)):
+def write_images(folder, count, first=0, size=(90, 70)):
     for number in range(first, first + count):
         write_noise(folder / f"{number:02d}.png", size, seed=number)
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory):
-    """A folder of ten pictures."""
-    folder = tmp_path_factory.mktemp("pictures")
-    write_pictures(folder, 10)
+def image_folder(tmp_path_factory):
+    """A folder of ten images."""
+    folder = tmp_path_factory.mktemp("images")
+    write_images(folder, 10)
     return folder
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory, backbone, pictures):
+def store(tmp_path_factory, backbone, image_folder):
     """The folder of their store."""
     path = tmp_path_factory.mktemp("stores") / "store"
-    decompose_list(find_images(pictures), backbone, path, load_quality("tiny", {"num_views": 3}), ListOptions())
+    decompose_list(find_images(image_folder), backbone, path, load_quality("tiny", {"num_views": 3}), ListOptions())
     return path
 
 

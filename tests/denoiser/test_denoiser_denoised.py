@@ -42,8 +42,8 @@ def test_it_is_a_backbone_in_every_respect(denoised, backbone):
     for name in ("grid", "layer", "norm", "num_channels", "num_prefix_tokens", "precision", "device"):
         assert getattr(denoised, name) == getattr(backbone, name)
     assert denoised.timm_name != backbone.timm_name and denoised.weights_hash != backbone.weights_hash
-    picture = torch.rand(3, 40, 50)
-    assert torch.equal(denoised.preprocess(picture), backbone.preprocess(picture))
+    image = torch.rand(3, 40, 50)
+    assert torch.equal(denoised.preprocess(image), backbone.preprocess(image))
     assert denoised.grid_for((32, 48)).hw == (2, 3)
 
 

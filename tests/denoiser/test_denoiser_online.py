@@ -31,16 +31,16 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
-def make_pairs(pictures, backbone, layers=(), buffer=4):
-    files = find_images(pictures)
+def make_pairs(image_folder, backbone, layers=(), buffer=4):
+    files = find_images(image_folder)
     method = make_method(backbone, OnlineConfig(**ONLINE), seed=0)
     maker = PairMaker(method, backbone, layers, max_pixels=10**6)
     held = Buffer(len(files), capacity=buffer, first=4, reuse=2, seed=0)
     return OnlinePairs(files, held, maker), maker
 
 
-def test_pairs_are_those_of_a_store(pictures, backbone, store):
-    pairs, _ = make_pairs(pictures, backbone)
+def test_pairs_are_those_of_a_store(image_folder, backbone, store):
+    pairs, _ = make_pairs(image_folder, backbone)
     stored = FeatureStore.open(store)
     keys = set()
     for number in range(16):
@@ -52,25 +52,25 @@ def test_pairs_are_those_of_a_store(pictures, backbone, store):
     assert len(keys) > 4
 
 
-def test_earlier_blocks_are_behind_the_last(pictures, backbone):
-    pairs, _ = make_pairs(pictures, backbone, layers=(3, 7))
+def test_earlier_blocks_are_behind_the_last(image_folder, backbone):
+    pairs, _ = make_pairs(image_folder, backbone, layers=(3, 7))
     pair = pairs[Draw(index=0, number=0)]
-    view = backbone.preprocess(read_image(pictures / pair["key"]))[None]
+    view = backbone.preprocess(read_image(image_folder / pair["key"]))[None]
     assert pair["raw"].shape == (4, 4, 3 * 192)
     assert torch.allclose(pair["raw"].float(), denoiser_input(backbone, view, [3, 7])[0][0], atol=2e-2)
 
 
-def test_a_short_list_is_decomposed_once(pictures, backbone):
-    pairs, maker = make_pairs(pictures, backbone, buffer=10)
+def test_a_short_list_is_decomposed_once(image_folder, backbone):
+    pairs, maker = make_pairs(image_folder, backbone, buffer=10)
     for number in range(60):
         pairs[Draw(index=0, number=number)]
     assert maker.num_made == 10
 
 
-def test_it_learns_and_says_what_it_is(pictures, backbone, tmp_path, options):
+def test_it_learns_and_says_what_it_is(image_folder, backbone, tmp_path, options):
     config = options(num_steps=60, optimizer={"base_learning_rate": 4e-3})
     online = OnlineConfig(**ONLINE | {"buffer": 9})
-    done = train_from_images(find_images(pictures), tmp_path / "out", backbone, config, online)
+    done = train_from_images(find_images(image_folder), tmp_path / "out", backbone, config, online)
     metrics = done.trained.metrics
     assert done.num_decomposed == 10 and done.failures == {} and metrics["val/mse"] < 0.9 * metrics["val/raw_mse"]
     info = load_denoiser(tmp_path / "out").info
@@ -78,8 +78,8 @@ def test_it_learns_and_says_what_it_is(pictures, backbone, tmp_path, options):
     assert (info.training["num_images"], info.training["num_val_images"]) == (9, 1)
 
 
-def test_stopped_and_resumed_it_ends_with_the_same_weights(pictures, backbone, tmp_path, options):
-    run = (find_images(pictures), backbone, options(num_steps=7), OnlineConfig(**ONLINE))
+def test_stopped_and_resumed_it_ends_with_the_same_weights(image_folder, backbone, tmp_path, options):
+    run = (find_images(image_folder), backbone, options(num_steps=7), OnlineConfig(**ONLINE))
     files, *rest = run
     train_from_images(files, tmp_path / "whole", *rest)
     first = train_from_images(files, tmp_path / "parts", *rest, reporter=ActAt(3))
@@ -95,17 +95,17 @@ def test_stopped_and_resumed_it_ends_with_the_same_weights(pictures, backbone, t
         )
 
 
-def test_a_picture_that_fails_is_passed_over_and_named(pictures, backbone, tmp_path, options):
-    shutil.copytree(pictures, tmp_path / "photos")
-    (tmp_path / "photos" / "03.png").write_bytes(b"no picture")
+def test_an_image_that_fails_is_passed_over_and_named(image_folder, backbone, tmp_path, options):
+    shutil.copytree(image_folder, tmp_path / "photos")
+    (tmp_path / "photos" / "03.png").write_bytes(b"no image")
     files = find_images(tmp_path / "photos")
     done = train_from_images(files, tmp_path / "out", backbone, options(num_steps=12), OnlineConfig(**ONLINE))
     assert list(done.failures) == ["03.png"] and done.trained.step == 12
 
 
-def test_no_picture_that_can_be_decomposed(backbone, tmp_path, options):
+def test_no_image_that_can_be_decomposed(backbone, tmp_path, options):
     for name in ("a.png", "b.png", "c.png"):
-        (tmp_path / name).write_bytes(b"no picture")
+        (tmp_path / name).write_bytes(b"no image")
     with pytest.raises(TrainingError, match=r"none of 1 images to validate on could be decomposed; the first: .*\.png"):
         train_from_images(find_images(tmp_path), tmp_path / "out", backbone, options(), OnlineConfig(**ONLINE))
 
@@ -120,20 +120,22 @@ def test_no_picture_that_can_be_decomposed(backbone, tmp_path, options):
         ({"denoiser": DenoiserConfig(layers=[11])}, "layers=.11.*before block 11"),
     ],
 )
-def test_options_that_do_not_go_together(pictures, backbone, tmp_path, options, changes, message):
+def test_options_that_do_not_go_together(image_folder, backbone, tmp_path, options, changes, message):
     with pytest.raises(ConfigError, match=message):
-        train_from_images(find_images(pictures), tmp_path / "out", backbone, options(**changes))
+        train_from_images(find_images(image_folder), tmp_path / "out", backbone, options(**changes))
 
 
-def test_one_picture_is_too_few(pictures, backbone, tmp_path, options):
+def test_one_image_is_too_few(image_folder, backbone, tmp_path, options):
     with pytest.raises(TrainingError, match="1 image was given"):
-        train_from_images(find_images(pictures / "00.png"), tmp_path / "out", backbone, options())
+        train_from_images(find_images(image_folder / "00.png"), tmp_path / "out", backbone, options())
 
 
-def test_a_store_and_photographs_give_alike_denoisers(pictures, backbone, store, tmp_path, options):
+def test_a_store_and_images_give_alike_denoisers(image_folder, backbone, store, tmp_path, options):
     config = {"num_steps": 40, "optimizer": {"base_learning_rate": 4e-3}}
     online = OnlineConfig(**ONLINE | {"buffer": 9, "val_images": 1})
-    one = train_from_images(find_images(pictures), tmp_path / "a", backbone, options(**config), online).trained.metrics
+    one = train_from_images(
+        find_images(image_folder), tmp_path / "a", backbone, options(**config), online
+    ).trained.metrics
     other = train_denoiser([store], tmp_path / "b", options(**config)).metrics
     assert one["val/raw_mse"] == pytest.approx(other["val/raw_mse"], rel=1e-5)
     assert one["val/mse"] == pytest.approx(other["val/mse"], rel=0.2)

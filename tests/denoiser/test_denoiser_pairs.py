@@ -16,11 +16,11 @@ GRID = PatchGrid.of((64, 64), 16)
 
 
 @pytest.fixture(scope="module")
-def pairs(store, pictures):
-    return open_sources([store], None, find_images(pictures), Missing.error).pairs
+def pairs(store, image_folder):
+    return open_sources([store], None, find_images(image_folder), Missing.error).pairs
 
 
-def picture_pairs(pairs, **options):
+def image_pairs(pairs, **options):
     return ImagePairs(pairs, GRID, PairsConfig(**options), seed=0, max_pixels=10**6)
 
 
@@ -30,29 +30,29 @@ def test_stored_pairs_are_the_records(store, pairs):
     assert torch.equal(item["raw"], record.raw) and torch.equal(item["clean"], record.clean)
 
 
-def test_asked_by_number_a_picture_is_shown_as_it_is(pairs, backbone):
-    item = picture_pairs(pairs, flip_probability=1.0, crop_area_min=0.3)[2]
+def test_read_by_index_an_image_is_shown_as_it_is(pairs, backbone):
+    item = image_pairs(pairs, flip_probability=1.0, crop_area_min=0.3)[2]
     stored = StoredPairs(pairs)[2]
     assert torch.equal(item["clean"], stored["clean"])
     raw = backbone(item["image"][None]).patches[0]
     assert torch.allclose(raw, stored["raw"].float(), atol=2e-3)  # float16
 
 
-def test_a_mirrored_picture_has_a_mirrored_target(pairs):
-    data = picture_pairs(pairs, flip_probability=1.0)
+def test_a_flipped_image_has_a_flipped_target(pairs):
+    data = image_pairs(pairs, flip_probability=1.0)
     shown, plain = data[Draw(1, 0)], data[1]
     assert torch.equal(shown["image"], plain["image"].flip(-1))
     assert torch.allclose(shown["clean"].float(), plain["clean"].flip(1).float(), atol=1e-3)
 
 
 def test_how_a_draw_is_shown_depends_on_its_number_alone(pairs):
-    data = picture_pairs(pairs, crop_area_min=0.4)
+    data = image_pairs(pairs, crop_area_min=0.4)
     assert torch.equal(data[Draw(1, 5)]["image"], data[Draw(1, 5)]["image"])
     assert not torch.equal(data[Draw(1, 5)]["image"], data[Draw(1, 6)]["image"])
 
 
 def test_about_half_of_the_draws_are_mirrored(pairs):
-    data = picture_pairs(pairs)
+    data = image_pairs(pairs)
     plain = data[0]["image"]
     flips = sum(not torch.equal(data[Draw(0, number)]["image"], plain) for number in range(40))
     assert 10 <= flips <= 30
@@ -65,7 +65,7 @@ def ramp(grid):
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_crop_of_a_map_holds_the_places_that_the_crop_shows(flip):
-    crop = Crop(left=20, top=40, width=60, height=40, flip=flip)  # of a picture of 100 x 120, inside the outer centres
+    crop = Crop(left=20, top=40, width=60, height=40, flip=flip)  # of an image of 100 x 120, inside the outer centres
     clean = crop_map(ramp(GRID), crop, GRID, source_hw=(120, 100))
     inside = GRID.centres_xy.clone()
     inside[..., 0] = 1 - inside[..., 0] if flip else inside[..., 0]

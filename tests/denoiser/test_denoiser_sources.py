@@ -134,8 +134,8 @@ def test_the_hash_of_the_data_tells_other_images_and_other_features(tmp_path):
     assert opened(make(tmp_path / "4", ["b.png", "a.png"])).info.data_hash in hashes
 
 
-def test_keys_of_a_folder_are_those_of_its_store(store, pictures):
-    assert set(FeatureStore.open(store)) == {image.key for image in find_images(pictures)}
+def test_keys_of_a_folder_are_those_of_its_store(store, image_folder):
+    assert set(FeatureStore.open(store)) == {image.key for image in find_images(image_folder)}
 
 
 def test_the_order_in_which_images_are_given_changes_nothing(tmp_path):

@@ -174,9 +174,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_images(store
     assert all(value.isfinite().all() for value in content["state_dict"].values())
 
 
-def test_raw_features_computed_from_pictures(store, pictures, tmp_path, options, backbone):
+def test_raw_features_computed_from_images(store, image_folder, tmp_path, options, backbone):
     recomputed = options(pairs={"raw": Raw.recomputed, "flip_probability": 0.0})
-    images = find_images(pictures)
+    images = find_images(image_folder)
     train_denoiser([store], tmp_path / "computed", recomputed, backbone=backbone, images=images)
     train_denoiser([store], tmp_path / "stored", options())
     one, other = weights(tmp_path / "computed"), weights(tmp_path / "stored")
@@ -184,32 +184,32 @@ def test_raw_features_computed_from_pictures(store, pictures, tmp_path, options,
     assert not any("vit" in key for key in one)
 
 
-def test_earlier_blocks_are_learnt_from(store, pictures, tmp_path, options, backbone):
+def test_earlier_blocks_are_learnt_from(store, image_folder, tmp_path, options, backbone):
     config = options(num_steps=3, pairs={"raw": Raw.computed}, denoiser=DenoiserConfig(layers=[2, 5]))
-    train_denoiser([store], tmp_path / "out", config, backbone=backbone, images=find_images(pictures))
+    train_denoiser([store], tmp_path / "out", config, backbone=backbone, images=find_images(image_folder))
     state, info = read_model_folder(tmp_path / "out")
     assert info.architecture["layers"] == [2, 5] and state["mixing.linear.weight"].abs().max() > 0
     with pytest.raises(ConfigError, match=r"denoiser.layers=\[2\]: a store holds the features of one block only"):
         train_denoiser([store], tmp_path / "stored", options(denoiser=DenoiserConfig(layers=[2])))
     deep = options(pairs={"raw": Raw.computed}, denoiser=DenoiserConfig(layers=[11]))
     with pytest.raises(ConfigError, match="give blocks before block 11"):
-        train_denoiser([store], tmp_path / "deep", deep, backbone=backbone, images=find_images(pictures))
+        train_denoiser([store], tmp_path / "deep", deep, backbone=backbone, images=find_images(image_folder))
 
 
-def test_computed_once_or_in_every_step_is_the_same(store, pictures, tmp_path, options, backbone):
+def test_computed_once_or_in_every_step_is_the_same(store, image_folder, tmp_path, options, backbone):
     for raw in (Raw.computed, Raw.recomputed):
         config = options(pairs={"raw": raw, "flip_probability": 0.0})
-        train_denoiser([store], tmp_path / raw.value, config, backbone=backbone, images=find_images(pictures))
+        train_denoiser([store], tmp_path / raw.value, config, backbone=backbone, images=find_images(image_folder))
     one, other = weights(tmp_path / "computed"), weights(tmp_path / "recomputed")
     assert all(torch.allclose(one[key], other[key], atol=2e-3) for key in one)  # float16 in memory
 
 
-def test_pictures_are_needed_where_raw_features_are_computed(store, tmp_path, options):
+def test_images_are_needed_where_raw_features_are_computed(store, tmp_path, options):
     with pytest.raises(ConfigError, match=r"pairs.raw=recomputed needs the images: give images="):
         train_denoiser([store], tmp_path / "out", options(pairs={"raw": Raw.recomputed}))
 
 
-def test_a_backbone_with_other_weights_is_refused(store, pictures, tmp_path, options):
+def test_a_backbone_with_other_weights_is_refused(store, image_folder, tmp_path, options):
     from dvt.backbone.load import load_backbone
 
     other = load_backbone("vit_tiny_patch16_224", weights="random", image_size=64, device="cpu")
@@ -217,7 +217,7 @@ def test_a_backbone_with_other_weights_is_refused(store, pictures, tmp_path, opt
     with pytest.raises(StoreError, match=r"weights_hash: .* in the store"):
         train_denoiser(
             [store], tmp_path / "out", options(pairs={"raw": Raw.recomputed}), backbone=other,
-            images=find_images(pictures),
+            images=find_images(image_folder),
         )  # fmt: skip
 
 
@@ -241,7 +241,7 @@ def test_bf16(store, tmp_path, options):
     assert all(value.dtype is torch.float32 for value in weights(tmp_path / "out").values())
 
 
-def test_pictures_of_validation_images(store, tmp_path, options):
+def test_panels_of_validation_images(store, tmp_path, options):
     train_denoiser([store], tmp_path / "out", options(show_every=3))
     assert [path.name for path in sorted((tmp_path / "out" / "pictures").iterdir())] == [
         "step-00000003.png",
@@ -249,7 +249,7 @@ def test_pictures_of_validation_images(store, tmp_path, options):
     ]
 
 
-def test_pictures_show_the_average_that_is_published(store, tmp_path, options, monkeypatch):
+def test_panels_show_the_average_that_is_published(store, tmp_path, options, monkeypatch):
     shown = []
     draw = dvt.training.validation.sample_rows
     monkeypatch.setattr("dvt.training.validation.sample_rows", lambda rows: (shown.append(rows), draw(rows))[1])
@@ -269,8 +269,8 @@ def test_weights_that_are_not_finite_are_not_saved():
         module.on_save_checkpoint({})
 
 
-def test_skipping_images_is_no_other_run(store, pictures, tmp_path, options):
-    images = find_images(pictures)
+def test_skipping_images_is_no_other_run(store, image_folder, tmp_path, options):
+    images = find_images(image_folder)
     train_denoiser([store], tmp_path / "out", options(), images=images)
     config = options(pairs={"missing": Missing.skip})
     assert train_denoiser([store], tmp_path / "out", config, images=images).notes == ()

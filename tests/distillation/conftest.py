@@ -1,4 +1,4 @@
-"""A small ViT with a denoiser behind it, and pictures."""
+"""A small ViT with a denoiser behind it, and images."""
 
 import pytest
 import torch
@@ -58,14 +58,14 @@ def teacher(make_teacher):
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """A folder of twelve pictures: a bright blot each, on noise."""
+    """A folder of twelve images: a bright spot each, on noise."""
     path = tmp_path_factory.mktemp("photos")
     for number in range(12):
         rng = torch.Generator().manual_seed(number)
-        picture = torch.rand((90, 70, 3), generator=rng) * 60
+        image = torch.rand((90, 70, 3), generator=rng) * 60
         top, left = 5 * number, 40 - 3 * number
-        picture[top : top + 30, left : left + 30] += 40 + 12 * number
-        Image.fromarray(picture.byte().numpy()).save(path / f"{number:02d}.png")
+        image[top : top + 30, left : left + 30] += 40 + 12 * number
+        Image.fromarray(image.byte().numpy()).save(path / f"{number:02d}.png")
     return path
 
 

@@ -18,7 +18,7 @@ def files(count):
 
 
 @pytest.fixture
-def pictures(images):
+def data_set(images):
     def make(flip_probability=0.5, seed=0):
         config = DistillConfig(seed=seed, pictures=ImagesConfig(flip_probability=flip_probability))
         return DistillImages(images, (64, 64), config, 10**6)
@@ -36,23 +36,23 @@ def flips(data, numbers):
     return [is_flipped(data[Draw(index=0, number=number)]["image"], plain) for number in numbers]
 
 
-def test_an_image_is_what_the_backbone_would_be_shown(pictures, images, teacher):
-    item = pictures()[3]
+def test_an_image_is_what_the_backbone_would_be_shown(data_set, images, teacher):
+    item = data_set()[3]
     assert item["key"] == "03.png"
     assert torch.equal(item["image"], teacher.preprocess(read_image(images[3].path)))
     assert item["image"].shape == (3, 64, 64)
 
 
-def test_mirroring_depends_on_the_draw_and_the_seed_alone(pictures):
-    whole = flips(pictures(), range(200))
+def test_mirroring_depends_on_the_draw_and_the_seed_alone(data_set):
+    whole = flips(data_set(), range(200))
     assert 70 < sum(whole) < 130
-    assert flips(pictures(), range(150, 200)) == whole[150:]
-    assert flips(pictures(seed=1), range(200)) != whole
-    assert not any(flips(pictures(0.0), range(20))) and all(flips(pictures(1.0), range(20)))
+    assert flips(data_set(), range(150, 200)) == whole[150:]
+    assert flips(data_set(seed=1), range(200)) != whole
+    assert not any(flips(data_set(0.0), range(20))) and all(flips(data_set(1.0), range(20)))
 
 
-def test_validation_images_are_not_mirrored(pictures):
-    assert torch.equal(pictures(1.0)[2]["image"], pictures(0.0)[2]["image"])
+def test_validation_images_are_not_mirrored(data_set):
+    assert torch.equal(data_set(1.0)[2]["image"], data_set(0.0)[2]["image"])
 
 
 def test_an_image_that_cannot_be_read_is_named(tmp_path, folder):

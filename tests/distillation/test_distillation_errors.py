@@ -116,7 +116,7 @@ def test_an_image_that_cannot_be_read_ends_the_run_when_its_turn_comes(num_worke
     draws = list(StepBatches(len(train), 1, config.num_steps, config.seed))
     path = train[draws[-1][0].index].path
     whole = path.read_bytes()
-    path.write_bytes(b"no picture")
+    path.write_bytes(b"no image")
     with pytest.raises(ImageError) as caught:
         distill(find_images(photos), tmp_path / "out", config, teacher=teacher)
     assert str(caught.value).startswith(f"{path} is not an image") and "Traceback" not in str(caught.value)

@@ -61,12 +61,10 @@ def test_it_learns(learnt):
 def test_the_numbers_of_the_validation_are_those_of_the_published_vit(learnt, images, teacher):
     run, config = learnt
     _, val = split_images(images, config.pictures)
-    pictures = torch.stack([teacher.preprocess(read_image(image.path)) for image in val])
-    wanted, raw = teacher(pictures), teacher.backbone(pictures)
+    batch = torch.stack([teacher.preprocess(read_image(image.path)) for image in val])
+    wanted, raw = teacher(batch), teacher.backbone(batch)
     with torch.no_grad():
-        tokens = plain_vit(run.out, **NARROW).forward_features(
-            (pictures - teacher.backbone.mean) / teacher.backbone.std
-        )
+        tokens = plain_vit(run.out, **NARROW).forward_features((batch - teacher.backbone.mean) / teacher.backbone.std)
     given = tokens[:, 1:].reshape(wanted.patches.shape)
     expected = {
         "mse": (given - wanted.patches).square().mean(),
@@ -90,7 +88,7 @@ def test_what_is_published_says_what_it_is(learnt, teacher):
     assert len(list((run.out / "runs").glob("*.json"))) == 1
 
 
-def test_numbers_and_pictures_are_kept(learnt):
+def test_numbers_and_panels_are_kept(learnt):
     run, _ = learnt
     (table,) = (run.out / "logs").glob("*/metrics.csv")
     header = table.read_text().splitlines()[0].split(",")
@@ -103,17 +101,17 @@ def test_it_loads_as_a_plain_timm_model_and_as_a_backbone(tmp_path, images, opti
     raw = load_backbone("vit_tiny_patch16_224", weights="random", image_size=64, device="cpu")
     teacher = DenoisedBackbone(raw, Denoiser(DenoiserConfig(), 192, (4, 4)))
     distill(images, tmp_path / "out", options(num_steps=2, batch_size=2, validate_every=2), teacher=teacher)
-    pictures = torch.rand(2, 3, 64, 64)
+    batch = torch.rand(2, 3, 64, 64)
     loaded = load_backbone(
         "vit_tiny_patch16_224", weights=tmp_path / "out" / WEIGHTS_FILE, image_size=64, device="cpu"
-    )(pictures)
+    )(batch)
     by_folder, _ = load_denoised("vit_tiny_patch16_224", weights=tmp_path / "out", device="cpu")
     with torch.no_grad():
-        tokens = plain_vit(tmp_path / "out").forward_features((pictures - raw.mean) / raw.std)
-    assert by_folder.grid == raw.grid and torch.equal(by_folder(pictures).patches, loaded.patches)
+        tokens = plain_vit(tmp_path / "out").forward_features((batch - raw.mean) / raw.std)
+    assert by_folder.grid == raw.grid and torch.equal(by_folder(batch).patches, loaded.patches)
     torch.testing.assert_close(loaded.patches.flatten(1, 2), tokens[:, 1:], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(loaded.prefix[:, 0], tokens[:, 0], atol=1e-5, rtol=1e-5)
-    assert not torch.allclose(loaded.patches, raw(pictures).patches, atol=1e-4)
+    assert not torch.allclose(loaded.patches, raw(batch).patches, atol=1e-4)
 
 
 def test_the_class_token_is_kept_where_it_has_a_weight(tmp_path, images, options, teacher):
@@ -182,8 +180,8 @@ def test_any_teacher_with_a_vit_inside_will_do(tmp_path, images, options, teache
         backbone, grid, weights_hash = teacher.backbone, teacher.grid, "smooth"
         device, settings = teacher.device, {"mixed": 0.5}
 
-        def __call__(self, pictures):
-            raw = self.backbone(pictures)
+        def __call__(self, batch):
+            raw = self.backbone(batch)
             patches = (raw.patches + raw.patches.mean(dim=(1, 2), keepdim=True)) / 2
             return type(raw)(patches=patches, prefix=raw.prefix, grid=raw.grid)
 

@@ -16,14 +16,14 @@ FAMILIES = (
 
 
 @pytest.fixture
-def pictures():
-    """pictures(backbone) -> two of its size."""
+def batch_for():
+    """batch_for(backbone) -> two of its size."""
     return lambda backbone: torch.rand(2, 3, *backbone.grid.image_hw, generator=torch.Generator().manual_seed(3))
 
 
-def learn(student, pictures, **config):
+def learn(student, batch):
     """The names of the parameters that get a gradient from the loss of the patches."""
-    given = student(pictures)
+    given = student(batch)
     feature_distance(given.patches, torch.randn(given.patches.shape)).backward()
     return {name for name, parameter in student.backbone.vit.named_parameters() if parameter.grad is not None}
 
@@ -35,12 +35,12 @@ def asking(student):
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("readout", [{}, {"layer": 0}, {"norm": False}])
 @pytest.mark.parametrize("trained_blocks", [0, 1])
-def test_exactly_what_is_trained_gets_a_gradient(family, readout, trained_blocks, make_backbone, pictures):
+def test_exactly_what_is_trained_gets_a_gradient(family, readout, trained_blocks, make_backbone, batch_for):
     """Processes that train together wait for the gradient of every parameter that asks for one."""
     backbone = make_backbone(family, **readout)
     student = Student(backbone, StudentConfig(trained_blocks=trained_blocks))
     trained = asking(student)
-    assert trained and learn(student, pictures(backbone)) == trained
+    assert trained and learn(student, batch_for(backbone)) == trained
     read = {f"blocks.{index}." for index in range(backbone.layer + 1)}
     inside = {name for name in trained if name.startswith("blocks.")}
     assert all(name.startswith(tuple(read)) for name in inside)
@@ -48,11 +48,11 @@ def test_exactly_what_is_trained_gets_a_gradient(family, readout, trained_blocks
     assert any(name.startswith("patch_embed.") for name in trained) == (trained_blocks == 0)
 
 
-def test_it_begins_as_the_vit_and_leaves_it_alone(make_backbone, pictures):
+def test_it_begins_as_the_vit_and_leaves_it_alone(make_backbone, batch_for):
     backbone = make_backbone()
     before = state_hash(backbone.vit)
     student = Student(backbone, StudentConfig()).train()
-    given, raw = student(pictures(backbone)), backbone(pictures(backbone))
+    given, raw = student(batch_for(backbone)), backbone(batch_for(backbone))
     assert torch.equal(given.patches, raw.patches) and torch.equal(given.prefix, raw.prefix)
     assert given.grid == raw.grid
     with torch.no_grad():
@@ -97,13 +97,13 @@ def test_the_class_token_counts_where_there_is_one(make_backbone):
         StudentConfig(class_token_weight=-1)
 
 
-def test_checkpointing_is_for_the_student_alone_and_changes_no_gradient(make_backbone, pictures):
+def test_checkpointing_is_for_the_student_alone_and_changes_no_gradient(make_backbone, batch_for):
     backbone = make_backbone()
     gradients = []
     for saves in (False, True):
         student = Student(backbone, StudentConfig(gradient_checkpointing=saves))
         assert student.backbone.vit.grad_checkpointing is saves
-        student(pictures(backbone)).patches.square().mean().backward()
+        student(batch_for(backbone)).patches.square().mean().backward()
         gradients.append([parameter.grad for parameter in student.parameters()])
     assert not backbone.vit.grad_checkpointing
     assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
