@@ -158,7 +158,9 @@ class Denoiser(nn.Module):
             with torch.random.fork_rng(devices=[]):  # the first weights are overwritten
                 denoiser = cls(config, num_channels, grid_hw)
         except ConfigError as error:
-            raise WeightsError(f"{source} holds no denoiser that is known here ({error}).") from error
+            raise WeightsError(
+                f"the architecture of {source} is not known to this dvt ({error}): upgrade dvt, or restore the file."
+            ) from error
         load_strict(denoiser, state, source=source)
         return denoiser.eval()
 
