@@ -17,15 +17,14 @@ from omegaconf import OmegaConf
 import dvt
 from dvt.backbone.catalogue import CATALOGUE
 from dvt.backbone.config import BackboneConfig
-from dvt.cli.decompose import Options as DecomposeOptions
-from dvt.cli.help import attribute_docs
+from dvt.cli.help import attribute_docs, choices_of
+from dvt.cli.job import register
 from dvt.cli.main import VERBS
-from dvt.cli.show import Options as ShowOptions
 from dvt.decomposition.quality import load_quality, qualities
 
 ROOT = Path(__file__).parents[1]
 TEXTS = ("*.py", "*.md", "*.yaml", "*.toml", "*.sh", "*.json", ".ci/run")
-CONFIGS = {"decompose": DecomposeOptions, "show": ShowOptions}
+OPTIONS = {verb: module.Options for verb in VERBS if hasattr(module := import_module(f"dvt.cli.{verb}"), "Options")}
 
 
 def strongly_connected(successors):
@@ -70,13 +69,9 @@ def options(kind):
             yield from options(type(value))
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", OPTIONS)
 def test_every_option_has_a_docstring(verb):
-    kind = getattr(import_module(f"dvt.cli.{verb}"), "Options", None)
-    if kind is None:
-        assert verb in ("store", "convert"), "a verb without options"
-        return
-    for part in options(kind):
+    for part in options(OPTIONS[verb]):
         docs = attribute_docs(part)
         for entry in fields(part):
             assert docs.get(entry.name, "").endswith((".", ".)")), f"{part.__name__}.{entry.name}"
@@ -85,7 +80,7 @@ def test_every_option_has_a_docstring(verb):
 def test_every_verb_has_a_module_of_one_shape():
     for verb in VERBS:
         module = import_module(f"dvt.cli.{verb}")
-        assert callable(module.help_page) and callable(module.run)
+        assert (callable(module.work) and module.HEAD) if verb in OPTIONS else (callable(module.run) and module.PAGE)
 
 
 def test_public_names_exist_and_are_found_in_the_module():
@@ -125,9 +120,7 @@ def test_importing_dvt_imports_no_torch():
 
 def composed(verb, *overrides):
     """The options that the command line passes to a verb, as dataclasses."""
-    from hydra.core.config_store import ConfigStore
-
-    ConfigStore.instance().store(name=f"{verb}_schema", node=CONFIGS[verb])
+    register(verb, OPTIONS[verb])
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         config = compose(verb, list(overrides))
     for missing in OmegaConf.missing_keys(config):
@@ -136,7 +129,7 @@ def composed(verb, *overrides):
 
 
 @pytest.mark.parametrize("quality", qualities())
-@pytest.mark.parametrize("verb", CONFIGS)
+@pytest.mark.parametrize("verb", ["decompose", "show", "evaluate"])
 def test_a_quality_is_the_same_from_the_command_line_and_from_python(verb, quality):
     given, expected = composed(verb, f"quality={quality}"), load_quality(quality)
     assert {entry.name: getattr(given, entry.name) for entry in fields(expected)} == {
@@ -144,11 +137,8 @@ def test_a_quality_is_the_same_from_the_command_line_and_from_python(verb, quali
     }
 
 
-def test_the_catalogue_and_its_configs_are_one():
-    files = {path.stem: path for path in (ROOT / "configs" / "backbone").glob("*.yaml")}
-    assert sorted(files) == sorted(CATALOGUE)
-    for choice, path in files.items():
-        assert OmegaConf.to_container(OmegaConf.load(path)) == {"name": choice}
+def test_every_backbone_of_the_catalogue_is_a_choice():
+    assert choices_of("decompose", "backbone") == sorted(CATALOGUE)
     assert composed("decompose", "backbone=mae_huge").backbone == BackboneConfig(name="mae_huge")
 
 

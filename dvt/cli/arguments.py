@@ -1,7 +1,7 @@
-"""The arguments of a verb, made ready for Hydra: flags checked, paths quoted for its grammar, slips named."""
+"""Arguments of a verb, prepared for Hydra: flags checked, paths quoted for its grammar, mistakes named."""
 
 import re
-from collections.abc import Iterator
+from collections import deque
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -9,39 +9,64 @@ from dvt.errors import ConfigError
 
 PATH_OPTIONS = (
     "images", "image", "store", "out", "denoiser", "backbone.weights", "data", "distilled", "pictures",
+    "hydra.sweep.dir", "hydra.run.dir",
 )  # fmt: skip
-"""Options that take paths, some of them names: what stands behind them is taken literally, `~` is the home folder."""
+"""Options that take paths, some of them names: the value is taken literally, `~` is the home folder."""
 
-GROUPS = ("backbone", "quality", "engine", "recipe", "trainer", "logger")
-"""Options that choose a file of `configs/`."""
+GROUPS = ("backbone", "quality", "engine", "recipe", "trainer", "logger", "experiment", "debug")
+"""Options that choose a config file."""
 
-_FLAGS = {"-m": "", "--multirun": "", "-c": "job", "--cfg": "job", "--config-dir": "FOLDER", "-cd": "FOLDER"}
-"""Flags, and what follows them."""
+FLAG_VALUES = {
+    "--multirun": "",
+    "--cfg": "job hydra all",
+    "--info": "all config defaults defaults-tree plugins searchpath",
+    "--resolve": "",
+    "--package": "NAME",
+    "--config-dir": "FOLDER",
+    "--config-name": "NAME",
+    "--hydra-help": "",
+}
+"""Flags of a verb, and what they take."""
+
+_SHORT = {
+    "-m": "--multirun",
+    "-c": "--cfg",
+    "-i": "--info",
+    "-p": "--package",
+    "-cd": "--config-dir",
+    "-cn": "--config-name",
+}
 
 
-def prepare(verb: str, names: list[str], arguments: list[str]) -> list[str]:
-    """The arguments as Hydra wants them.
+def prepare(
+    verb: str, names: list[str], arguments: list[str], *, has_metric: bool = True
+) -> tuple[list[str], list[str]]:
+    """The flags and the options as Hydra wants them.
 
     Args:
         verb: the verb, for the messages.
         names: dotted names of its options.
         arguments: what stood behind the verb.
+        has_metric: whether the verb returns a number that a sweeper can optimise.
 
     Raises:
-        ConfigError: a flag that does not exist or lacks its value, or an argument that is not `key=value`.
+        ConfigError: an unknown flag, a flag without its value, flags that exclude each other, or an argument that is
+            not `key=value`.
     """
     sweeps = "-m" in arguments or "--multirun" in arguments
     flags: list[str] = []
     options: list[str] = []
-    rest = iter(arguments)
-    for argument in rest:
+    rest = deque(arguments)
+    while rest:
+        argument = rest.popleft()
         if argument.startswith("-"):
             flags += _flag(verb, argument, rest)
         elif "=" in argument and not argument.startswith("~"):
             options.append(_option(names, argument, sweeps))
         else:
             raise ConfigError(_not_an_option(verb, names, argument))
-    return flags + options  # Hydra takes no flags between options
+    _check_together(verb, names, flags, options, has_metric)
+    return flags, options
 
 
 def quote(text: str) -> str:
@@ -51,22 +76,51 @@ def quote(text: str) -> str:
     return f"'{escaped}{escaped[len(escaped) - backslashes :]}'"
 
 
-def _flag(verb: str, argument: str, rest: Iterator[str]) -> list[str]:
-    flag, equals, value = argument.partition("=")
-    if flag not in _FLAGS:
-        near = get_close_matches(flag, [*_FLAGS, "--help"], n=1, cutoff=0.75)
+def _flag(verb: str, argument: str, rest: deque[str]) -> list[str]:
+    given, equals, value = argument.partition("=")
+    flag = _SHORT.get(given, given)
+    if flag not in FLAG_VALUES:
+        near = get_close_matches(given, [*FLAG_VALUES, *_SHORT, "--help"], n=1, cutoff=0.75)
         hint = f"did you mean {near[0]}?" if near else f"`dvt {verb} --help` lists them. Options are key=value."
-        raise ConfigError(f"there is no flag {flag}: {hint}")
-    wanted = _FLAGS[flag]
-    if not wanted:
+        if given in ("-sc", "--shell-completion"):
+            hint = "it is written before any verb: dvt --shell-completion bash."
+        raise ConfigError(f"there is no flag {given}: {hint}")
+    takes = FLAG_VALUES[flag].split()
+    if not takes:
+        if equals:
+            raise ConfigError(f"{given} takes no value, {value!r} was given.")
         return [flag]
-    value = value if equals else next(rest, "")
-    if wanted == "FOLDER":
-        if not Path(value).is_dir():
-            raise ConfigError(f"{flag} {value}: there is no such folder. Give one with YAML files of your own.")
-    elif value != wanted:
-        raise ConfigError(f"{flag} takes {wanted}: {flag} {wanted} prints the options that would be used.")
+    if not equals:
+        alone = flag == "--info" and (not rest or rest[0] not in takes)
+        value = takes[0] if alone else rest.popleft() if rest else ""
+    if takes == ["FOLDER"] and not Path(value).is_dir():
+        raise ConfigError(f"{given} {value}: there is no such folder. Give one with YAML files of your own.")
+    if takes == ["NAME"] and not value:
+        raise ConfigError(f"{given} takes a name.")
+    if len(takes) > 1 and value not in takes:
+        raise ConfigError(f"{given} takes {', '.join(takes[:-1])} or {takes[-1]}, for example {given} {takes[0]}.")
     return [flag, value]
+
+
+def _check_together(verb: str, names: list[str], flags: list[str], options: list[str], has_metric: bool) -> None:
+    """Refuse combinations without effect."""
+    shown = [flag for flag in ("--cfg", "--info", "--hydra-help") if flag in flags]
+    if len(shown) > 1 or (shown and "--multirun" in flags):
+        raise ConfigError(f"{' and '.join([*shown, *(['-m'] if '--multirun' in flags else [])])} exclude each other.")
+    for flag in ("--resolve", "--package"):
+        if flag in flags and "--cfg" not in flags:
+            raise ConfigError(f"{flag} belongs to --cfg: dvt {verb} --cfg job {flag} ...")
+    if "--package" in flags:
+        part = flags[flags.index("--package") + 1]
+        if part not in (*names, "_global_") and not re.match(r"hydra(\.|$)", part):
+            near = get_close_matches(part, names, n=1)
+            hint = f"did you mean {near[0]}?" if near else "give a group of options."
+            raise ConfigError(f"--package {part}: dvt {verb} has no such options; {hint}")
+    sweeper = next((option for option in options if re.match(r"\+?hydra/sweeper=(?!basic$)", option)), None)
+    if sweeper and not has_metric:
+        raise ConfigError(
+            f"{sweeper} optimises a number, and dvt {verb} returns none: dvt train, distill, evaluate and doctor do."
+        )
 
 
 def _option(names: list[str], argument: str, sweeps: bool) -> str:
@@ -99,9 +153,6 @@ def _not_an_option(verb: str, names: list[str], argument: str) -> str:
     if argument in names:
         return f"{argument} lacks its value: write {argument}=..., without blanks around the equals sign."
     if Path(argument).exists():
-        return f"{argument!r} is not an option: did you mean {_first_path(names)}={argument}?"
+        first = next(name for name in PATH_OPTIONS if name in names)
+        return f"{argument!r} is not an option: did you mean {first}={argument}?"
     return f"{argument!r} is not an option: they are written key=value; `dvt {verb} --help` lists them."
-
-
-def _first_path(names: list[str]) -> str:
-    return next(name for name in PATH_OPTIONS if name in names)

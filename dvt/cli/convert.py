@@ -24,11 +24,6 @@ the tensors stay as they are. backbone= says which ViT a file belongs to, where 
 _BACKBONE = "backbone="
 
 
-def help_page() -> str:
-    """What `dvt convert --help` prints."""
-    return PAGE
-
-
 def run(arguments: list[str]) -> int:
     """Run the verb and return its exit code."""
     slip = _slip(arguments)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from dvt.backbone.config import BackboneConfig
 from dvt.cli.console import DONE, INTERRUPTED, MISSING, SOME_FAILED, say
-from dvt.cli.help import verb_page
+from dvt.cli.job import JobOutcome
 from dvt.cluster.config import EngineConfig, EngineName
 from dvt.decomposition.config import DecomposeConfig
+from dvt.decomposition.shard import Shard
 from dvt.images import MAX_PIXELS
 from dvt.srt.config import SrtConfig
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 SAID_BYTES = 1_000_000_000
 """Bytes in a store from which it is said that they are being checked."""
 
-USAGE = """\
+HEAD = """\
 dvt decompose: separate the features of images into clean features and artifact (stage 1), into a store.
 
 usage: dvt decompose images=PATH store=FOLDER [key=value ...]
@@ -37,6 +38,9 @@ usage: dvt decompose images=PATH store=FOLDER [key=value ...]
   dvt decompose images=a.png store=runs/a backbone.timm=vit_tiny_patch16_224 backbone.weights=vit.safetensors
 
 Stopped or crashed? The same command again continues; what is verified to be done is skipped."""
+
+GROUPS = ("backbone", "quality", "engine")
+METRIC = None
 
 
 class StoreDtype(str, Enum):
@@ -88,22 +92,15 @@ class Options(DecomposeConfig):
     max_pixels: int = MAX_PIXELS
     """Larger pictures are refused as decompression bombs."""
 
-
-def help_page() -> str:
-    """What `dvt decompose --help` prints."""
-    return verb_page(USAGE, Options, groups=("backbone", "quality", "engine"))
-
-
-def run(arguments: list[str]) -> int:
-    """Run the verb and return its exit code."""
-    from dvt.cli.compose import run_verb
-
-    return run_verb("decompose", Options, arguments, decompose)
+    def __post_init__(self) -> None:
+        """Refuse invalid values."""
+        DecomposeConfig.__post_init__(self)
+        Shard.parse(self.shard)
 
 
-def decompose(options: Options, choices: dict[str, str]) -> int:
+def work(options: Options, choices: dict[str, str]) -> JobOutcome:
     """Do what the options say; 0, 3 when some images failed, 130 when interrupted."""
-    from dvt.decomposition.run_list import ListOptions, Shard
+    from dvt.decomposition.run_list import ListOptions
     from dvt.images import find_images
 
     list_options = ListOptions(
@@ -115,7 +112,7 @@ def decompose(options: Options, choices: dict[str, str]) -> int:
         max_pixels=options.max_pixels,
     )
     run_engine = _here if options.engine.name is EngineName.local else _elsewhere
-    return report(run_engine(find_images(options.images), options, list_options), options)
+    return JobOutcome(code=report(run_engine(find_images(options.images), options, list_options), options))
 
 
 def _here(files: list["ImageFile"], options: Options, list_options: "ListOptions") -> "Outcome":

@@ -2,11 +2,11 @@
 
 import time
 
-from dvt.cli.console import DONE, Seldom, say
-from dvt.cli.help import verb_page
+from dvt.cli.console import Seldom, say
+from dvt.cli.job import JobOutcome
 from dvt.demo.config import DemoConfig as Options
 
-USAGE_TEXT = """\
+HEAD = """\
 dvt demo: six photographs, a small ViT that comes with dvt, and all that dvt does with them: stage 1, a denoiser trained
 on the spot, one that was trained before, SRT, scores, pictures, a page. Needs no network and no GPU.
 
@@ -17,20 +17,11 @@ usage: dvt demo [out=demo] [key=value ...]
 
 Stopped? The same command again goes on where it stopped."""
 
-
-def help_page() -> str:
-    """What `dvt demo --help` prints."""
-    return verb_page(USAGE_TEXT, Options, groups=())
+GROUPS = ()
+METRIC = None
 
 
-def run(arguments: list[str]) -> int:
-    """Run the verb and return its exit code."""
-    from dvt.cli.compose import run_verb
-
-    return run_verb("demo", Options, arguments, demo)
-
-
-def demo(options: Options, choices: dict[str, str]) -> int:
+def work(options: Options, choices: dict[str, str]) -> JobOutcome:
     """Tell the story, and say where to look."""
     from dvt.demo.page import NEXT, write_story
     from dvt.demo.story import Telling, tell_story
@@ -40,7 +31,7 @@ def demo(options: Options, choices: dict[str, str]) -> int:
     page = write_story(story)
     say(f"\nall of it took {time.monotonic() - start:.0f} s. Look at {page}\n\nOn your own photographs:\n\n{NEXT}\n")
     print(page)
-    return DONE
+    return JobOutcome()
 
 
 class _Told:

@@ -5,8 +5,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from dvt.backbone.config import BackboneConfig
-from dvt.cli.console import DONE, INTERRUPTED, MISSING, say
-from dvt.cli.help import verb_page
+from dvt.cli.console import INTERRUPTED, MISSING, say
+from dvt.cli.job import JobOutcome
 from dvt.distillation.config import DistillConfig
 from dvt.errors import ConfigError
 from dvt.images import MAX_PIXELS
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dvt.denoiser.denoised import DenoisedBackbone
     from dvt.srt.backbone import SrtBackbone
 
-USAGE = """\
+HEAD = """\
 dvt distill: teach a ViT to give clean features by itself, without a denoiser behind it (stage 3).
 
 usage: dvt distill denoiser=FOLDER images=WHERE out=FOLDER [key=value ...]
@@ -32,6 +32,7 @@ The result is a plain timm model. An image that cannot be read stops the trainin
 Stopped or crashed? The same command again continues from the last checkpoint."""
 
 GROUPS = ("trainer", "logger", "backbone")
+METRIC = "val/mse"
 
 
 class TeacherName(str, Enum):
@@ -63,19 +64,7 @@ class Options(DistillConfig):
     """Larger pictures are refused as decompression bombs."""
 
 
-def help_page() -> str:
-    """What `dvt distill --help` prints."""
-    return verb_page(USAGE, Options, GROUPS)
-
-
-def run(arguments: list[str]) -> int:
-    """Run the verb and return its exit code."""
-    from dvt.cli.compose import run_verb
-
-    return run_verb("distill", Options, arguments, distill)
-
-
-def distill(options: Options, choices: dict[str, str]) -> int:
+def work(options: Options, choices: dict[str, str]) -> JobOutcome:
     """Do what the options say; 0, or 130 when it was stopped before its end."""
     from dvt.cli.reporter import TerminalReporter
     from dvt.distillation.distill import distill as run_distillation
@@ -101,9 +90,9 @@ def distill(options: Options, choices: dict[str, str]) -> int:
         )
     if distilled.interrupted:
         tell(f"stopped at step {distilled.step} of {options.num_steps}; the same command continues from there.")
-        return INTERRUPTED
+        return JobOutcome(code=INTERRUPTED)
     tell(result_text(distilled.metrics, options.out, options.backbone.timm or options.backbone.name))
-    return DONE
+    return JobOutcome(distilled.metrics["val/mse"])
 
 
 def load_teacher(options: Options) -> "DenoisedBackbone | SrtBackbone":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dvt.backbone.config import BackboneConfig
 from dvt.cli.console import DONE, MISSING, USAGE, complain, say
-from dvt.cli.help import verb_page
+from dvt.cli.job import JobOutcome, run_verb
 from dvt.diagnosis.config import DoctorConfig
 from dvt.errors import ConfigError
 from dvt.images import MAX_PIXELS
@@ -17,7 +17,7 @@ from dvt.images import MAX_PIXELS
 if TYPE_CHECKING:
     from dvt.images.sources import ImageFile
 
-USAGE_TEXT = """\
+HEAD = """\
 dvt doctor: has a ViT artifacts, of which kind (static pattern, high-norm outliers, low-frequency ramp), where, and
 what to do. Artifact scores of every block as a table, maps of them as a picture, a diagnosis in words. Needs no labels.
 
@@ -28,6 +28,9 @@ usage: dvt doctor images=FOLDER [out=doctor.png] [key=value ...]
   dvt doctor images=photos/ backbone=augreg_tiny                     a small ViT: a minute on two CPU cores
   dvt doctor images=photos/ backbone.timm=vit_small_patch16_224.dino num_images=40 layers=[8,9,10,11]
   dvt doctor images=photos/ backbone=dino_small json=true > dino.json"""
+
+GROUPS = ("backbone",)
+METRIC = None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -48,20 +51,13 @@ class Options(DoctorConfig):
     """Larger pictures are refused as decompression bombs."""
 
 
-def help_page() -> str:
-    """What `dvt doctor --help` prints."""
-    return verb_page(USAGE_TEXT, Options, groups=("backbone",))
-
-
 def run(arguments: list[str]) -> int:
     """Run the verb and return its exit code."""
     if arguments[:1] == ["env"]:
         if len(arguments) > 1:
             return complain(f"dvt doctor env takes nothing more; {' '.join(arguments[1:])} was given.", USAGE)
         return print_environment()
-    from dvt.cli.compose import run_verb
-
-    return run_verb("doctor", Options, arguments, doctor)
+    return run_verb("doctor", arguments)
 
 
 def print_environment() -> int:
@@ -75,8 +71,8 @@ def print_environment() -> int:
     return DONE
 
 
-def doctor(options: Options, choices: dict[str, str]) -> int:
-    """Diagnose a ViT, write the image, print table, words and advice; returns the exit code."""
+def work(options: Options, choices: dict[str, str]) -> JobOutcome:
+    """Diagnose a ViT, write the image, print table, words and advice."""
     from dvt.backbone.load import load_from_config
     from dvt.cli.reporter import TerminalReporter
     from dvt.diagnosis.diagnose import diagnose
@@ -114,7 +110,7 @@ def doctor(options: Options, choices: dict[str, str]) -> int:
     else:
         print(diagnosis, "\n".join(advice), sep="\n\n")
     say(f"{options.out} written; {time.monotonic() - start:.0f} s")
-    return DONE
+    return JobOutcome()
 
 
 def check_picture(out: Path, images: "Sequence[ImageFile]") -> None:

@@ -6,8 +6,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dvt.cli.console import DONE, MISSING, say
-from dvt.cli.help import verb_page
+from dvt.cli.console import MISSING, say
+from dvt.cli.job import JobOutcome
 from dvt.cli.methods import MethodsOptions, check_methods, load_methods
 from dvt.diagnosis.config import ArtifactScoresConfig
 from dvt.errors import ConfigError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dvt.evaluation.task import Task
     from dvt.methods.method import Method
 
-USAGE = """\
+HEAD = """\
 dvt evaluate: does it help? Features of several methods side by side in a task, with the raw baseline of the same run.
 
 usage: dvt evaluate task=NAME data=FOLDER [method=[raw,tiles,decomposed]] [out=FOLDER] [key=value ...]
@@ -39,6 +39,13 @@ usage: dvt evaluate task=NAME data=FOLDER [method=[raw,tiles,decomposed]] [out=F
 
 Every number stands beside that of the raw features, and beside those of zoom baselines (raw@2x, tiles): what
 those explain is zoom, not cleaning. Stopped? With out= the same command continues where it stopped."""
+
+GROUPS = ("backbone", "quality")
+OWN_PAGES = (
+    "linear_segmentation", "knn_segmentation", "linear_depth", "object_discovery", "saliency", "video_segmentation",
+    "retrieval", "artifact_scores",
+)  # fmt: skip
+METRIC = "the main metric of the first task, for the last method"
 
 _FILE_WIDTH = 200
 """Columns that a table may have where there is no screen."""
@@ -92,19 +99,7 @@ class Options(MethodsOptions):
     """What belongs to the position of a patch."""
 
 
-def help_page() -> str:
-    """What `dvt evaluate --help` prints."""
-    return verb_page(USAGE, Options)
-
-
-def run(arguments: list[str]) -> int:
-    """Run the verb and return its exit code."""
-    from dvt.cli.compose import run_verb
-
-    return run_verb("evaluate", Options, arguments, evaluate)
-
-
-def evaluate(options: Options, choices: dict[str, str]) -> int:
+def work(options: Options, choices: dict[str, str]) -> JobOutcome:
     """Score the methods; returns the exit code."""
     from dvt.cli.reporter import TerminalReporter
     from dvt.evaluation.run import evaluate as score
@@ -130,7 +125,7 @@ def evaluate(options: Options, choices: dict[str, str]) -> int:
         print_result(results[-1])
     if out is not None:
         report(results, backbone, methods, options, out)
-    return DONE
+    return JobOutcome(results[0].mean(methods[-1].name, results[0].metrics[0].name))
 
 
 def checked_out(options: Options) -> Path | None:

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dvt.backbone.config import BackboneConfig
-from dvt.cli.console import CRASH, DONE, MISSING, complain, say
-from dvt.cli.help import verb_page
+from dvt.cli.console import CRASH, MISSING, complain, say
+from dvt.cli.job import JobOutcome
 from dvt.export.config import ExportFormat
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dvt.denoiser.denoised import DenoisedBackbone
     from dvt.export.run import Exported
 
-USAGE = """\
+HEAD = """\
 dvt export: a backbone, raw or denoised, at one image size, as a file that runs without dvt.
 
 usage: dvt export out=NAME [denoiser=FOLDER] [key=value ...]
@@ -24,6 +24,9 @@ usage: dvt export out=NAME [denoiser=FOLDER] [key=value ...]
 
 What is written takes images (B, 3, height, width), RGB in [0, 1], not normalised, and gives patches (B, H, W, C) and
 prefix tokens (B, P, C). It is compared with PyTorch; above the tolerance nothing is left and the exit code is 1."""
+
+GROUPS = ("backbone",)
+METRIC = None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -43,19 +46,7 @@ class Options:
     """The ViT; its image_size is the one size that the exported model takes."""
 
 
-def help_page() -> str:
-    """What `dvt export --help` prints."""
-    return verb_page(USAGE, Options, groups=("backbone",))
-
-
-def run(arguments: list[str]) -> int:
-    """Run the verb and return its exit code."""
-    from dvt.cli.compose import run_verb
-
-    return run_verb("export", Options, arguments, export)
-
-
-def export(options: Options, choices: dict[str, str]) -> int:
+def work(options: Options, choices: dict[str, str]) -> JobOutcome:
     """Write the file and say how it compares; 0, or 1 when it differs too much."""
     from dvt.export.parity import ParityError
     from dvt.export.run import export_model, resolve_format
@@ -66,9 +57,9 @@ def export(options: Options, choices: dict[str, str]) -> int:
     try:
         exported = export_model(model, options.out, wanted, tolerance=options.tolerance)
     except ParityError as error:
-        return complain(str(error), CRASH)
+        return JobOutcome(code=complain(str(error), CRASH))
     print(report(exported))
-    return DONE
+    return JobOutcome()
 
 
 def load_model(options: Options) -> "Backbone | DenoisedBackbone":

@@ -1,7 +1,10 @@
-"""The `dvt` command: finds the verb, and turns every end of it into an exit code and a text for people.
+"""The `dvt` command: find the verb, run it, return an exit code.
 
 Exit codes: 0 done, 1 crash (or an export that differs from PyTorch), 2 wrong usage or config, 3 finished but some items
-failed, 130 interrupted. The modules of the verbs have the same two functions: `help_page()` and `run(arguments)`.
+failed, 130 interrupted.
+
+A verb is a module of `dvt.cli`. Most are Hydra applications with `HEAD` (of the help page), `Options`, `GROUPS` (of
+configs), `METRIC` (what sweepers optimise, or None) and `work(options, choices)`. The others have `PAGE` and `run`.
 """
 
 import os
@@ -12,18 +15,19 @@ from importlib import import_module
 from types import FrameType
 
 from dvt.cli.console import DONE, INTERRUPTED, NO_READER, USAGE, complain
+from dvt.cli.help import verb_page
 
 VERBS = {
     "demo": "the whole story on six photographs, offline, in minutes",
-    "decompose": "clean features of images, into a store (stage 1)",
-    "train": "a denoiser from a store (stage 2)",
-    "distill": "a ViT that is clean by itself, from a ViT with a denoiser (stage 3)",
-    "show": "pictures of features, method beside method, of images and videos",
-    "evaluate": "numbers, method beside method, in tasks on labelled data",
-    "doctor": "does a ViT have artifacts, of which kind, and what to do; env: versions and devices",
-    "store": "what is in a feature store (status), whether it is whole (verify)",
-    "convert": "released denoisers: list them, write them as model folders, or ours as the original's files",
-    "export": "a backbone, raw or denoised, as ONNX, torch.export or safetensors, checked against PyTorch",
+    "decompose": "stage 1: clean features of images, into a store",
+    "train": "stage 2: a denoiser, from a store",
+    "distill": "stage 3: a ViT that gives clean features by itself",
+    "show": "draw the features of images and videos, method beside method",
+    "evaluate": "score methods side by side in tasks on labelled data",
+    "doctor": "find the artifacts of a ViT and say what to do; env: versions and devices",
+    "store": "what a feature store holds (status), whether it is whole (verify)",
+    "convert": "list released denoisers; convert weights from and to the original's files",
+    "export": "write a backbone as ONNX, torch.export or safetensors, checked against PyTorch",
 }
 
 PAGE = """\
@@ -33,17 +37,20 @@ usage: dvt VERB [key=value ...]
 
 {verbs}
 
-dvt VERB --help tells the options of a verb; dvt --version the version."""
+dvt VERB --help                    options of a verb
+dvt --version                      the version
+dvt --shell-completion bash        completion of verbs, options and choices; also for zsh and fish.
+                                   In ~/.bashrc: eval "$(dvt --shell-completion bash)\""""
 
 _HELP = ("-h", "--help")
 
 
 def main() -> None:
-    """The console command: `run`, and the manners of a process towards signals and pipes."""
-    asked_to_stop: list[int] = []
+    """The console command: `run`, SIGTERM and broken-pipe handling."""
+    signals: list[int] = []
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        asked_to_stop.append(signum)
+        signals.append(signum)
         raise KeyboardInterrupt
 
     for signum in (signal.SIGINT, signal.SIGTERM):  # batch systems end jobs by SIGTERM: the same clean end as Ctrl-C
@@ -57,14 +64,14 @@ def main() -> None:
         code = NO_READER
         _silence()
     except Exception:
-        if not asked_to_stop:
+        if not signals:
             raise
-        code = _interrupted()  # an import that is cut short fails in ways of its own
+        code = _interrupted()  # an import that is interrupted raises errors of its own
     sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command line and return its exit code; an error of ours comes out as it is."""
+    """Run a command line and return its exit code; a fault of ours is raised."""
     try:
         return _dispatch(arguments)
     except KeyboardInterrupt:
@@ -87,9 +94,13 @@ def _dispatch(arguments: list[str]) -> int:
         return complain(f"there is no verb {verb!r}: {hint}")
     module = import_module(f"dvt.cli.{verb}")
     if any(argument in _HELP for argument in rest):
-        print(module.help_page())
+        print(verb_page(verb, module, rest) if hasattr(module, "Options") else module.PAGE)
         return DONE
-    return int(module.run(rest))
+    if hasattr(module, "run"):
+        return int(module.run(rest))
+    from dvt.cli.job import run_verb
+
+    return run_verb(verb, rest)
 
 
 def _interrupted() -> int:
@@ -97,7 +108,7 @@ def _interrupted() -> int:
 
 
 def _silence() -> None:
-    """Send what is still to be flushed nowhere: the interpreter would complain of the pipe at its end."""
+    """Redirect what is still to be flushed to the null device: the interpreter would complain about the pipe."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         if stream:

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 from dvt.cli.arguments import GROUPS
 from dvt.errors import DvtError
 
+_PLUGINS = "The extra dvt[sweep] brings joblib, submitit_local, submitit_slurm and optuna: pip install 'dvt[sweep]'."
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
@@ -64,6 +65,8 @@ def unknown_option(name: str, verb: str, schema: type) -> str:
 def _unknown_choice(error: Any, verb: str) -> str:
     group, _, choice = str(error.missing_cfg_file or "").rpartition("/")
     options = sorted(error.options or [])
+    if group in ("hydra/launcher", "hydra/sweeper"):
+        return f"{group}={choice} is not installed, or does not exist. Installed: {', '.join(options)}. {_PLUGINS}"
     if not options:
         return f"there is no group of choices {group!r}: `dvt {verb} --help` lists them."
     near = get_close_matches(choice, options, n=3) or options
@@ -133,5 +136,5 @@ def _expected(name: str, schema: type) -> str:
 
 def _first(text: str) -> str:
     """The first line, and the second where the first announces it."""
-    first, *others = text.splitlines()
+    first, *others = text.strip().splitlines() or [""]
     return f"{first} {others[0].strip()}" if first.endswith(":") and others else first

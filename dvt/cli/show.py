@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvt.cli.console import DONE, MISSING, say
-from dvt.cli.help import verb_page
+from dvt.cli.console import MISSING, say
+from dvt.cli.job import JobOutcome
 from dvt.cli.methods import MethodsOptions, check_methods, load_methods
 from dvt.errors import ConfigError
 from dvt.images import MAX_PIXELS
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dvt.shapes import FeatureMap, ImageTensor
     from dvt.viz import Tile
 
-USAGE = """\
+HEAD = """\
 dvt show: a labelled picture of the features of an image: PCA colours, norms, similarity to a patch, clusters.
 
 usage: dvt show image=PATH [out=FILE.png] [method=[raw,decomposed]] [key=value ...]
@@ -32,6 +32,9 @@ usage: dvt show image=PATH [out=FILE.png] [method=[raw,decomposed]] [key=value .
   dvt show image=cat.jpg patch=[4,7] out=pictures/cat.png         similarity to the patch in row 4, column 7
   dvt show image=photos/ out=pictures/                            a picture for each
   dvt show image=clip.mp4 method=[raw,denoised] denoiser=runs/denoiser      a video, in one basis of colours"""
+
+GROUPS = ("backbone", "quality")
+METRIC = None
 
 _BASIS_FRAMES = 16
 """Frames that the basis of colours is fitted to, evenly spaced over the video."""
@@ -66,19 +69,7 @@ class Options(MethodsOptions):
             raise ConfigError(f"fps={self.fps}: give more than 0 and at most 1000 frames per second.")
 
 
-def help_page() -> str:
-    """What `dvt show --help` prints."""
-    return verb_page(USAGE, Options)
-
-
-def run(arguments: list[str]) -> int:
-    """Run the verb and return its exit code."""
-    from dvt.cli.compose import run_verb
-
-    return run_verb("show", Options, arguments, show)
-
-
-def show(options: Options, choices: dict[str, str]) -> int:
+def work(options: Options, choices: dict[str, str]) -> JobOutcome:
     """Write the picture; returns the exit code. What can be wrong is looked at before the work begins."""
     from dvt.images.video import is_video
 
@@ -90,7 +81,7 @@ def show(options: Options, choices: dict[str, str]) -> int:
     return show_folder(options)
 
 
-def show_image(options: Options) -> int:
+def show_image(options: Options) -> JobOutcome:
     """One image, one picture."""
     from dvt.images import read_image
     from dvt.viz import save_png
@@ -101,7 +92,7 @@ def show_image(options: Options) -> int:
     backbone, methods = load_methods(options)
     save_png(panel(image, Path(options.image).name, backbone, methods, options), out)
     print(out)
-    return DONE
+    return JobOutcome()
 
 
 def panel(
@@ -137,7 +128,7 @@ def wants_video(out: str | None) -> bool:
     return out is not None and Path(out).suffix.lower() in VIDEO_OUTPUTS
 
 
-def show_folder(options: Options) -> int:
+def show_folder(options: Options) -> JobOutcome:
     """Several images, a picture each: `<out>/<key>.dvt.png`."""
     from dvt.images import find_images, read_image
     from dvt.viz import save_png
@@ -154,10 +145,10 @@ def show_folder(options: Options) -> int:
         save_png(panel(image, file.key, backbone, methods, options), path)
         say(f"{number}/{len(files)} {path}")
     print(out)
-    return DONE
+    return JobOutcome()
 
 
-def show_video(options: Options) -> int:
+def show_video(options: Options) -> JobOutcome:
     """A video, or several images, as a video: the picture and the PCA colours of every method, in one basis."""
     from dvt.viz import PCABasis, colour_row, draw_panel, write_video
     from dvt.viz.video import require_writer
@@ -186,7 +177,7 @@ def show_video(options: Options) -> int:
 
     write_video(out, panels(), fps)
     print(out)
-    return DONE
+    return JobOutcome()
 
 
 def _source(options: Options) -> "tuple[Iterable[ImageTensor], float]":

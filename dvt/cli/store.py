@@ -20,11 +20,6 @@ usage: dvt store status FOLDER     what it holds: settings, records, failures, b
 ACTIONS = ("status", "verify", "clean")
 
 
-def help_page() -> str:
-    """What `dvt store --help` prints."""
-    return PAGE
-
-
 def run(arguments: list[str]) -> int:
     """Run the verb and return its exit code."""
     if len(arguments) != 2 or arguments[0] not in ACTIONS:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from dvt.backbone.config import BackboneConfig
 from dvt.cli.console import DONE, INTERRUPTED, MISSING, SOME_FAILED, say
-from dvt.cli.help import verb_page
+from dvt.cli.job import JobOutcome
 from dvt.denoiser.config import OnlineConfig, TrainConfig
 from dvt.errors import ConfigError
 from dvt.images import MAX_PIXELS
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dvt.spec import FeatureSpec
     from dvt.training.run import Trained
 
-USAGE = """\
+HEAD = """\
 dvt train: learn raw -> clean from a feature store: a denoiser that cleans new images in one pass (stage 2).
 
 usage: dvt train store=FOLDER out=FOLDER [key=value ...]
@@ -33,6 +33,7 @@ usage: dvt train store=FOLDER out=FOLDER [key=value ...]
 Stopped or crashed? The same command again continues from the last checkpoint."""
 
 GROUPS = ("recipe", "trainer", "logger", "backbone")
+METRIC = "val/mse"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -76,19 +77,7 @@ class Options(TrainConfig):
     """Larger pictures are refused as decompression bombs."""
 
 
-def help_page() -> str:
-    """What `dvt train --help` prints."""
-    return verb_page(USAGE, Options, GROUPS)
-
-
-def run(arguments: list[str]) -> int:
-    """Run the verb and return its exit code."""
-    from dvt.cli.compose import run_verb
-
-    return run_verb("train", Options, arguments, train)
-
-
-def train(options: Options, choices: dict[str, str]) -> int:
+def work(options: Options, choices: dict[str, str]) -> JobOutcome:
     """Do what the options say; 0, or 130 when it was stopped before its end."""
     from dvt.cli.reporter import TerminalReporter
     from dvt.denoiser.config import Raw, check_images
@@ -123,7 +112,13 @@ def train(options: Options, choices: dict[str, str]) -> int:
         )
     if speaks:
         say(end_text(trained, options))
-    return INTERRUPTED if trained.interrupted else DONE
+    return _outcome(trained)
+
+
+def _outcome(trained: "Trained", code: int = DONE) -> JobOutcome:
+    if trained.interrupted:
+        return JobOutcome(code=INTERRUPTED)
+    return JobOutcome(trained.metrics["val/mse"], code)
 
 
 def end_text(trained: "Trained", options: Options) -> str:
@@ -195,8 +190,8 @@ def _load(spec: "FeatureSpec", options: Options) -> "Backbone":
     )
 
 
-def train_from_images(options: Options) -> int:
-    """Do what the options say; 0, 3 when images failed, or 130 when it was stopped before its end."""
+def train_from_images(options: Options) -> JobOutcome:
+    """Train without a store; the code is 0, 3 when images failed, or 130 when it was stopped before its end."""
     from dvt.backbone.load import load_from_config
     from dvt.cli.reporter import TerminalReporter
     from dvt.denoiser import online
@@ -220,9 +215,7 @@ def train_from_images(options: Options) -> int:
         say(f"failed: {key}: {reason}")
     say(f"{finished.num_decomposed} images decomposed, {len(finished.failures)} failed")
     say(end_text(finished.trained, options))
-    if finished.trained.interrupted:
-        return INTERRUPTED
-    return SOME_FAILED if finished.failures else DONE
+    return _outcome(finished.trained, SOME_FAILED if finished.failures else DONE)
 
 
 def _given_backbone(options: Options) -> BackboneConfig:

@@ -19,7 +19,8 @@ from dvt.cluster.config import Cluster, EngineConfig
 from dvt.cluster.shared_files import wait_until_visible
 from dvt.cluster.worker import Job, absolute
 from dvt.decomposition.outcome import Outcome
-from dvt.decomposition.run_list import Shard, decompose_part
+from dvt.decomposition.run_list import decompose_part
+from dvt.decomposition.shard import Shard
 from dvt.errors import ConfigError, DvtError, EngineError
 from dvt.images import ImageFile
 from dvt.progress import SILENT, Reporter

@@ -14,7 +14,8 @@ from dvt.cluster.config import EngineConfig
 from dvt.cluster.shared_files import PATIENCE_S, wait_until_visible
 from dvt.decomposition.config import DecomposeConfig
 from dvt.decomposition.outcome import Outcome, about
-from dvt.decomposition.run_list import ListOptions, Shard, decompose_into, make_meta
+from dvt.decomposition.run_list import ListOptions, decompose_into, make_meta
+from dvt.decomposition.shard import Shard
 from dvt.decomposition.store_method import StoreMethod, store_method
 from dvt.errors import ConfigError, DvtError, EngineError
 from dvt.images import ImageFile

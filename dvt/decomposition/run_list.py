@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -10,8 +10,9 @@ import torch
 from dvt.backbone.backbone import Backbone
 from dvt.decomposition.config import DecomposeConfig
 from dvt.decomposition.outcome import Outcome, about, run_record
+from dvt.decomposition.shard import Shard
 from dvt.decomposition.store_method import StoreMethod, store_method
-from dvt.errors import ConfigError, DvtError
+from dvt.errors import DvtError
 from dvt.images import MAX_PIXELS, ImageFile, read_image
 from dvt.progress import SILENT, Reporter
 from dvt.srt.config import SrtConfig
@@ -22,37 +23,6 @@ _NO_ROOM = "the picture does not fit into the memory of the device: give a small
 
 
 @dataclass(frozen=True, slots=True)
-class Shard:
-    """One of `count` equal parts of a list, for several processes or machines on one store."""
-
-    index: int = 0
-    """Which part, counted from 0."""
-    count: int = 1
-    """How many parts there are."""
-
-    @classmethod
-    def parse(cls, text: str) -> "Shard":
-        """From `i/n`, counted from 0: `0/4` to `3/4`.
-
-        Raises:
-            ConfigError: it is not of that form.
-        """
-        index, slash, count = text.partition("/")
-        if slash and index.isdecimal() and count.isdecimal() and int(index) < int(count):
-            return cls(index=int(index), count=int(count))
-        raise ConfigError(f"shard={text}: give i/n with 0 <= i < n, for example shard=0/4 to shard=3/4.")
-
-    @property
-    def worker(self) -> str:
-        """How this part signs its files in the store."""
-        return f"{self.index}of{self.count}"
-
-    def of(self, files: Sequence[ImageFile]) -> Sequence[ImageFile]:
-        """The images of this part."""
-        return files[self.index :: self.count]
-
-
-@dataclass(frozen=True, slots=True)
 class ListOptions:
     """What a run over a list needs to know besides how to decompose one image."""
 
@@ -60,7 +30,7 @@ class ListOptions:
     """Name of the preset, for the record."""
     seed: int = 0
     """Every image has a seed of its own, made of this and its key: order and sharding change nothing."""
-    shard: Shard = Shard()
+    shard: Shard = field(default_factory=Shard)
     """Which part of the list this process does."""
     arrays: tuple[str, ...] = ("raw", "clean")
     """Which maps are stored: some of raw, clean, artifact; SRT makes no artifact."""

@@ -1,5 +1,6 @@
 """The command, called in this process, on small untrained ViTs."""
 
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -21,9 +22,14 @@ _TINY = (
 def dvt(capsys, tmp_path, monkeypatch):
     """dvt("show", "image=a.png") -> code, out, err; runs in an empty folder."""
     monkeypatch.chdir(tmp_path)
+    root = logging.getLogger()
 
     def call(*arguments):
-        code = run(list(arguments))
+        handlers, level = root.handlers[:], root.level
+        try:
+            code = run(list(arguments))
+        finally:  # --info makes Hydra log to stdout
+            root.handlers[:], root.level = handlers, level
         out, err = capsys.readouterr()
         assert "Traceback" not in err and "hydra.cc" not in err
         return SimpleNamespace(code=code, out=out, err=err)

@@ -1,9 +1,11 @@
 """Paths come through Hydra's grammar as they are on the disk; user configs, `-c job` and the environment."""
 
 import os
+from copy import deepcopy
 
 import pytest
 import yaml
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ NAMES = ["images", "store", "backbone.weights"]
 
 
 def parsed(argument, *flags):
-    *_, ready = prepare("decompose", NAMES, [*flags, argument])
+    _, (ready,) = prepare("decompose", NAMES, [*flags, argument])
     return OverridesParser.create().parse_override(ready).value()
 
 
@@ -43,10 +45,10 @@ def test_brackets_are_a_list_unless_there_is_such_a_file(tmp_path, monkeypatch):
 
 def test_commas_are_a_sweep_only_where_one_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert prepare("decompose", NAMES, ["store=a,b"]) == ["store='a,b'"]
-    assert prepare("decompose", NAMES, ["store=a,b", "-m"]) == ["-m", "store=a,b"]
+    assert prepare("decompose", NAMES, ["store=a,b"]) == ([], ["store='a,b'"])
+    assert prepare("decompose", NAMES, ["store=a,b", "-m"]) == (["--multirun"], ["store=a,b"])
     (tmp_path / "a,b").mkdir()
-    assert prepare("decompose", NAMES, ["-m", "store=a,b"]) == ["-m", "store='a,b'"]
+    assert prepare("decompose", NAMES, ["-m", "store=a,b"]) == (["--multirun"], ["store='a,b'"])
 
 
 def test_tilde_is_home_and_what_hydra_reads_is_left_alone(monkeypatch):
@@ -54,7 +56,7 @@ def test_tilde_is_home_and_what_hydra_reads_is_left_alone(monkeypatch):
     assert parsed("store=~/runs") == "/home of me/runs"
     assert parsed("backbone.weights=null") is None
     assert parsed("store='a b'") == "a b"
-    assert prepare("decompose", NAMES, ["store=runs/${seed}"]) == ["store=runs/${seed}"]
+    assert prepare("decompose", NAMES, ["store=runs/${seed}"]) == ([], ["store=runs/${seed}"])
 
 
 def test_c_job_prints_the_options_and_does_nothing(dvt, tmp_path):
@@ -64,6 +66,47 @@ def test_c_job_prints_the_options_and_does_nothing(dvt, tmp_path):
     assert options["views"]["num_views"] == 8 and options["backbone"]["name"] == "mae_large"
     assert (options["images"], options["store"], options["solver"]) == ("photos", "???", "closed_form")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (["+zzzz=3"], "no option 'zzzz'"),
+        (["views.num_views=0"], "views.num_views=0: give at least 1"),
+        (["closed_form.smoothness=nan"], "give a finite number"),
+        (["shard=9/4"], "shard=9/4: give i/n"),
+        (["views.num_view=1"], "did you mean views.num_views"),
+    ],
+)
+@pytest.mark.parametrize("flag", [["--cfg", "job"], ["--cfg", "all"], ["--info", "defaults"]])
+def test_configs_are_checked_before_they_are_printed(dvt, options, part, flag):
+    result = dvt("decompose", *options, *flag)
+    assert result.code == 2 and part in result.err and result.out == ""
+
+
+def test_cfg_prints_hydras_options_a_package_and_resolved_values(dvt):
+    hydra = yaml.safe_load(dvt("train", "--cfg", "hydra").out)
+    assert hydra["hydra"]["output_subdir"] is None and list(hydra) == ["hydra"]
+    assert set(yaml.safe_load(dvt("train", "-c", "all").out)) > {"hydra", "denoiser"}
+    part = dvt("decompose", "--cfg", "job", "--package", "views", "quality=tiny").out
+    assert part.startswith("# @package views") and yaml.safe_load(part)["num_views"] == 8
+    seed = ("decompose", "store=s${seed}", "seed=3", "--cfg", "job")
+    assert yaml.safe_load(dvt(*seed).out)["store"] == "s${seed}"
+    assert yaml.safe_load(dvt(*seed, "--resolve").out)["store"] == "s3"
+
+
+def test_a_root_config_of_ones_own(dvt, tmp_path, monkeypatch):
+    monkeypatch.setattr(ConfigStore.instance(), "repo", deepcopy(ConfigStore.instance().repo))
+    ConfigStore.instance().repo.pop("backbone", None)
+    (tmp_path / "mine.yaml").write_text("defaults: [decompose, _self_]\nseed: 11\n")
+    (tmp_path / "bare.yaml").write_text("seed: 11\n")
+    (tmp_path / "backbone").mkdir()
+    (tmp_path / "backbone" / "mae_base.yaml").write_text("name: augreg_tiny\nlayer: 5\n")
+    shown = ("--config-dir", ".", "--cfg", "job")
+    options = yaml.safe_load(dvt("decompose", "--config-name", "mine", *shown, "backbone=mae_base").out)
+    assert options["seed"] == 11 and options["backbone"]["name"] == "augreg_tiny" and options["backbone"]["layer"] == 5
+    bare = dvt("decompose", "-cn", "bare", *shown)
+    assert bare.code == 2 and "begin it with defaults: [decompose, _self_]" in bare.err
 
 
 def test_configs_of_ones_own(dvt, tmp_path):
@@ -89,7 +132,7 @@ def test_a_fault_of_ours_keeps_its_traceback_and_the_environment(dvt, monkeypatc
     def crash(options, choices):
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(decompose, "decompose", crash)
+    monkeypatch.setattr(decompose, "work", crash)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     if before:
         monkeypatch.setenv("HYDRA_FULL_ERROR", before)

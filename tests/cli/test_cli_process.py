@@ -67,7 +67,7 @@ def test_a_reader_that_goes_away_is_no_crash():
 def test_a_fault_of_ours_shows_its_traceback_and_exits_with_1():
     code = (
         "import dvt.cli.main, dvt.cli.decompose\n"
-        "dvt.cli.decompose.decompose = lambda *_: 1 / 0\n"
+        "dvt.cli.decompose.work = lambda *_: 1 / 0\n"
         "import sys; sys.argv[1:] = ['decompose', 'images=x', 'store=s']; dvt.cli.main.main()"
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -8,7 +8,8 @@ from cluster_jobs import Recorder, make_job
 from dvt.cluster.config import EngineConfig, EngineName
 from dvt.cluster.ray import _connect, _gpus_per_worker, _num_workers, _room, decompose_on_ray
 from dvt.cluster.slurm import decompose_on_slurm
-from dvt.decomposition.run_list import ListOptions, Shard
+from dvt.decomposition.run_list import ListOptions
+from dvt.decomposition.shard import Shard
 from dvt.errors import ConfigError, EngineError
 
 RAY, SLURM = EngineName.ray, EngineName.slurm

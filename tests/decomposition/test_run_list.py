@@ -18,7 +18,8 @@ from stored import stored_bytes
 from dvt.backbone.load import load_backbone
 from dvt.decomposition.outcome import Outcome
 from dvt.decomposition.quality import load_quality
-from dvt.decomposition.run_list import ListOptions, Shard, decompose_list
+from dvt.decomposition.run_list import ListOptions, decompose_list
+from dvt.decomposition.shard import Shard
 from dvt.decomposition.store_method import ByDecomposition
 from dvt.errors import ConfigError, StoreError
 from dvt.images import find_images
