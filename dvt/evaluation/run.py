@@ -56,10 +56,14 @@ def evaluate(
         DvtError: the data cannot be read or do not fit.
 
     Example:
-        >>> raw, (denoised, _) = dvt.load_backbone("vit_micro"), dvt.load_denoised("vit_micro")  # doctest: +SKIP
-        >>> methods = {"raw": raw, "denoised": denoised}  # doctest: +SKIP
-        >>> result = dvt.evaluate("knn_segmentation", methods, "data/camvid", out="runs/camvid")  # doctest: +SKIP
-        >>> result.mean("denoised", "mIoU")  # doctest: +SKIP
+        >>> import dvt
+        >>> from dvt.diagnosis.config import ArtifactScoresConfig
+        >>> denoised, _ = dvt.load_denoised(weights="vit_micro/denoiser")
+        >>> methods = {"raw": dvt.load_backbone("vit_micro"), "denoised": denoised}
+        >>> options = ArtifactScoresConfig(num_images=16)
+        >>> result = dvt.evaluate("artifact_scores", methods, "photos/", options)
+        >>> sorted(result.rows)
+        ['denoised', 'raw']
     """
     if isinstance(methods, Mapping):
         methods = [OnePass(name, model) for name, model in methods.items()]

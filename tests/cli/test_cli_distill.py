@@ -77,7 +77,7 @@ def test_the_smoke_trainer_sees_everything_once(dvt, place):
         (("images=nowhere",), "nowhere does not exist"),
         (("images=denoiser",), "the folder denoiser holds no images"),
         (("images=photos/1.png",), "1 image was given"),
-        (("student.trained_blocks=12",), "has 2 blocks up to the layer that is read"),
+        (("student.trained_blocks=12",), "has 2 blocks up to the layer in use"),
         (("student.class_token_weigth=1",), "did you mean student.class_token_weight"),
         (("pictures.val_share=2",), "pictures.val_share=2.0"),
         (("resume=nowhere.ckpt",), "there is no checkpoint nowhere.ckpt"),

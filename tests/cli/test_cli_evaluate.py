@@ -98,8 +98,8 @@ def test_slips_are_named(tiny, camvid, options, part):
     assert result.code == 2 and part in result.err and "raw: mIoU" not in result.err, result.err
 
 
-def test_the_page_of_help_tells_of_every_task(dvt):
+def test_the_help_page_names_every_task(dvt):
     from dvt.evaluation.tasks import TASKS
 
     page = dvt("evaluate", "--help").out
-    assert all(f"{task}:" in page for task in TASKS)
+    assert all(f"{task}.*" in page for task in TASKS)

@@ -3,11 +3,11 @@
 from importlib import import_module
 
 import pytest
-from dvt.evaluation.catalogue import TASKS
 
 from dvt.cli.help import MAX_LINES, choices_of
 from dvt.cli.main import VERBS
 from dvt.cli.messages import option_paths
+from dvt.evaluation.tasks import TASKS
 
 
 @pytest.mark.parametrize("verb", VERBS)
