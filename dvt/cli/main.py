@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from types import FrameType
 
+from dvt.cli.completion import COMPLETE_FLAG
 from dvt.cli.console import DONE, INTERRUPTED, NO_READER, USAGE, complain
 from dvt.cli.help import verb_page
 
@@ -87,6 +88,8 @@ def _dispatch(arguments: list[str]) -> int:
 
         print(f"dvt {__version__}")
         return DONE
+    if arguments[0] in ("--shell-completion", "-sc", COMPLETE_FLAG):
+        return _complete(*arguments)
     verb, rest = arguments[0], arguments[1:]
     if verb not in VERBS:
         near = get_close_matches(verb, VERBS, n=2)
@@ -101,6 +104,19 @@ def _dispatch(arguments: list[str]) -> int:
     from dvt.cli.job import run_verb
 
     return run_verb(verb, rest)
+
+
+def _complete(flag: str, given: str = "", *rest: str) -> int:
+    """Print the completion script of a shell, or the candidates of a command line."""
+    from dvt.cli.completion import SHELLS, candidates, script
+
+    if flag == COMPLETE_FLAG:
+        print("\n".join(candidates(given)))
+        return DONE
+    if given not in SHELLS or rest:
+        return complain(f"{flag} takes {', '.join(SHELLS[:-1])} or {SHELLS[-1]}, for example {flag} bash.")
+    print(script(given))
+    return DONE
 
 
 def _interrupted() -> int:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvt.cli.console import MISSING, say
+from dvt.cli.console import DONE, MISSING, SOME_FAILED, say
 from dvt.cli.job import JobOutcome
 from dvt.cli.methods import MethodsOptions, check_methods, load_methods
-from dvt.errors import ConfigError
+from dvt.errors import ConfigError, ImageError
 from dvt.images import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -129,23 +129,33 @@ def wants_video(out: str | None) -> bool:
 
 
 def show_folder(options: Options) -> JobOutcome:
-    """Several images, a picture each: `<out>/<key>.dvt.png`."""
+    """Several images, a picture each: `<out>/<key>.dvt.png`. An image that fails does not stop the others."""
     from dvt.images import find_images, read_image
     from dvt.viz import save_png
 
     files = find_images(options.image)
     out = Path(options.out or "pictures")
-    if out.suffix or out.is_file():
+    is_folder = out.is_dir() or str(options.out).endswith("/")
+    if out.is_file() or (out.suffix and not is_folder):
         raise ConfigError(f"out={out}: {options.image} stands for several images: give a folder, or a .mp4 or .gif.")
     check_writable(out, files[0].path)
     backbone, methods = load_methods(options)
+    failed: dict[str, str] = {}
     for number, file in enumerate(files, 1):
-        image = read_image(file.path, max_pixels=options.max_pixels)
         path = out / f"{file.key}.dvt.png"
-        save_png(panel(image, file.key, backbone, methods, options), path)
+        try:
+            image = read_image(file.path, max_pixels=options.max_pixels)
+            save_png(panel(image, file.key, backbone, methods, options), path)
+        except ImageError as error:
+            failed[file.key] = str(error)
+            continue
         say(f"{number}/{len(files)} {path}")
+    for key, reason in failed.items():
+        say(f"failed: {key}: {reason}")
+    if len(failed) == len(files):
+        raise ImageError(f"none of the {len(files)} images of {options.image} could be shown.")
     print(out)
-    return JobOutcome()
+    return JobOutcome(code=SOME_FAILED if failed else DONE)
 
 
 def show_video(options: Options) -> JobOutcome:

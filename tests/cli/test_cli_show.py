@@ -87,6 +87,18 @@ def test_a_picture_for_every_image_of_a_folder(tiny, photo, tmp_path):
     assert made == ["a.jpg.dvt.png", "deep/b.jpg.dvt.png"]
 
 
+def test_a_broken_image_does_not_stop_the_others(tiny, photo, tmp_path):
+    photo("photos/0.png"), photo("photos/2.png")
+    (tmp_path / "photos" / "1.png").write_text("no image")
+    result = tiny("show", "image=photos", "method=[raw]", "out=shown.v1/")
+    assert result.code == 3 and "failed: 1.png: " in result.err
+    assert sorted(path.name for path in (tmp_path / "shown.v1").iterdir()) == ["0.png.dvt.png", "2.png.dvt.png"]
+    for name in ("0", "2"):
+        (tmp_path / "photos" / f"{name}.png").write_text("no image")
+    result = tiny("show", "image=photos", "method=[raw]", "out=shown.v1")
+    assert result.code == 2 and "none of the 3 images of photos could be shown" in result.err
+
+
 @pytest.mark.parametrize("out", ["clip.mp4", "shown.gif"])
 def test_a_video_of_a_video(tiny, clip, tmp_path, out):
     shown = tiny("show", "image=clip.gif", "method=[raw,tiles]", f"out={out}", "every=2", "max_frames=2")

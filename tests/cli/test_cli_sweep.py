@@ -49,7 +49,7 @@ def metrics(text):
     return [line.split()[-1] for line in lines]
 
 
-@pytest.mark.slow
+@pytest.mark.plugins
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_a_launcher_runs_the_jobs_and_brings_exit_codes_and_errors_back(sweep, tmp_path, launcher):
     options = ("denoiser.num_blocks=1,2,0", "denoiser.mlp_ratio=2", "out=run${denoiser.num_blocks}")
@@ -64,7 +64,7 @@ def test_a_launcher_runs_the_jobs_and_brings_exit_codes_and_errors_back(sweep, t
     assert ("logs of the jobs: dvt_sweeps/" in done.stderr) == (launcher == "submitit_local")
 
 
-@pytest.mark.slow
+@pytest.mark.plugins
 def test_optuna_optimises_the_validation_error(sweep, tmp_path):
     done = sweep(
         "hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1", "hydra.sweeper.sampler.seed=0",
@@ -78,7 +78,7 @@ def test_optuna_optimises_the_validation_error(sweep, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"study", "run0", "run1", "run2"}
 
 
-@pytest.mark.slow
+@pytest.mark.plugins
 def test_a_trial_that_fails_is_the_worst_and_the_study_goes_on(sweep, tmp_path):
     done = sweep(
         "hydra/sweeper=optuna", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_jobs=1", "hydra.sweep.dir=study",
@@ -98,7 +98,7 @@ def test_a_sweep_in_this_process_continues_after_an_error_and_says_how_each_run_
     assert "  0   denoiser.num_blocks=0   not run" in done.err
 
 
-@pytest.mark.slow
+@pytest.mark.plugins
 def test_several_processes_of_lightning_are_refused_where_they_cannot_start(sweep):
     ddp = ("trainer.devices=2", "trainer.strategy=ddp", "out=run${denoiser.num_blocks}", "denoiser.num_blocks=1,2")
     done = sweep("hydra/launcher=joblib", *ddp)
