@@ -1,5 +1,6 @@
 """Shell completion: verbs, flags, options and choices. Hydra's completion engine does the options of a verb."""
 
+from collections.abc import Iterable
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
@@ -32,20 +33,19 @@ def script(shell: str) -> str:
     return {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}[shell].format(flag=COMPLETE_FLAG)
 
 
-def candidates(line: str) -> list[str]:
+def candidates(line: str, verbs: Iterable[str]) -> list[str]:
     """What the last word of a command line can become, in full; a complete word ends in a space.
 
     Args:
         line: the command line up to the cursor, with `dvt` at its start.
+        verbs: names of all verbs.
     """
-    from dvt.cli.main import VERBS
-
     _, *words = line.split()
     word = "" if line.endswith(" ") or not words else words.pop()
     if not words:
-        return [f"{verb} " for verb in VERBS if verb.startswith(word)]
+        return [f"{verb} " for verb in verbs if verb.startswith(word)]
     verb, *given = words
-    if verb not in VERBS:
+    if verb not in verbs:
         return []
     if given and given[-1] in FLAG_VALUES and FLAG_VALUES[given[-1]].isupper():  # a folder or a name
         return _paths("", word)

@@ -39,7 +39,7 @@ usage: dvt decompose images=PATH store=FOLDER [key=value ...]
 
 Stopped or crashed? The same command again continues; what is verified to be done is skipped."""
 
-GROUPS = ("backbone", "quality", "engine")
+GROUPS = ("backbone", "quality", "engine", "experiment")
 METRIC = None
 
 

@@ -31,7 +31,7 @@ usage: dvt distill denoiser=FOLDER images=WHERE out=FOLDER [key=value ...]
 The result is a plain timm model. An image that cannot be read stops the training when its turn comes.
 Stopped or crashed? The same command again continues from the last checkpoint."""
 
-GROUPS = ("trainer", "logger", "backbone")
+GROUPS = ("trainer", "logger", "backbone", "experiment", "debug")
 METRIC = "val/mse"
 
 

@@ -40,7 +40,7 @@ usage: dvt evaluate task=NAME data=FOLDER [method=[raw,tiles,decomposed]] [out=F
 Every number stands beside that of the raw features, and beside those of zoom baselines (raw@2x, tiles): what
 those explain is zoom, not cleaning. Stopped? With out= the same command continues where it stopped."""
 
-GROUPS = ("backbone", "quality")
+GROUPS = ("backbone", "quality", "experiment")
 OWN_PAGES = (
     "linear_segmentation", "knn_segmentation", "linear_depth", "object_discovery", "saliency", "video_segmentation",
     "retrieval", "artifact_scores",

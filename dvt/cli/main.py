@@ -111,7 +111,7 @@ def _complete(flag: str, given: str = "", *rest: str) -> int:
     from dvt.cli.completion import SHELLS, candidates, script
 
     if flag == COMPLETE_FLAG:
-        print("\n".join(candidates(given)))
+        print("\n".join(candidates(given, VERBS)))
         return DONE
     if given not in SHELLS or rest:
         return complain(f"{flag} takes {', '.join(SHELLS[:-1])} or {SHELLS[-1]}, for example {flag} bash.")

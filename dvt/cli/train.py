@@ -32,7 +32,7 @@ usage: dvt train store=FOLDER out=FOLDER [key=value ...]
 
 Stopped or crashed? The same command again continues from the last checkpoint."""
 
-GROUPS = ("recipe", "trainer", "logger", "backbone")
+GROUPS = ("recipe", "trainer", "logger", "backbone", "experiment", "debug")
 METRIC = "val/mse"
 
 

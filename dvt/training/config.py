@@ -6,6 +6,7 @@ from typing import Any
 
 from dvt.errors import ConfigError
 
+_PROFILERS = ("simple", "advanced", "pytorch")
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
@@ -60,11 +61,15 @@ class TrainerConfig:
     """auto, ddp, or another strategy of Lightning."""
     precision: str = "32-true"
     """32-true, bf16-mixed or 16-mixed."""
+    profiler: str | None = None
+    """Write the time of every part of a step to out/fit-profile.txt: simple, advanced or pytorch (Lightning's)."""
 
     def __post_init__(self) -> None:
         """Refuse formats that lose small updates of the weights."""
         if self.precision not in _PRECISIONS:
             raise ConfigError(f"trainer.precision={self.precision}: give one of {', '.join(_PRECISIONS)}.")
+        if self.profiler not in (None, *_PROFILERS):
+            raise ConfigError(f"trainer.profiler={self.profiler}: give one of {', '.join(_PROFILERS)}, or null.")
 
 
 class LoggerKind(str, Enum):
@@ -102,6 +107,8 @@ class TrainingConfig:
     """Updates."""
     batch_size: int = 64
     """Images per update, over all devices together."""
+    one_batch: bool = False
+    """Train on the first batch in every step: the loss must keep falling, or the training is broken."""
     seed: int = 0
     """Seed for initialisation, data order and augmentation."""
     resume: str = "auto"

@@ -38,7 +38,7 @@ class StepBatches(Sampler[list[Draw]]):
 
     def __init__(
         self, num_items: int, batch_size: int, num_steps: int, seed: int, *, start_step: int = 0, rank: int = 0,
-        world_size: int = 1,
+        world_size: int = 1, one_batch: bool = False,
     ):  # fmt: skip
         """Prepare the batches.
 
@@ -50,6 +50,7 @@ class StepBatches(Sampler[list[Draw]]):
             start_step: steps done already.
             rank: number of this process.
             world_size: number of processes.
+            one_batch: every step has the batch of the first, with its augmentation.
 
         Raises:
             ConfigError: the batch cannot be split evenly over the processes.
@@ -59,13 +60,13 @@ class StepBatches(Sampler[list[Draw]]):
                 f"batch_size={batch_size} cannot be split over {world_size} processes: give a multiple of {world_size}."
             )
         self.num_items, self.batch_size, self.num_steps, self.seed = num_items, batch_size, num_steps, seed
-        self.start_step, self.rank, self.world_size = start_step, rank, world_size
+        self.start_step, self.rank, self.world_size, self.one_batch = start_step, rank, world_size, one_batch
 
     def __iter__(self) -> Iterator[list[Draw]]:
         share = self.batch_size // self.world_size
         order, order_of = torch.empty(0, dtype=torch.long), -1
         for step in range(self.start_step, self.num_steps):
-            first = step * self.batch_size + self.rank * share
+            first = (0 if self.one_batch else step) * self.batch_size + self.rank * share
             draws = []
             for number in range(first, first + share):
                 at_pass, place = divmod(number, self.num_items)
@@ -109,6 +110,7 @@ class StepData(L.LightningDataModule):
             start_step=self._start_step,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
+            one_batch=self._config.one_batch,
         )
         return self._loader(self._train, batch_sampler=batches)
 

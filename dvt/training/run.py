@@ -13,6 +13,7 @@ import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from torch.utils.data import Dataset
 
 from dvt.errors import ConfigError
@@ -136,6 +137,7 @@ def _make_trainer(config: TrainingConfig, out: Path, callbacks: list[Callback]) 
             gradient_clip_val=config.optimizer.clip_norm or None,
             callbacks=callbacks,
             logger=make_logger(config.logger, out) or False,
+            profiler=_profiler(where.profiler, out),
             plugins=[AtomicCheckpointIO()],
             default_root_dir=out,
             enable_checkpointing=False,
@@ -150,6 +152,17 @@ def _make_trainer(config: TrainingConfig, out: Path, callbacks: list[Callback]) 
             f"the trainer cannot run with accelerator={where.accelerator}, devices={where.devices},"
             f" strategy={where.strategy}, precision={where.precision}: {str(error).partition(chr(10))[0]}"
         ) from error
+
+
+def _profiler(name: str | None, out: Path) -> Profiler | None:
+    """A profiler that writes `<out>/fit-profile.txt` and `<out>/validate-profile.txt`."""
+    if name is None:
+        return None
+    out.mkdir(parents=True, exist_ok=True)
+    kinds: dict[str, type[Profiler]] = {
+        "simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler,
+    }  # fmt: skip
+    return kinds[name](dirpath=out, filename="profile")
 
 
 @contextmanager
@@ -184,6 +197,8 @@ def comparable_settings(config: TrainingConfig, kind: type[TrainingConfig]) -> d
     """
     options: dict[str, Any] = plain(config)
     names = [entry.name for entry in fields(kind) if entry.name not in _NOT_RESULTS]
+    if not config.one_batch:  # checkpoints from before this option do not have it
+        names.remove("one_batch")
     return {name: options[name] for name in names} | {"precision": options["trainer"]["precision"]}
 
 

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from dvt.cli.completion import candidates
+from dvt.cli import completion
+from dvt.cli.main import VERBS
+
+
+def candidates(line):
+    return completion.candidates(line, VERBS)
 
 
 @pytest.mark.parametrize(

@@ -58,3 +58,9 @@ def test_a_batch_larger_than_the_data_repeats_images():
 def test_a_batch_that_cannot_be_shared_is_refused():
     with pytest.raises(ConfigError, match="batch_size=10 cannot be split over 3 processes: give a multiple of 3"):
         StepBatches(10, 10, 1, seed=0, world_size=3)
+
+
+def test_one_batch_is_that_of_the_first_step():
+    first, *_ = StepBatches(10, 4, 5, seed=3)
+    assert list(StepBatches(10, 4, 5, seed=3, one_batch=True)) == [first] * 5
+    assert list(StepBatches(10, 4, 5, seed=3, one_batch=True, start_step=3)) == [first] * 2
