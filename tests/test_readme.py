@@ -141,6 +141,6 @@ def test_every_verb_is_named():
 
 
 def test_the_list_of_packages_is_that_of_the_tree():
-    listed = set(re.findall(r"\bdvt/(\w+)/  ", README))
+    listed = set(re.findall(r"\bdvt/(\w+)/ ", README))
     packages = {path.parent.name for path in (ROOT / "dvt").glob("*/__init__.py")}
     assert listed == packages, listed ^ packages

@@ -63,7 +63,10 @@ def test_a_worker_without_a_gpu_says_so_and_there_are_no_more_workers_than_image
     assert reporter.notes == ["1 image keeps no more than 1 worker busy, of 3."] and not (tmp_path / "s").exists()
 
 
-@pytest.mark.parametrize(("kind", "why"), [(Killing, "died"), (GpuFailing, "CUDA error: an illegal instruction")])
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [(Killing, "died"), pytest.param(GpuFailing, "CUDA error: an illegal instruction", marks=pytest.mark.slow)],
+)
 @pytest.mark.usefixtures("ray_here")
 def test_an_image_that_kills_its_worker_is_a_failure_and_the_others_are_done(kind, why, files, whole, tmp_path):
     outcome = decompose_on_ray(files, make_job(tmp_path / "s", kind), TWO)
@@ -98,6 +101,7 @@ cluster.shutdown()
 """
 
 
+@pytest.mark.slow
 def test_a_node_that_is_lost_costs_nothing(files, whole, tmp_path, importable):
     """In a process of its own, which has another Ray."""
     command = [sys.executable, "-c", NODES, str(files[0].path.parent), str(tmp_path / "s")]
@@ -106,6 +110,7 @@ def test_a_node_that_is_lost_costs_nothing(files, whole, tmp_path, importable):
     assert stored_bytes(tmp_path / "s") == whole and verify(tmp_path / "s").ok
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_two_runs_on_one_store_at_once(files, whole, tmp_path):
     runs = []
@@ -122,6 +127,7 @@ def test_two_runs_on_one_store_at_once(files, whole, tmp_path):
     assert stored_bytes(tmp_path / "s") == whole and verify(tmp_path / "s").ok
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_ends_the_command_cleanly_and_the_same_command_continues(files, tmp_path, name):
     """With a Ray of its own; Ctrl-C reaches all processes of a terminal, so the group is sent SIGINT."""
