@@ -101,7 +101,7 @@ def plain(value: Any) -> Any:
     Dataclasses and mappings become dicts, sequences and arrays lists, enums their value, paths texts, numbers of numpy
     and torch Python numbers, NaN and infinity None.
 
-    Example:
+    Examples:
         >>> plain({"path": Path("a/b"), "loss": math.nan, "sizes": (1, np.int64(2))})
         {'path': 'a/b', 'loss': None, 'sizes': [1, 2]}
 

@@ -13,7 +13,7 @@ class FeatureSpec:
 
     Stores, model folders, checkpoints and the fingerprints of methods each hold one.
 
-    Example:
+    Examples:
         >>> from dvt.grid import PatchGrid
         >>> spec = FeatureSpec(
         ...     backbone="vit_micro_patch16_224.dvt", weights_hash="ab12", layer=5, norm=True,
@@ -104,7 +104,7 @@ def differences(
         that: what holds the others.
         strict: values of different types differ as well, as in a hash of their JSON: 1 and 1.0, None and no entry.
 
-    Example:
+    Examples:
         >>> differences({"layer": 5, "solver": {"sweeps": 8}}, {"layer": 3}, "store", "request")
         ['layer: 5 in the store, 3 in the request', 'solver.sweeps: 8 in the store, nothing in the request']
     """

@@ -80,7 +80,7 @@ class Backbone(nn.Module):
         weights_hash: sha256 that identifies the weights.
         precision: number format of the forward pass and of the features.
 
-    Example:
+    Examples:
         >>> import dvt, torch
         >>> backbone = dvt.load_backbone("vit_micro", device="cpu")
         >>> features = backbone(torch.rand(2, 3, 224, 160))
@@ -186,7 +186,7 @@ class Backbone(nn.Module):
             BackboneError: not a batch of RGB images.
             GeometryError: the size does not fit patch and stride.
 
-        Example:
+        Examples:
             >>> import dvt, torch
             >>> backbone = dvt.load_backbone("vit_micro", device="cpu")
             >>> [features.patches.shape[1:] for features in backbone.forward_layers(torch.rand(1, 3, 224, 224), [1, 3])]

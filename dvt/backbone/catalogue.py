@@ -71,7 +71,7 @@ CATALOGUE = {row.name: row for row in _ROWS}
 def list_backbones() -> list[str]:
     """Names of the catalogue; `load_backbone` also takes the timm name of any plain ViT.
 
-    Example:
+    Examples:
         >>> "dinov2_base" in list_backbones()
         True
     """

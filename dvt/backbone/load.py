@@ -45,7 +45,7 @@ def load_backbone(
         GeometryError: image size, patch size and stride do not go together.
         WeightsError: the weights cannot be downloaded or read, or do not fit.
 
-    Example:
+    Examples:
         >>> backbone = load_backbone("vit_micro", device="cpu", stride=8)
         >>> str(backbone.grid)
         '27 x 27 patches of 16 px every 8 px'

@@ -53,7 +53,7 @@ def decompose(
         BackboneError: `backbone` is not a backbone, or does not fit into memory.
         DecompositionError: the features are not finite.
 
-    Example:
+    Examples:
         >>> import dvt, torch
         >>> backbone = dvt.load_backbone("vit_micro", image_size=64, device="cpu")
         >>> result = dvt.decompose(torch.rand(3, 80, 100), backbone, num_views=8)

@@ -56,7 +56,7 @@ class Field(ABC):
         Raises:
             GeometryError: places outside [0, 1], or not pairs.
 
-        Example:
+        Examples:
             >>> import dvt, torch
             >>> image = torch.rand(3, 64, 64)
             >>> backbone = dvt.load_backbone("vit_micro", image_size=64, device="cpu")

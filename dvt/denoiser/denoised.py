@@ -40,7 +40,7 @@ class DenoisedBackbone(WrappedBackbone):
 
     It has the interface of a `Backbone` and can replace one. Frozen; stays in evaluation mode.
 
-    Example:
+    Examples:
         >>> import dvt, torch
         >>> backbone = dvt.load_backbone("vit_micro", device="cpu")
         >>> denoised = DenoisedBackbone(backbone, dvt.load_denoiser("vit_micro/denoiser"))

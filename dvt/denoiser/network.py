@@ -40,7 +40,7 @@ class Denoiser(nn.Module):
         grid_hw: rows and columns of the patch grid of the position embedding.
         info: what it was trained on and for; None: untrained, or unknown.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from dvt.denoiser.config import DenoiserConfig
         >>> denoiser = Denoiser(DenoiserConfig(head_channels=32), num_channels=64, grid_hw=(4, 4))

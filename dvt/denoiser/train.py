@@ -59,7 +59,7 @@ def train_denoiser(
         TrainingError: no pairs, images without features, a loss that is not finite, or a run that cannot be resumed.
         ConfigError: options that exclude each other.
 
-    Example:
+    Examples:
         >>> import dvt
         >>> from dvt.denoiser.config import TrainConfig
         >>> trained = dvt.train_denoiser(["runs/photos"], "runs/denoiser", TrainConfig(num_steps=500))  # doctest: +SKIP

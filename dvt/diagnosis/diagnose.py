@@ -59,7 +59,7 @@ def diagnose(
         GeometryError: the backbone has fewer than 2 x 2 patches.
         EvaluationError: features that are not finite.
 
-    Example:
+    Examples:
         >>> import dvt
         >>> diagnosis = dvt.diagnose(dvt.load_backbone("vit_micro"), "photos/", layers=[5])
         >>> [layer.name for layer in diagnosis.layers]

@@ -38,7 +38,7 @@ def mic(first: Values, second: Values, *, bound: float | None = None, clumps: in
         bound: B, the largest number of cells of a grid, at least 4; default: N ** 0.6, as the authors.
         clumps: largest number of places per column where the free axis may be cut; 15, as the authors.
 
-    Example:
+    Examples:
         >>> x = np.linspace(0, 1, 400)
         >>> round(mic(x, np.sin(4 * np.pi * x)), 2)
         1.0

@@ -19,7 +19,7 @@ class PositionShare:
     Features without artifact have no such share, except for the layout that photographs have in common (sky above,
     ground below). Maps are added in any number of batches. Sums are kept in float64, on the device of the maps.
 
-    Example:
+    Examples:
         >>> share = PositionShare()
         >>> share.update(torch.arange(12.0).reshape(1, 2, 2, 3).expand(5, -1, -1, -1))
         >>> share.value

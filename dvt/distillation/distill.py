@@ -61,7 +61,7 @@ def distill(
         ConfigError: options that exclude each other.
         DiskError: the disk is full or refuses.
 
-    Example:
+    Examples:
         >>> import dvt
         >>> teacher, _ = dvt.load_denoised("vit_micro", weights="vit_micro/denoiser", device="cpu")
         >>> trained = dvt.distill(dvt.find_images("photos"), "runs/distilled", teacher=teacher)  # doctest: +SKIP

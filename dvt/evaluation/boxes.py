@@ -22,7 +22,7 @@ class Box(NamedTuple):
 def best_iou(found: Box | None, truth: tuple[Box, ...]) -> float:
     """The largest IoU with any of the true boxes, in [0, 1]; 0 where nothing was found.
 
-    Example:
+    Examples:
         >>> best_iou(Box(0, 0, 4, 4), (Box(0, 0, 4, 2), Box(0, 0, 1, 1)))
         0.5
     """

@@ -32,7 +32,7 @@ class Confusion:
     A class that never occurs in the truth has no IoU and no accuracy (NaN) and is left out of the means, as in
     scikit-learn with `labels=` the classes that occur. Predicting it counts against the true class.
 
-    Example:
+    Examples:
         >>> confusion = Confusion(3)
         >>> confusion.add(torch.tensor([0, 0, 1, -1]), torch.tensor([0, 1, 1, 0]))
         >>> confusion.iou

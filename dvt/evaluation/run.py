@@ -55,7 +55,7 @@ def evaluate(
         EvaluationError: data are missing; `out` cannot be read, or holds scores measured differently.
         DvtError: the data cannot be read or do not fit.
 
-    Example:
+    Examples:
         >>> import dvt
         >>> from dvt.diagnosis.config import ArtifactScoresConfig
         >>> denoised, _ = dvt.load_denoised(weights="vit_micro/denoiser")

@@ -47,7 +47,7 @@ def read_image(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> ImageTensor
     Raises:
         ImageError: missing, unreadable, damaged, too large, or of a wrong shape, type or range.
 
-    Example:
+    Examples:
         >>> from PIL import Image
         >>> red = read_image(Image.new("RGB", (20, 10), (255, 0, 0)))
         >>> red.shape, red[:, 0, 0].tolist()

@@ -41,7 +41,7 @@ def find_images(spec: str | Path | Sequence[str | Path]) -> list[ImageFile]:
     Raises:
         ImageError: nothing there, nothing found, a listed file is missing, or two files have the same key.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from PIL import Image
         >>> folder = Path(tempfile.mkdtemp())

@@ -77,7 +77,7 @@ class Model(FeatureExtractor, Protocol):
 class OnePass:
     """Features of a model that takes batches of one size: the raw ViT, SRT, a denoised or a distilled ViT.
 
-    Example:
+    Examples:
         >>> import dvt, torch
         >>> raw = OnePass("raw", dvt.load_backbone("vit_micro"))
         >>> raw([torch.rand(3, 80, 100)], (64, 96)).patches.shape

@@ -108,7 +108,7 @@ class FeatureStore(Mapping[str, Record]):
         Raises:
             StoreError: there is no store at this path, it was made by a newer dvt, or shards are missing or damaged.
 
-        Example:
+        Examples:
             >>> import dvt, tempfile, torch
             >>> from dvt.store import StoreMeta, StoreWriter
             >>> backbone = dvt.load_backbone("vit_micro", device="cpu")

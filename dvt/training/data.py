@@ -31,7 +31,7 @@ class StepBatches(Sampler[list[Draw]]):
     Every image is drawn once before any is drawn again, in a new order each pass. Each of several processes gets its
     equal part of every step, so the number of processes does not change which images a step has.
 
-    Example:
+    Examples:
         >>> [[draw.index for draw in batch] for batch in StepBatches(num_items=4, batch_size=2, num_steps=3, seed=0)]
         [[1, 3], [2, 0], [1, 2]]
     """

@@ -28,7 +28,7 @@ def peak_learning_rate(config: OptimizerConfig, batch_size: int) -> float:
         config: the optimiser.
         batch_size: images per update, over all devices.
 
-    Example:
+    Examples:
         >>> peak_learning_rate(OptimizerConfig(base_learning_rate=2e-4, reference_batch=256), 64)
         0.0001
     """

@@ -34,7 +34,7 @@ def load_denoiser(source: str | Path) -> Denoiser:
     Raises:
         WeightsError: there is none, it cannot be downloaded, is damaged, holds code, or is no denoiser.
 
-    Example:
+    Examples:
         >>> denoiser = load_denoiser("vit_micro/denoiser")
         >>> denoiser.info.spec.backbone, denoiser.num_channels
         ('vit_micro_patch16_224.dvt', 192)
@@ -79,7 +79,7 @@ def load_denoised(
         ConfigError: a device, precision or image size that does not exist.
         GeometryError: image size, patch size and stride do not go together.
 
-    Example:
+    Examples:
         >>> import torch
         >>> model, preprocess = load_denoised(weights="vit_micro/denoiser", device="cpu")
         >>> model(preprocess(torch.rand(3, 300, 200))[None]).patches.shape

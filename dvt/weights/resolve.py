@@ -112,7 +112,7 @@ def list_denoisers(pattern: str = "*", *, distilled: bool = False) -> list[str]:
     Raises:
         WeightsError: a model folder in a local folder is damaged.
 
-    Example:
+    Examples:
         >>> list_denoisers("imgnet*")
         ['imgnet_denoised/vit_base_patch14_dinov2.lvd142m']
     """

@@ -123,7 +123,7 @@ def shared_out(sizes: dict[str, int], count: int) -> dict[str, int]:
         sizes: number of images by class.
         count: images wanted in all, at most as many as there are.
 
-    Example:
+    Examples:
         >>> shared_out({"cat": 9, "dog": 1, "owl": 9}, 9)
         {'dog': 1, 'cat': 4, 'owl': 4}
     """

@@ -119,7 +119,7 @@ def evenly_spaced(items: Sequence[T], count: int | None, option: str) -> list[T]
     Raises:
         EvaluationError: there are fewer.
 
-    Example:
+    Examples:
         >>> evenly_spaced(range(10), 4, "num_test")
         [0, 2, 5, 7]
     """

@@ -120,7 +120,7 @@ def koleo(descriptors: Tokens) -> tuple[float, int]:
     Returns:
         The value, NaN where all are duplicates; and the number of duplicates.
 
-    Example:
+    Examples:
         >>> value, duplicates = koleo(torch.eye(3))
         >>> round(value, 4), duplicates
         (-0.3466, 0)

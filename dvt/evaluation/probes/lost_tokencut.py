@@ -65,7 +65,7 @@ def lost(
         The object; `soft` is the sum of dot products with S. Empty where all features are equal: no patch is similar
         even to itself.
 
-    Example:
+    Examples:
         >>> patches = torch.zeros(4, 5, 2)
         >>> patches[1:3, 2:4] = 1.0
         >>> lost(patches).mask.nonzero().tolist()

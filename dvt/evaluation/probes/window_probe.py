@@ -185,7 +185,7 @@ def window_logits(
 def window_starts(length: int, size: int, stride: int) -> list[int]:
     """Where windows start: one every `stride` pixels, the last one at the end.
 
-    Example:
+    Examples:
         >>> window_starts(854, 512, 341)
         [0, 341, 342]
     """
