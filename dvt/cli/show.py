@@ -123,7 +123,7 @@ def panel_rows(
 
 def wants_video(out: str | None) -> bool:
     """Whether what is to be written is a video."""
-    from dvt.viz.video import VIDEO_OUTPUTS
+    from dvt.viz.save import VIDEO_OUTPUTS
 
     return out is not None and Path(out).suffix.lower() in VIDEO_OUTPUTS
 
@@ -161,7 +161,7 @@ def show_folder(options: Options) -> JobOutcome:
 def show_video(options: Options) -> JobOutcome:
     """A video, or several images, as a video: the picture and the PCA colours of every method, in one basis."""
     from dvt.viz import PCABasis, colour_row, draw_panel, write_video
-    from dvt.viz.video import require_writer
+    from dvt.viz.save import require_writer
 
     frames, fps = _source(options)
     out = Path(options.out or f"{Path(options.image).stem}.dvt.mp4")

@@ -1,19 +1,15 @@
-"""Arrays in, pictures out: feature maps as colours, tiles and labelled panels. Nothing that computes a result is here.
+"""Feature maps as colours, tiles, labelled panels, image files and videos. No result is computed here.
 
-`PCABasis`, `norm_map`, `similarity_map` and `cluster_map` say something about feature maps; `colourise` and
-`colourise_labels` paint it; `decomposition_rows`, `method_rows` and `sample_rows` arrange it; `draw_panel` and
-`save_png` put it on paper. matplotlib's colour maps and scikit-learn are imported when they are first used; pyplot
-never is.
+`maps` has one number or label per patch, `colours` turns maps into colours, `rows` arranges them as tiles, `panel`
+draws the tiles, `save` writes images and videos, and `page` writes HTML. matplotlib's colour maps and scikit-learn are
+imported on first use; pyplot is never imported.
 """
 
-from dvt.viz.colours import colourise, colourise_labels
-from dvt.viz.figure import colour_row, decomposition_rows, method_rows
+from dvt.viz.colours import PCABasis, colourise, colourise_labels
 from dvt.viz.maps import cluster_map, norm_map, similarity_map
 from dvt.viz.panel import Tile, draw_panel
-from dvt.viz.pca import PCABasis
-from dvt.viz.samples import sample_rows
-from dvt.viz.save import save_png
-from dvt.viz.video import write_video
+from dvt.viz.rows import colour_row, decomposition_rows, method_rows, sample_rows
+from dvt.viz.save import save_png, write_video
 
 __all__ = [
     "PCABasis",

@@ -1,17 +1,19 @@
-"""Tiles with labels, laid out in rows on white."""
+"""Tiles with labels, drawn in rows on white."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from dvt.errors import DvtError
 from dvt.images import read_image
-from dvt.viz.text import Font, default_font, line_height, wrap
+
+Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _INK, _PAPER, _FRAME = (24, 24, 24), (255, 255, 255), (190, 190, 190)
 _Resampling = Image.Resampling
@@ -19,15 +21,15 @@ _Resampling = Image.Resampling
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """A picture or a map, and the words above it."""
+    """An image or a map, with a label above it."""
 
     label: str
-    """What is shown."""
+    """Text above the tile."""
     image: Float[Tensor, "y x 3"] | Image.Image
-    """A tensor in [0, 1] is a map: it is enlarged with hard edges, so that each patch shows. A PIL image is a picture:
-    it is resampled smoothly."""
+    """A tensor in [0, 1] is a map and is enlarged with hard edges, so that patches are visible; a PIL image is
+    resampled smoothly."""
     aspect: float | None = None
-    """Width over height to draw it in; its own when left out. A map takes that of the picture it lies on."""
+    """Width over height when drawn; default: its own. A map takes the aspect of the image that it covers."""
 
 
 @dataclass(frozen=True)
@@ -46,49 +48,53 @@ class _Style:
 
 
 def draw_panel(rows: Sequence[Sequence[Tile]], *, tile_px: int = 224, title: str | None = None) -> Image.Image:
-    """Lay tiles out in a grid on white, each with its label above it.
+    """Draw tiles in a grid on white, each with its label above it.
 
     Tiles keep their aspect; the longer side is `tile_px`. Rows may differ in length. Long labels are wrapped.
 
     Args:
         rows: tiles of each row, left to right.
         tile_px: longer side of a tile in pixels, at least 32.
-        title: a line above everything.
+        title: text above the first row.
 
     Returns:
-        An RGB picture.
+        An RGB image.
 
     Raises:
-        DvtError: no tiles, tiles too small to be labelled, or a tile that is not a picture.
+        DvtError: no tiles, tiles too small for labels, or a tensor that is not a map of colours.
+
+    Example:
+        >>> draw_panel([[Tile("raw", torch.rand(14, 14, 3)), Tile("clean", torch.rand(14, 14, 3))]]).width
+        490
     """
     if not any(rows):
         raise DvtError("there is nothing to draw: no tiles were given. Give at least one row with a tile.")
     if tile_px < 32:
         raise DvtError(f"tiles of {tile_px} px are too small to be labelled. Give tile_px of at least 32.")
     style = _Style.of(tile_px)
-    pictures = [[_picture(tile, tile_px) for tile in row] for row in rows if row]
+    images = [[_tile_image(tile, tile_px) for tile in row] for row in rows if row]
     labels = [[tile.label for tile in row] for row in rows if row]
-    columns = zip_longest(*pictures)
-    # A label needs some room even where all tiles of a column are narrow.
-    widths = [max(tile_px * 3 // 4, *(picture.width for picture in column if picture)) for column in columns]
-    strips = [_row_strip(*row, widths, style) for row in zip(labels, pictures, strict=True)]
+    columns = zip_longest(*images)
+    # Labels need space even if all tiles of a column are narrow.
+    widths = [max(tile_px * 3 // 4, *(image.width for image in column if image)) for column in columns]
+    strips = [_row_strip(*row, widths, style) for row in zip(labels, images, strict=True)]
     if title:
         strips.insert(0, _text_strip(title, style.title_font, strips[0].width))
     return _stack(strips, style.gap)
 
 
-def _row_strip(labels: list[str], pictures: list[Image.Image], widths: list[int], style: _Style) -> Image.Image:
-    """One row: labels that stand on their tiles, as wide as all columns even if the row is shorter."""
+def _row_strip(labels: list[str], images: list[Image.Image], widths: list[int], style: _Style) -> Image.Image:
+    """One row with its labels directly above the tiles; as wide as all columns, even if the row has fewer tiles."""
     texts = [_text_strip(label, style.font, width) for label, width in zip(labels, widths, strict=False)]
     label_px = max(text.height for text in texts) + style.gap // 3
-    strip_px = (sum(widths) + style.gap * (len(widths) - 1), label_px + max(picture.height for picture in pictures))
+    strip_px = (sum(widths) + style.gap * (len(widths) - 1), label_px + max(image.height for image in images))
     strip = Image.new("RGB", strip_px, _PAPER)
     draw = ImageDraw.Draw(strip)
     x = 0
-    for text, picture, width in zip(texts, pictures, widths, strict=False):
+    for text, image, width in zip(texts, images, widths, strict=False):
         strip.paste(text, (x, label_px - style.gap // 3 - text.height))
-        strip.paste(picture, (x, label_px))
-        draw.rectangle((x, label_px, x + picture.width - 1, label_px + picture.height - 1), outline=_FRAME)
+        strip.paste(image, (x, label_px))
+        draw.rectangle((x, label_px, x + image.width - 1, label_px + image.height - 1), outline=_FRAME)
         x += width + style.gap
     return strip
 
@@ -112,7 +118,7 @@ def _stack(strips: list[Image.Image], gap: int) -> Image.Image:
     return panel
 
 
-def _picture(tile: Tile, tile_px: int) -> Image.Image:
+def _tile_image(tile: Tile, tile_px: int) -> Image.Image:
     """The tile at its final size."""
     image = _map_pixels(tile) if isinstance(tile.image, Tensor) else _rgb(tile.image)
     aspect = tile.aspect or image.width / image.height
@@ -140,3 +146,30 @@ def _rgb(image: Image.Image) -> Image.Image:
         return image
     pixels = read_image(image).permute(1, 2, 0)
     return Image.fromarray((pixels * 255).round().to(torch.uint8).numpy())
+
+
+def default_font(size_px: int) -> Font:
+    """Pillow's built-in font, which is the same on every machine."""
+    return ImageFont.load_default(size_px)
+
+
+def line_height(font: Font) -> int:
+    """Pixels from one line to the next."""
+    _, top, _, bottom = font.getbbox("ÅÉgjpqy|")
+    return round(1.2 * (bottom - top))
+
+
+def wrap(text: str, font: Font, width_px: int) -> list[str]:
+    """Break a text into lines of at most `width_px`: between words, or inside a word that is too wide."""
+    lines = [""]
+    for word in text.split():
+        spaced = f"{lines[-1]} {word}".strip()
+        if font.getlength(spaced) <= width_px:
+            lines[-1] = spaced
+            continue
+        lines.append("")
+        for letter in word:
+            if lines[-1] and font.getlength(lines[-1] + letter) > width_px:
+                lines.append("")
+            lines[-1] += letter
+    return [line for line in lines if line]

@@ -1,4 +1,4 @@
-"""Norms, similarities and clusters of patches, and how they are painted."""
+"""Norms, similarities and clusters of patches, and their colours."""
 
 import matplotlib
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 from dvt.errors import DvtError
 from dvt.viz import cluster_map, colourise, colourise_labels, norm_map, similarity_map
-from dvt.viz.check import require_map
+from dvt.viz.maps import require_map
 
 
 def noise(*shape, seed=0):
@@ -36,13 +36,13 @@ def test_similarity_stays_in_range_in_half_precision():
 
 
 @pytest.mark.parametrize(("row", "column"), [(2, 0), (0, 3), (-1, 0), (0, -1)])
-def test_similarity_to_no_patch(row, column):
+def test_similarity_to_a_patch_outside_the_map(row, column):
     with pytest.raises(DvtError, match=rf"no patch at row {row}, column {column}: the map has 2 rows and 3 columns"):
         similarity_map(noise(2, 3, 4), row, column)
 
 
 def groups(shape, sizes, seed=0):
-    """A map with `len(sizes)` groups of vectors, well apart, of any length."""
+    """A map with `len(sizes)` well separated groups of vectors of various norms."""
     centres = torch.eye(8)[: len(sizes)]
     labels = torch.cat([torch.full((size,), label) for label, size in enumerate(sizes)])
     labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))]
@@ -50,7 +50,7 @@ def groups(shape, sizes, seed=0):
     return ((centres[labels] + 0.02 * noise(len(labels), 8)) * lengths).reshape(*shape, 8), labels.reshape(shape)
 
 
-def test_clusters_are_the_groups_largest_first_whatever_their_length():
+def test_clusters_are_the_groups_by_size_for_any_norm():
     feature_map, truth = groups((8, 10), [10, 40, 25, 5])
     (labels,) = cluster_map([feature_map], num_clusters=4)
     assert labels.dtype == torch.int64
@@ -73,7 +73,7 @@ def test_clusters_of_one_size_are_ordered_by_their_centres(seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_labels_do_not_depend_on_the_seed_where_the_groups_are_clear(seed):
+def test_labels_of_clear_groups_do_not_depend_on_the_seed(seed):
     feature_map, _ = groups((8, 10), [10, 40, 25, 5])
     assert torch.equal(cluster_map([feature_map], 4, seed=seed)[0], cluster_map([feature_map], 4)[0])
 
@@ -100,7 +100,7 @@ def test_not_finite(function):
 @pytest.mark.parametrize(
     "not_a_map", [torch.zeros(1, 4, 5, 6), torch.zeros(4, 5), torch.zeros(0, 5, 6), torch.zeros(4, 5, 6).long()]
 )
-def test_what_is_not_a_feature_map_is_refused_by_name(not_a_map):
+def test_an_error_names_what_is_not_a_feature_map(not_a_map):
     with pytest.raises(
         DvtError, match=r"raw has shape .* Expected a feature map of floats, \(rows, columns, channels\)"
     ):

@@ -1,15 +1,13 @@
-"""The grid of tiles and the file it is written to."""
-
-import itertools
+"""Tiles drawn in a grid, with labels and a title."""
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from dvt.errors import DvtError
-from dvt.viz import Tile, draw_panel, save_png
-from dvt.viz.text import default_font, wrap
+from dvt.viz import Tile, draw_panel
+from dvt.viz.panel import default_font, wrap
 
 CHECKER = torch.tensor([[[1.0, 0, 0], [0, 1, 0]], [[0, 0, 1], [1, 1, 0]]])
 
@@ -43,7 +41,7 @@ def test_maps_keep_hard_edges():
     assert {tuple(colour) for colour in inside.tolist()} == {(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)}
 
 
-def test_patches_are_where_they_belong():
+def test_patches_are_at_their_places():
     panel = draw_panel([[Tile("x", CHECKER)]], tile_px=160)
     bottom = panel.height - 10
     assert panel.getpixel((10 + 40, bottom - 120)) == (255, 0, 0)
@@ -52,9 +50,9 @@ def test_patches_are_where_they_belong():
     assert panel.getpixel((10 + 120, bottom - 40)) == (255, 255, 0)
 
 
-def test_pictures_are_smooth():
-    picture = Image.fromarray((CHECKER * 255).byte().numpy())
-    panel = pixels(draw_panel([[Tile("", picture)]], tile_px=160))
+def test_images_are_smooth():
+    image = Image.fromarray((CHECKER * 255).byte().numpy())
+    panel = pixels(draw_panel([[Tile("", image)]], tile_px=160))
     assert len(np.unique(panel.reshape(-1, 3), axis=0)) > 100
 
 
@@ -72,20 +70,20 @@ def test_aspect_is_kept(shape, size):
     assert (right - left, bottom - top) == size
 
 
-def test_map_takes_the_aspect_of_its_picture():
+def test_map_takes_the_aspect_of_its_image():
     panel = draw_panel([[Tile("", CHECKER, aspect=2.0)]], tile_px=160)
     top, left, bottom, right = frame_of(panel)
     assert (right - left, bottom - top) == (160, 80)
 
 
-def test_labels_are_dark_and_stand_above_their_tiles():
+def test_labels_are_dark_and_above_their_tiles():
     panel = draw_panel([[Tile("raw", torch.ones(4, 4, 3)), Tile("clean", torch.ones(4, 4, 3))]], tile_px=160)
     frame_top = frame_of(panel)[0]
     dark = pixels(panel).max(axis=-1) < 60
     assert dark[:frame_top, :170].any()
     assert dark[:frame_top, 180:].any()
     assert not dark[frame_top:].any()
-    # wherever it is cut into tiles, no letter touches the border
+    # no letter touches the border
     assert not dark[0].any()
     assert not dark[:, 0].any()
 
@@ -107,7 +105,7 @@ def test_title_and_long_labels_are_wrapped_within_the_panel():
     assert not (pixels(long)[:, -5:] < 255).any()
 
 
-def test_wrap_loses_no_letter_and_fits():
+def test_wrap_keeps_every_letter_and_fits():
     font = default_font(14)
     text = "photos/a_very_long_file_name_without_any_space.jpg and words"
     lines = wrap(text, font, 90)
@@ -122,7 +120,7 @@ def test_deterministic():
     assert first == second
 
 
-def test_pictures_of_any_mode():
+def test_images_of_any_mode():
     panel = draw_panel([[Tile("", Image.new("RGBA", (4, 4), (255, 0, 0, 0)))]], tile_px=100)
     assert panel.getpixel((60, panel.height - 50)) == (255, 255, 255)
 
@@ -139,73 +137,3 @@ def test_tile_errors():
     for wrong in (CHECKER * 2, CHECKER - 0.5, CHECKER * float("nan"), CHECKER[:0]):
         with pytest.raises(DvtError, match=r"the tile 'raw' has shape .* expected \(rows, columns, 3\) colours in"):
             draw_panel([[Tile("raw", wrong)]])
-
-
-PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8))
-
-
-def test_png_keeps_every_pixel_and_makes_folders(tmp_path):
-    save_png(PICTURE, tmp_path / "a/b/out.png")
-    with Image.open(tmp_path / "a/b/out.png") as read:
-        assert read.format == "PNG"
-        assert np.array_equal(np.asarray(read), np.asarray(PICTURE))
-    assert [path.name for path in (tmp_path / "a/b").iterdir()] == ["out.png"]
-
-
-@pytest.mark.parametrize("name", ["out.jpg", "out.JPEG"])
-def test_jpeg_by_its_ending(tmp_path, name):
-    save_png(PICTURE.convert("RGBA"), str(tmp_path / name))
-    with Image.open(tmp_path / name) as read:
-        assert read.format == "JPEG"
-        assert np.abs(np.asarray(read).astype(int) - np.asarray(PICTURE)).mean() < 8
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg"])
-def test_equal_pictures_give_equal_bytes_whatever_they_came_with(tmp_path, suffix):
-    marked = PICTURE.copy()
-    marked.info = {"dpi": (72, 72), "comment": b"made on a monday", "icc_profile": b"x" * 10}
-    text = PngImagePlugin.PngInfo()
-    text.add_text("date", "monday")
-    save_png(PICTURE, tmp_path / f"a{suffix}")
-    save_png(marked, tmp_path / f"b{suffix}")
-    assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
-    assert marked.info["dpi"] == (72, 72)
-
-
-def test_existing_file_is_replaced_and_survives_a_failure(tmp_path):
-    path = tmp_path / "out.png"
-    save_png(PICTURE, path)
-    before = path.read_bytes()
-    with pytest.raises(DvtError, match="cannot be written"):
-        save_png(Image.new("F", (2, 2)), path)
-    assert path.read_bytes() == before
-    assert [one.name for one in tmp_path.iterdir()] == ["out.png"]
-    save_png(Image.new("RGB", (2, 2)), path)
-    assert path.read_bytes() != before
-
-
-@pytest.mark.parametrize("name", ["out", "out.gif", "out.png.tmp"])
-def test_other_endings_are_refused(tmp_path, name):
-    with pytest.raises(DvtError, match=r"Give a name that ends in \.png or \.jpg"):
-        save_png(PICTURE, tmp_path / name)
-    assert not any(tmp_path.iterdir())
-
-
-def test_file_in_the_place_of_a_folder(tmp_path):
-    (tmp_path / "a").touch()
-    with pytest.raises(DvtError, match="cannot be written"):
-        save_png(PICTURE, tmp_path / "a/out.png")
-
-
-def test_folder_of_that_name(tmp_path):
-    (tmp_path / "out.png").mkdir()
-    with pytest.raises(DvtError, match="cannot be written: Is a directory"):
-        save_png(PICTURE, tmp_path / "out.png")
-    assert [one.name for one in tmp_path.iterdir()] == ["out.png"]
-
-
-def test_permissions_are_those_of_any_new_file(tmp_path):
-    (tmp_path / "plain").touch()
-    save_png(PICTURE, tmp_path / "out.png")
-    modes = [path.stat().st_mode for path in (tmp_path / "plain", tmp_path / "out.png")]
-    assert all(first == second for first, second in itertools.pairwise(modes))

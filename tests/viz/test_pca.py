@@ -1,4 +1,4 @@
-"""PCABasis: one basis for all maps, the same every time."""
+"""PCABasis: one basis for all maps, deterministic."""
 
 import pytest
 import torch
@@ -57,7 +57,7 @@ def test_range_runs_from_first_to_last_percentile():
     assert (red[0], red[100]) == (0, 1)
 
 
-def test_one_outlier_does_not_take_the_colours_from_the_rest():
+def test_one_outlier_does_not_compress_the_other_colours():
     feature_map, _ = planted(20, 20)
     spoiled = feature_map.clone()
     spoiled[3, 4] += 30 * (feature_map[3, 4] - feature_map.mean(dim=(0, 1)))
@@ -65,7 +65,7 @@ def test_one_outlier_does_not_take_the_colours_from_the_rest():
     assert (spread > 0.1).all()
 
 
-def test_basis_is_shared_a_colour_means_one_vector():
+def test_equal_vectors_have_equal_colours_in_a_shared_basis():
     first, second = planted(6, 6)[0], planted(5, 9)[0] + 3
     second[2, 3] = first[1, 1]
     basis = PCABasis.fit([first, second])
@@ -107,7 +107,7 @@ def test_constant_map_is_mid_grey(value, channels):
     assert torch.equal(PCABasis.fit([constant]).colours(constant), torch.full((4, 5, 3), 0.5))
 
 
-def test_rounding_is_not_blown_up_to_colours():
+def test_rounding_errors_are_not_amplified():
     nearly = 50 + noise(6, 6, 8, scale=1e-6)
     torch.testing.assert_close(PCABasis.fit([nearly]).colours(nearly), torch.full((6, 6, 3), 0.5), rtol=0, atol=0.01)
 
@@ -128,7 +128,7 @@ def test_other_numbers_of_components():
     torch.testing.assert_close(colours[..., :3], PCABasis.fit([feature_map]).colours(feature_map), **EXACT)
 
 
-def test_deviation_is_painted_on_the_scale_of_the_features():
+def test_deviation_has_the_scale_of_the_features():
     feature_map, _ = planted()
     basis = PCABasis.fit([feature_map])
     colours = basis.colours(feature_map)
@@ -149,7 +149,7 @@ def test_no_deviation_is_mid_grey():
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_map_that_is_not_finite_is_named(value):
+def test_an_error_names_the_map_that_is_not_finite(value):
     good, bad = noise(4, 5, 6), noise(4, 5, 6)
     bad[2, 3, 1] = value
     with pytest.raises(DvtError, match=r"map 2 of 2 has values that are NaN or infinite in 1 of 20 .*row 2, column 3"):
@@ -158,7 +158,7 @@ def test_map_that_is_not_finite_is_named(value):
         PCABasis.fit([good]).colours(bad)
 
 
-def test_maps_of_different_features_do_not_go_together():
+def test_maps_of_different_features_are_refused():
     with pytest.raises(DvtError, match="map 1 of 2 has 6 channels and map 2 of 2 has 7"):
         PCABasis.fit([noise(2, 2, 6), noise(2, 2, 7)])
     with pytest.raises(DvtError, match="has 7 channels, the colours were fitted to 6"):

@@ -1,7 +1,7 @@
-"""Feature maps beside their image, as rows of tiles: directions, lengths, likeness, groups."""
+"""Feature maps beside their image, as rows of tiles: PCA colours, norms, similarity, clusters."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -11,15 +11,13 @@ from torch import Tensor
 from dvt.errors import DvtError
 from dvt.images import ImageLike, read_image
 from dvt.shapes import FeatureMap
-from dvt.viz.check import MapOfAnySize, require_maps, require_patch
-from dvt.viz.colours import colourise, colourise_labels
-from dvt.viz.maps import cluster_map, norm_map, similarity_map
+from dvt.viz.colours import PCABasis, colourise, colourise_labels
+from dvt.viz.maps import MapOfAnySize, cluster_map, norm_map, require_maps, require_patch, similarity_map
 from dvt.viz.panel import Tile
-from dvt.viz.pca import PCABasis
 
 _NUM_CLUSTERS = 5
 _NORM_SPAN = 100
-"""Largest to smallest norm on the scale at most; smaller ones, and zero, are painted as the smallest."""
+"""Largest ratio of norms on the colour scale; smaller norms, and zero, get the lowest colour."""
 
 
 def decomposition_rows(
@@ -34,20 +32,19 @@ def decomposition_rows(
     """The four terms of raw = clean + artifact + residual beside the image, in four rows for `draw_panel`.
 
     1. PCA colours in one basis, fitted to raw and clean together. The artifact and the residual are differences of
-       features, so they are painted in the same directions on the same scale, and no difference is mid-grey: what is
-       pale in them is small in raw. The artifact is taken about its mean, for what it adds to all patches alike
-       cannot be told from clean; the residual about zero.
-    2. Lengths of the vectors, one logarithmic scale for all four.
+       features: they have the same directions and scale, and no difference is mid-grey. Grey is the mean of the
+       artifact, because a constant artifact cannot be distinguished from clean; for the residual, grey is zero.
+    2. Norms of the vectors, on one logarithmic scale for all four.
     3. Cosine to one patch.
     4. Clusters of raw and clean together.
 
     Args:
-        image: the picture that the maps cover; a path, PIL image, or (3, y, x) tensor in [0, 1].
+        image: the image that the maps cover; a path, PIL image, or (3, y, x) tensor in [0, 1].
         raw: (H, W, C), as are the others.
-        clean: what depends on the place in the image.
-        artifact: what depends on the place on the patch grid.
-        residual: what is left.
-        patch: row and column for the third row, counted from 0; the middle when left out.
+        clean: the part that moves with the image content.
+        artifact: the part that depends on the position on the patch grid.
+        residual: the rest.
+        patch: row and column for the third row, counted from 0; default: the middle.
 
     Raises:
         DvtError: maps of different shapes or not finite, or no such patch.
@@ -59,7 +56,7 @@ def decomposition_rows(
         if feature_map.shape != raw.shape:
             raise DvtError(
                 f"raw has shape {tuple(raw.shape)} and {name} {tuple(feature_map.shape)}."
-                " The terms of one decomposition have one shape."
+                " The terms of one decomposition must have one shape."
             )
     basis = PCABasis.fit([raw, clean])
     colours = {
@@ -76,14 +73,14 @@ def method_rows(
 ) -> list[list[Tile]]:
     """The features of any number of methods beside the image, in four rows for `draw_panel`.
 
-    PCA colours in one basis for all; lengths of the vectors on one logarithmic scale; cosine to one patch; clusters
-    over all.
+    The rows are PCA colours in one shared basis, norms on one logarithmic scale, cosine to one patch, and shared
+    clusters.
 
     Args:
-        image: the picture that the maps cover; a path, PIL image, or (3, y, x) tensor in [0, 1].
-        maps: (H, W, C) by name; H and W may differ, C may not.
-        patch: row and column in the first map, counted from 0; the middle when left out. Where another map has other
-            rows and columns, its patch at that place of the image is taken.
+        image: the image that the maps cover; a path, PIL image, or (3, y, x) tensor in [0, 1].
+        maps: (H, W, C) by name; H and W may differ, C must not.
+        patch: row and column in the first map, counted from 0; default: the middle. Maps with another number of rows
+            or columns use their patch at the same place of the image.
 
     Raises:
         DvtError: no maps, different C, a map that is not finite, or no such patch.
@@ -96,18 +93,31 @@ def method_rows(
 
 
 def colour_row(image: ImageLike, maps: Mapping[str, MapOfAnySize], basis: PCABasis) -> list[Tile]:
-    """The PCA colours of any number of methods beside the image, for `draw_panel`: a frame of a video.
+    """The PCA colours of any number of methods beside the image, in one row for `draw_panel`: a frame of a video.
 
     Args:
-        image: the picture that the maps cover; a path, PIL image, or (3, y, x) tensor in [0, 1].
+        image: the image that the maps cover; a path, PIL image, or (3, y, x) tensor in [0, 1].
         maps: (H, W, C) by name.
         basis: fitted to many frames, so that a colour means the same in all of them.
 
     Raises:
-        DvtError: a map that is not finite, or has other channels than the basis.
+        DvtError: a map that is not finite, or has another number of channels than the basis.
         ImageError: the image cannot be read.
     """
-    return _row(_picture(image), "image", {f"{name}: PCA": basis.colours(one) for name, one in maps.items()})
+    return _row(_to_pil(image), "image", {f"{name}: PCA": basis.colours(one) for name, one in maps.items()})
+
+
+def sample_rows(samples: Sequence[tuple[str, Mapping[str, FeatureMap]]]) -> list[list[Tile]]:
+    """PCA colours of several images, one row and one basis per image, for `draw_panel`.
+
+    Args:
+        samples: name and (H, W, C) maps of each image; the maps have the same names for all images.
+    """
+    rows = []
+    for key, maps in samples:
+        basis = PCABasis.fit(list(maps.values()))
+        rows.append([Tile(f"{name}: PCA   {key}", basis.colours(one)) for name, one in maps.items()])
+    return rows
 
 
 def _rows(
@@ -117,7 +127,7 @@ def _rows(
     clustered: Mapping[str, Tensor],
     patch: tuple[int, int] | None,
 ) -> list[list[Tile]]:
-    picture = _picture(image)
+    shown = _to_pil(image)
     first = next(iter(maps.values()))
     row, column = patch or (first.shape[0] // 2, first.shape[1] // 2)
     require_patch(first, row, column)
@@ -129,53 +139,53 @@ def _rows(
     num_clusters = min(_NUM_CLUSTERS, sum(one.shape[0] * one.shape[1] for one in clustered.values()))
     labels = cluster_map(list(clustered.values()), num_clusters)
     return [
-        _row(picture, "image", colours),
-        _norm_row(picture, maps),
+        _row(shown, "image", colours),
+        _norm_row(shown, maps),
         _row(
-            _marked(picture, patch_xy),
+            _marked(shown, patch_xy),
             "image; cosine to the dot: blue -1, grey 0, red 1",
             similarities,
         ),
         _row(
-            picture,
+            shown,
             f"image; {num_clusters} clusters, shared",
             {f"{name}: clusters": colourise_labels(one) for name, one in zip(clustered, labels, strict=True)},
         ),
     ]
 
 
-def _norm_row(picture: Image.Image, maps: Mapping[str, Tensor]) -> list[Tile]:
-    """Lengths on one logarithmic scale: artifacts can be ten times as long as the rest, and both shall be seen."""
+def _norm_row(image: Image.Image, maps: Mapping[str, Tensor]) -> list[Tile]:
+    """Norms on one logarithmic scale: artifacts can be ten times as large as the rest, and both must be visible."""
     norms = {f"{name}: norm": norm_map(one).double() for name, one in maps.items()}
     high = max(torch.finfo(torch.float32).tiny, *(norm.max().item() for norm in norms.values()))
     low = max(high / _NORM_SPAN, min(norm.min().item() for norm in norms.values()))
     colours = {
         label: colourise(norm.clamp(min=low).log(), math.log(low), math.log(high)) for label, norm in norms.items()
     }
-    return _row(picture, f"image; norm, log scale: black {low:.3g}, yellow {high:.3g}", colours)
+    return _row(image, f"image; norm, log scale: black {low:.3g}, yellow {high:.3g}", colours)
 
 
-def _row(picture: Image.Image, heading: str, colours: Mapping[str, Float[Tensor, "H W 3"]]) -> list[Tile]:
-    aspect = picture.width / picture.height
-    return [Tile(heading, picture), *(Tile(label, one, aspect) for label, one in colours.items())]
+def _row(image: Image.Image, heading: str, colours: Mapping[str, Float[Tensor, "H W 3"]]) -> list[Tile]:
+    aspect = image.width / image.height
+    return [Tile(heading, image), *(Tile(label, one, aspect) for label, one in colours.items())]
 
 
-def _picture(image: ImageLike) -> Image.Image:
+def _to_pil(image: ImageLike) -> Image.Image:
     pixels = read_image(image).permute(1, 2, 0)
     return Image.fromarray((pixels.cpu() * 255).round().to(torch.uint8).numpy())
 
 
 def _patch_at(feature_map: Tensor, patch_xy: tuple[float, float]) -> tuple[int, int]:
-    """Row and column of the patch at a place of the image, given in [0, 1]."""
+    """Row and column of the patch at a place of the image; x and y in [0, 1]."""
     x, y = patch_xy
     return int(y * feature_map.shape[0]), int(x * feature_map.shape[1])
 
 
-def _marked(picture: Image.Image, patch_xy: tuple[float, float]) -> Image.Image:
-    """The picture with a red dot in a white ring."""
-    marked = picture.copy()
-    x, y = patch_xy[0] * picture.width, patch_xy[1] * picture.height
-    radius = max(picture.size) / 36
+def _marked(image: Image.Image, patch_xy: tuple[float, float]) -> Image.Image:
+    """The image with a red dot in a white ring."""
+    marked = image.copy()
+    x, y = patch_xy[0] * image.width, patch_xy[1] * image.height
+    radius = max(image.size) / 36
     draw = ImageDraw.Draw(marked)
     for share, colour in ((1.0, (255, 255, 255)), (0.65, (220, 20, 20))):
         r = share * radius

@@ -1,4 +1,4 @@
-"""The rows of tiles: what is shown, on which scale, under which label."""
+"""Rows of tiles: content, scale, label."""
 
 import inspect
 import subprocess
@@ -65,8 +65,8 @@ def test_raw_and_clean_share_one_basis(terms):
     assert torch.equal(tile(rows, 0, "clean"), basis.colours(terms["clean"]))
 
 
-def test_artifact_and_residual_are_painted_on_the_scale_of_raw(terms):
-    """Where nothing is clipped, the colours obey the equation: raw - clean = artifact + residual."""
+def test_artifact_and_residual_have_the_scale_of_raw(terms):
+    """Without clipping, the colours satisfy the equation: raw - clean = artifact + residual."""
     terms["artifact"] = terms["artifact"] - terms["artifact"].mean(dim=(0, 1))
     terms["raw"] = terms["clean"] + terms["artifact"] + terms["residual"]
     rows = decomposition_rows(IMAGE, **terms)
@@ -78,7 +78,7 @@ def test_artifact_and_residual_are_painted_on_the_scale_of_raw(terms):
     torch.testing.assert_close((raw - clean)[inside], difference[inside], rtol=0, atol=1e-5)
 
 
-def test_what_the_artifact_adds_everywhere_is_not_shown_as_artifact(terms):
+def test_a_constant_in_the_artifact_is_not_shown(terms):
     shifted = {**terms, "artifact": terms["artifact"] + noise(CHANNELS)}
     first, second = (tile(decomposition_rows(IMAGE, **one), 0, "artifact") for one in (terms, shifted))
     torch.testing.assert_close(first, second, rtol=0, atol=1e-5)
@@ -87,7 +87,7 @@ def test_what_the_artifact_adds_everywhere_is_not_shown_as_artifact(terms):
     torch.testing.assert_close(tile(decomposition_rows(IMAGE, **constant), 0, "artifact"), grey, rtol=0, atol=1e-5)
 
 
-def test_residual_of_zero_is_grey_and_its_mean_is_not_taken_away(terms):
+def test_residual_of_zero_is_grey_and_its_mean_is_kept(terms):
     grey = torch.full((ROWS, COLUMNS, 3), 0.5)
     terms["residual"] = torch.zeros_like(terms["raw"])
     assert torch.equal(tile(decomposition_rows(IMAGE, **terms), 0, "residual"), grey)
@@ -108,7 +108,7 @@ def test_norms_are_on_one_logarithmic_scale():
             torch.testing.assert_close(tile(rows, 1, name)[0, column], expected, rtol=0, atol=0.02)
 
 
-def test_maps_of_zeros_can_be_shown():
+def test_maps_of_zeros():
     zero = torch.zeros(ROWS, COLUMNS, CHANNELS)
     rows = decomposition_rows(IMAGE, zero, zero, zero, zero)
     assert torch.equal(tile(rows, 1, "raw"), colourise(torch.zeros(ROWS, COLUMNS), 0.0, 1.0))
@@ -116,7 +116,7 @@ def test_maps_of_zeros_can_be_shown():
 
 
 @pytest.mark.parametrize(("patch", "place"), [(None, (3, 4)), ((0, 0), (0, 0)), ((5, 2), (5, 2))])
-def test_similarity_is_to_the_patch_that_is_marked(terms, patch, place):
+def test_similarity_is_to_the_marked_patch(terms, patch, place):
     rows = decomposition_rows(IMAGE, **terms, patch=patch)
     for name, feature_map in terms.items():
         expected = colourise(similarity_map(feature_map, *place), -1.0, 1.0, "coolwarm")
@@ -124,7 +124,7 @@ def test_similarity_is_to_the_patch_that_is_marked(terms, patch, place):
     marked = np.asarray(rows[2][0].image).astype(int)
     reddish = np.argwhere(marked[..., 0] - marked[..., 1] > 100)
     y, x = reddish.mean(axis=0)
-    assert (y // 10, x // 10) == place  # patches of the picture are 10 px large
+    assert (y // 10, x // 10) == place  # patches of the image are 10 px large
     assert np.ptp(np.asarray(rows[0][0].image)) == 0
 
 
@@ -137,7 +137,7 @@ def test_clusters_are_shared(terms):
 
 def test_decomposition_errors(terms):
     with pytest.raises(DvtError, match=r"raw has shape \(6, 8, 12\) and artifact \(6, 7, 12\)"):
-        # (unwrapped, for where the suite checks shapes at run time)
+        # unwrapped: jaxtyping may check shapes at run time
         inspect.unwrap(decomposition_rows)(IMAGE, **{**terms, "artifact": terms["artifact"][:, 1:]})
     with pytest.raises(DvtError, match="no patch at row -1, column 0: the map has 6 rows and 8 columns"):
         decomposition_rows(IMAGE, **terms, patch=(-1, 0))
@@ -151,7 +151,7 @@ def test_methods_share_basis_and_scales_and_may_have_different_grids():
     rows = method_rows(IMAGE, {"raw": coarse, "dense": fine}, patch=(2, 1))
     basis = PCABasis.fit([coarse, fine])
     assert torch.equal(tile(rows, 0, "dense"), basis.colours(fine))
-    # the middle of patch (2, 1) of 3 x 4 lies in patch (7, 4) of 9 x 12
+    # the middle of patch (2, 1) of 3 x 4 is in patch (7, 4) of 9 x 12
     assert torch.equal(tile(rows, 2, "dense"), colourise(similarity_map(fine, 7, 4), -1.0, 1.0, "coolwarm"))
     assert [len(row) for row in rows] == [3, 3, 3, 3]
     assert [one.label for one in rows[0]] == ["image", "raw: PCA", "dense: PCA"]
@@ -171,7 +171,7 @@ def test_method_errors():
         method_rows(IMAGE, {"raw": noise(2, 2, 6), "other": noise(2, 2, 7)})
 
 
-def test_image_may_be_anything_that_can_be_read(tmp_path, terms):
+def test_image_may_be_a_path(tmp_path, terms):
     rows = decomposition_rows(IMAGE, **terms)
     rows[0][0].image.save(tmp_path / "a.png")
     again = decomposition_rows(tmp_path / "a.png", **terms)
