@@ -1,7 +1,6 @@
 """What the command tells the person at the keyboard (on stderr) and the shell (its exit code)."""
 
 import sys
-import time
 
 MISSING = "???"
 """How OmegaConf marks an option that must be given."""
@@ -22,25 +21,6 @@ NO_READER = 141
 def say(text: str) -> None:
     """Tell how it goes."""
     print(text, file=sys.stderr, flush=True)
-
-
-class Seldom:
-    """Says when it is time for a further line: every few seconds."""
-
-    def __init__(self, every_s: float = 10.0) -> None:
-        self._every_s = every_s
-        self.restart()
-
-    def restart(self) -> None:
-        """Wait from now on."""
-        self._last_s = time.monotonic()
-
-    def due(self) -> bool:
-        """Whether it is time; if so, the next waits from now on."""
-        is_due = time.monotonic() - self._last_s >= self._every_s
-        if is_due:
-            self.restart()
-        return is_due
 
 
 def complain(text: str, code: int = USAGE) -> int:

@@ -1,1 +1,1 @@
-"""The demo: all that dvt does, on a few photographs, with the ViT that comes with it, offline, in minutes."""
+"""`dvt demo`: every stage of dvt on six images, with the ViT that ships with dvt; offline, in minutes."""

@@ -7,21 +7,20 @@ from dvt.errors import ConfigError
 
 @dataclass(kw_only=True, slots=True)
 class DemoConfig:
-    """What the demo does, and how long."""
+    """What the demo does, and how long it takes."""
 
     out: str = "demo"
-    """Folder for everything that is made; the same command goes on where it stopped."""
+    """Output folder; the same command resumes an interrupted demo."""
     num_views: int = 64
-    """Random crops per picture in stage 1."""
+    """Random crops per image in stage 1."""
     num_steps: int = 300
-    """Steps of the denoiser that is trained on the spot."""
+    """Training steps of the denoiser."""
     num_frames: int = 24
-    """Frames of the video; 0: none."""
+    """Frames of the video; 0: no video."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
 
     def __post_init__(self) -> None:
-        """Refuse values without meaning."""
         for name, least in (("num_views", 2), ("num_steps", 1), ("num_frames", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}={getattr(self, name)}: give at least {least}.")

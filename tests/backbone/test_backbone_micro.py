@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from dvt.backbone.load import load_backbone
 from dvt.backbone.micro import MICRO
-from dvt.demo.photographs import write_photographs, write_pieces
+from dvt.demo.images import write_images, write_pieces
 from dvt.shipped import shipped
 from dvt.weights.build import load_denoised
 from dvt.weights.folder import read_model_folder
@@ -15,10 +15,10 @@ from dvt.weights.resolve import list_denoisers
 
 @pytest.fixture(scope="module")
 def views(tmp_path_factory):
-    """(30, 3, 224, 224): five pieces of each of six photographs."""
+    """(30, 3, 224, 224): five pieces of each of six images."""
     folder = tmp_path_factory.mktemp("photographs")
     backbone = load_backbone("vit_micro", weights="random", device="cpu")
-    pieces = write_pieces(write_photographs(folder / "whole"), folder / "pieces")
+    pieces = write_pieces(write_images(folder / "whole"), folder / "pieces")
     return torch.stack([backbone.preprocess(piece.path) for piece in pieces])
 
 

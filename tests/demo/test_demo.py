@@ -1,4 +1,4 @@
-"""The whole demo, with few views and steps: what it makes, and that its numbers say what its pictures show."""
+"""The whole demo with few views and steps: its page, images, video, scores, and resume."""
 
 import json
 import re
@@ -16,14 +16,14 @@ TOY = ("num_views=4", "num_steps=3", "num_frames=2", "device=cpu")
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """The folder of a demo."""
+    """Output folder of a demo."""
     out = tmp_path_factory.mktemp("demo") / "demo"
     assert run(["demo", f"out={out}", *TOY]) == 0
     return out
 
 
 class Page(HTMLParser):
-    """Pictures and places that a page asks for, and its table."""
+    """The sources and links of a page, and the cells of its table."""
 
     def __init__(self, text):
         super().__init__()
@@ -53,7 +53,7 @@ def test_the_page_holds_everything_itself(demo):
 
 
 @pytest.mark.slow  # the wheel's test runs a demo as well
-def test_pictures_and_video(demo):
+def test_images_and_video(demo):
     for name in ("terms", "chelsea", "flower"):
         with Image.open(demo / f"{name}.png") as image:
             assert image.width > 500
@@ -62,8 +62,8 @@ def test_pictures_and_video(demo):
 
 
 @pytest.mark.slow  # the wheel's test runs a demo as well
-def test_the_scores_agree_with_the_pictures(demo):
-    """The ViT that comes with dvt has the problem; stage 1, even of few views, and its denoiser have less of it."""
+def test_raw_has_artifacts_and_its_denoised_features_have_fewer(demo):
+    """The ViT that ships with dvt has artifacts; stage 1, even with few views, and its denoiser reduce them."""
     rows = json.loads((demo / "scores" / "artifact_scores.json").read_text())["rows"]
     share = {name: row["values"]["position share"][0] for name, row in rows.items()}
     assert share["raw"] > 0.03
@@ -71,7 +71,7 @@ def test_the_scores_agree_with_the_pictures(demo):
 
 
 @pytest.mark.slow  # the wheel's test runs a demo as well
-def test_the_same_command_goes_on(demo, capsys):
+def test_the_same_command_resumes(demo, capsys):
     def made():
         folders = demo / "store" / "shards", demo / "denoiser" / "checkpoints"
         return {path: path.stat().st_mtime_ns for folder in folders for path in folder.iterdir()}
@@ -83,6 +83,6 @@ def test_the_same_command_goes_on(demo, capsys):
 
 
 @pytest.mark.parametrize(("name", "value"), [("num_views", 1), ("num_steps", 0), ("num_frames", -1)])
-def test_values_without_meaning(name, value):
+def test_invalid_values(name, value):
     with pytest.raises(ConfigError, match=f"{name}={value}: give at least"):
         DemoConfig(**{name: value})

@@ -1,0 +1,171 @@
+"""The steps of the demo: decompose, train, score, draw."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvt.backbone.backbone import Backbone
+from dvt.backbone.load import load_backbone
+from dvt.decomposition.config import DecomposeConfig
+from dvt.decomposition.quality import load_quality
+from dvt.decomposition.run_list import ListOptions, decompose_list
+from dvt.demo.config import DemoConfig
+from dvt.demo.images import write_images, write_pieces
+from dvt.denoiser.config import TrainConfig
+from dvt.denoiser.denoised import DenoisedBackbone
+from dvt.denoiser.train import train_denoiser
+from dvt.diagnosis.config import ArtifactScoresConfig
+from dvt.evaluation.result import TaskResult
+from dvt.evaluation.run import evaluate
+from dvt.evaluation.tasks.artifact_scores import ArtifactScores
+from dvt.images import ImageFile, read_image
+from dvt.methods.decomposed import Decomposed
+from dvt.methods.method import Method, OnePass
+from dvt.progress import SILENT, Reporter
+from dvt.srt.backbone import SrtBackbone
+from dvt.srt.config import SrtConfig
+from dvt.store import FeatureStore
+from dvt.training.config import LoggerConfig, LoggerKind, OptimizerConfig, TrainerConfig
+from dvt.viz import PCABasis, colour_row, decomposition_rows, draw_panel, method_rows, save_png, write_video
+from dvt.weights.build import load_denoiser
+
+VIT = "vit_micro"
+SHIPPED = "vit_micro/denoiser"
+"""The denoiser of `VIT` that ships with dvt."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What the demo has made."""
+
+    out: Path
+    """Output folder."""
+    backbone: str
+    """Name of the ViT."""
+    panels: list[tuple[str, Path]]
+    """Captions and image files: the four terms, then the methods side by side."""
+    scores: TaskResult
+    """Artifact scores of every method."""
+    video: Path | None
+    """A window that moves over an image, raw and denoised."""
+    seconds: dict[str, float]
+    """Duration of each step."""
+
+
+def run_demo(config: DemoConfig, reporter: Reporter = SILENT) -> DemoResult:
+    """Run the whole demo; results that exist are reused.
+
+    Raises:
+        ImageError: a package that ships the images is missing.
+        WeightsError: the weights that ship with dvt are missing.
+        DiskError: the disk is full or refuses.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the next call resumes.
+    """
+    out, seconds, start = Path(config.out), dict[str, float](), time.perf_counter()
+
+    def lap(step: str) -> None:
+        seconds[step] = time.perf_counter() - start - sum(seconds.values())
+
+    reporter.note("\na small ViT that ships with dvt, and six images")
+    backbone = load_backbone(VIT, device=config.device)
+    shipped = DenoisedBackbone(backbone, load_denoiser(SHIPPED))
+    wholes = write_images(out / "photographs")
+    images = [*wholes, *write_pieces(wholes, out / "pieces")]
+    lap("load")
+
+    reporter.note(f"\nstage 1: decompose {len(images)} images from {config.num_views + 1} views each")
+    quality = load_quality("fast", {"views": {"num_views": config.num_views}})
+    arrays = ListOptions(arrays=("raw", "clean", "artifact"))
+    if decompose_list(images, backbone, out / "store", quality, arrays, reporter).interrupted:
+        raise KeyboardInterrupt
+    lap("stage 1")
+
+    reporter.note(f"\nstage 2: train a denoiser on them, {config.num_steps} steps")
+    trained = _train(backbone, out, config, reporter)
+    lap("stage 2")
+
+    reporter.note("\nscores: how much of the features is determined by the position of a patch")
+    scores = _score(backbone, {"denoised": shipped, "denoised here": trained}, images, quality, out, reporter)
+    lap("scores")
+
+    reporter.note("\nimages and video")
+    panels = _draw_panels(wholes, backbone, shipped, out, reporter)
+    video = _write_walk(wholes[-2], backbone, shipped, out, config.num_frames, reporter)
+    lap("images")
+    return DemoResult(out, backbone.timm_name, panels, scores, video, seconds)
+
+
+def _train(backbone: Backbone, out: Path, config: DemoConfig, reporter: Reporter) -> DenoisedBackbone:
+    train = TrainConfig(
+        num_steps=config.num_steps,
+        batch_size=16,
+        show_every=0,
+        optimizer=OptimizerConfig(base_learning_rate=5e-3),
+        trainer=TrainerConfig(accelerator="cpu" if backbone.device.type == "cpu" else "auto"),
+        logger=LoggerConfig(kind=LoggerKind.csv),
+    )
+    if train_denoiser([out / "store"], out / "denoiser", train, reporter=reporter).interrupted:
+        raise KeyboardInterrupt
+    return DenoisedBackbone(backbone, load_denoiser(out / "denoiser"))
+
+
+def _score(
+    backbone: Backbone,
+    denoised: dict[str, DenoisedBackbone],
+    images: list[ImageFile],
+    quality: DecomposeConfig,
+    out: Path,
+    reporter: Reporter,
+) -> TaskResult:
+    srt = SrtBackbone(backbone, SrtConfig(max_shift=6, step=6))
+    methods: list[Method] = [
+        OnePass("raw", backbone),
+        OnePass("srt", srt, cost=srt.passes),
+        Decomposed(backbone, quality),
+        *(OnePass(name, model) for name, model in denoised.items()),
+    ]
+    task = ArtifactScores(ArtifactScoresConfig(num_images=18, seeds=1), [image.path for image in images])
+    return evaluate(task, methods, "pieces of six photographs", cache=False, out=out / "scores", reporter=reporter)
+
+
+def _draw_panels(
+    images: list[ImageFile], backbone: Backbone, denoised: DenoisedBackbone, out: Path, reporter: Reporter
+) -> list[tuple[str, Path]]:
+    """The four terms of the first image, then the methods side by side for every image."""
+    store = FeatureStore.open(out / "store")
+    panels: list[tuple[str, Path]] = []
+    reporter.start(len(images), "images", "draw")
+    for file in images:
+        record = store[file.key]
+        raw, clean, artifact = record.raw.float(), record.clean.float(), record.artifact.float()
+        image, name = backbone.preprocess(read_image(file.path)), file.path.stem
+        if not panels:
+            panels.append(("The terms of stage 1", out / "terms.png"))
+            save_png(draw_panel(decomposition_rows(image, raw, clean, artifact, raw - clean - artifact)), panels[-1][1])
+        maps = {"raw": raw, "stage 1": clean, "denoised": denoised(image[None]).patches[0].cpu()}
+        panels.append((name, out / f"{name}.png"))
+        save_png(draw_panel(method_rows(image, maps)[:2]), panels[-1][1])
+        reporter.advance()
+    return panels
+
+
+def _write_walk(
+    file: ImageFile, backbone: Backbone, denoised: DenoisedBackbone, out: Path, num_frames: int, reporter: Reporter
+) -> Path | None:
+    """A video of a window that moves over an image: the artifact stays in place while the content moves."""
+    if num_frames == 0:
+        return None
+    whole = read_image(file.path)
+    side = min(whole.shape[1:]) * 3 // 4
+    lefts = [number * (whole.shape[2] - side) // num_frames for number in range(num_frames)]
+    frames = [backbone.preprocess(whole[:, :side, left : left + side]) for left in lefts]
+    maps = []
+    reporter.start(num_frames, "frames", "video")
+    for frame in frames:
+        raw, clean = backbone(frame[None]).patches[0].cpu(), denoised(frame[None]).patches[0].cpu()
+        maps.append({"raw": raw, "denoised": clean})
+        reporter.advance()
+    basis = PCABasis.fit([each for one in maps[:: max(1, num_frames // 8)] for each in one.values()])
+    path = out / "walk.gif"
+    write_video(path, (draw_panel([colour_row(*one, basis)]) for one in zip(frames, maps, strict=True)), fps=8)
+    return path
