@@ -1,4 +1,4 @@
-"""PatchGrid: where the patches of a ViT look. The only place that counts patches."""
+"""PatchGrid: rows, columns and centres of the patches of an image. All patch counts come from here."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,16 @@ from dvt.shapes import ImageXY
 class PatchGrid:
     """The patches of an image of a given size: rows, columns and centres.
 
-    Build it with `PatchGrid.of`, which checks that image, patch and stride go together.
+    Build it with `PatchGrid.of`, which checks that image, patch and stride fit together.
+
+    Example:
+        >>> grid = PatchGrid.of((224, 336), patch=14)
+        >>> grid.hw, grid.num_patches
+        ((16, 24), 384)
+        >>> print(PatchGrid.of((224, 336), patch=14, stride=7))
+        31 x 47 patches of 14 px every 7 px
+        >>> grid.centres_xy.shape
+        torch.Size([16, 24, 2])
     """
 
     image_hw: tuple[int, int]
@@ -36,7 +45,7 @@ class PatchGrid:
         """
         stride = patch if stride is None else stride
         if not 1 <= stride <= patch:
-            raise GeometryError(f"stride {stride} does not go with patch size {patch}: give a stride of 1 to {patch}.")
+            raise GeometryError(f"stride {stride} does not fit patch size {patch}: give a stride of 1 to {patch}.")
         for side, size in zip(("height", "width"), image_hw, strict=True):
             if size < patch:
                 raise GeometryError(

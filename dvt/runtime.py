@@ -69,13 +69,19 @@ def _present_devices() -> list[str]:
 
 
 def seed_for(seed: int, key: str) -> int:
-    """The seed of one image: 63 bits that depend on the seed of the run and the key alone.
+    """The seed of one image: 63 bits from the seed of the run and the key of the image.
 
     The number of workers, the order of images and restarts do not change it.
 
     Args:
-        seed: of the run.
-        key: of the image, as in a store: its relative path with extension.
+        seed: seed of the run.
+        key: key of the image in a store: its relative path with extension.
+
+    Example:
+        >>> seed_for(0, "street/0001.jpg") == seed_for(0, "street/0001.jpg")
+        True
+        >>> seed_for(0, "street/0001.jpg") == seed_for(1, "street/0001.jpg")
+        False
     """
     digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

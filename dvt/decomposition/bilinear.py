@@ -1,7 +1,7 @@
-"""F as a grid of nodes with bilinear interpolation: a linear model, which can be solved directly.
+"""F as a grid of nodes with bilinear interpolation: a linear model with a direct solution.
 
 `LinearModel` is the matrix A of the closed form, (tokens x nodes) with four entries per row. A and its transpose are
-applied as embedding bags: PyTorch's fast gather of weighted rows on every device.
+applied as embedding bags, PyTorch's fast weighted gather on every device.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from dvt.shapes import ImageXY, Tokens
 
 @dataclass(frozen=True, slots=True)
 class NodeGrid:
-    """Nodes evenly spaced over the image from edge to edge."""
+    """Nodes spaced evenly over the image from edge to edge."""
 
     hw: tuple[int, int]
     """Rows and columns of nodes, at least 2 each."""
@@ -28,7 +28,7 @@ class NodeGrid:
         return self.hw[0] * self.hw[1]
 
     def corners(self, xy: Float[Tensor, "N 2"]) -> tuple[Int64[Tensor, "N 4"], Float[Tensor, "N 4"]]:
-        """The four nodes around each place and their bilinear weights, which sum to one."""
+        """The four nodes around each position and their bilinear weights, which sum to one."""
         rows, columns = self.hw
         cells = torch.tensor([columns - 1, rows - 1], device=xy.device, dtype=xy.dtype)
         position = xy.clamp(0, 1) * cells
@@ -40,12 +40,12 @@ class NodeGrid:
         return node, weight
 
     def interpolate(self, values: Float[Tensor, "M C"], image_xy: ImageXY) -> Tensor:
-        """(..., C) values of the field at (..., 2) places in the image."""
+        """(..., C) values of the field at (..., 2) image positions."""
         node, weight = self.corners(image_xy.reshape(-1, 2))
         return _weighted_rows(values, node, weight).reshape(*image_xy.shape[:-1], -1)
 
     def add_roughness_(self, system: Float[Tensor, "M M"], pull: float) -> None:
-        """Add the quadratic form of `pull` times the squared differences of neighbouring nodes, in place."""
+        """Add, in place, the quadratic form of `pull` times the squared differences of neighbouring nodes."""
         index = torch.arange(self.num_nodes, device=system.device).reshape(self.hw)
         one = torch.cat((index[1:].flatten(), index[:, 1:].flatten()))
         other = torch.cat((index[:-1].flatten(), index[:, :-1].flatten()))
@@ -56,15 +56,15 @@ class NodeGrid:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BilinearField(Field):
-    """F of the closed form: values on nodes, interpolated between them."""
+    """F of the closed form: interpolated node values."""
 
     nodes: NodeGrid
-    """Where the nodes are."""
+    """Positions of the nodes."""
     values: Float[Tensor, "M C"]
-    """F at the nodes, row by row."""
+    """F at the nodes, in row-major order."""
 
     def at(self, image_xy: ImageXY) -> Tensor:
-        """(..., C) F at (..., 2) places, x then y in [0, 1]."""
+        """(..., C) F at (..., 2) positions, x then y in [0, 1]."""
         return self.nodes.interpolate(self.values, image_xy.to(self.values.device))
 
 
@@ -73,9 +73,9 @@ class LinearModel:
 
     Args:
         nodes: the grid of F.
-        image_xy: (N, 2) places that the tokens show.
-        patch_index: (N,) positions of the tokens in the view.
-        num_patches: number of positions.
+        image_xy: (N, 2) image positions of the tokens.
+        patch_index: (N,) patch positions of the tokens in the view.
+        num_patches: number of patch positions.
     """
 
     def __init__(self, nodes: NodeGrid, image_xy: ImageXY, patch_index: Tensor, num_patches: int) -> None:
@@ -87,7 +87,7 @@ class LinearModel:
         self._starts = torch.searchsorted(by_node, torch.arange(nodes.num_nodes, device=by_node.device))
 
     def apply(self, values: Float[Tensor, "M C"], tokens: slice) -> Tokens:
-        """A F: the field at a range of tokens."""
+        """A F: the field at a slice of the tokens."""
         return _weighted_rows(values, self.node[tokens], self.weight[tokens])
 
     def transpose(self, features: Tokens, token_weight: Float[Tensor, " N"]) -> Float[Tensor, "M C"]:
@@ -118,6 +118,6 @@ def _scatter(index: Tensor, value: Tensor, shape: tuple[int, int], device: torch
     index, value = index.flatten().to(device), value.flatten().to(device).double()
     if device.type == "cpu":
         flat.index_add_(0, index, value)
-    else:  # sorts, hence deterministic; slower than index_add_ on the CPU
+    else:  # sorts, so it is deterministic; slower than index_add_ on the CPU
         flat.index_put_((index,), value, accumulate=True)
     return flat.reshape(shape)

@@ -1,11 +1,11 @@
-"""The direct solver: with F a bilinear grid the equation is linear, and one Cholesky factor solves it.
+"""The direct solver: F is a bilinear grid, so the equation is linear and one Cholesky factorisation solves it.
 
     minimise  sum_n w_n |y_n - (A F)_n - G_p(n)|^2  +  smoothness |grad F|^2  +  ridge sum_p w_p |G_p|^2
 
-G is eliminated (its block is diagonal), what is left is one symmetric system in the nodes of F, the same for all
-channels. The weights w are then set from the errors and the system is solved again: tokens that fit neither F nor G
-are turned down, which is the part that h plays in the paper. Errors are measured against the usual error at the same
-patch position, and the pull on G_p against the weight w_p of all tokens there: some ViTs have corner tokens that vary
+G is eliminated, because its block is diagonal. One symmetric system in the nodes of F remains, the same for all
+channels. The weights w are then computed from the errors, and the system is solved again. Tokens that fit neither F
+nor G are downweighted; this plays the role of h in the paper. Errors are relative to the median error at the same
+patch position, and the ridge on G_p is relative to the total weight w_p there. Some ViTs have corner tokens that vary
 as much as all others together, and G must not lose them as outliers.
 """
 
@@ -22,13 +22,13 @@ from dvt.errors import DecompositionError
 from dvt.grid import PatchGrid
 
 _CHUNK = 4096
-"""Tokens whose errors are held at a time."""
+"""Tokens per chunk of error computation."""
 _MOST_NODES = 20_000
-"""Nodes up to which a dense system is sensible: 6.4 GB with its factor."""
+"""Limit for a dense system: 6.4 GB with its factor."""
 _JITTER = 1e-6
-"""Pull of F towards zero, in units of the mean weight on a node: only where no token looks does it matter."""
+"""Ridge on F, in units of the mean weight per node; matters only at nodes without tokens."""
 _LEAST_USUAL = 0.1
-"""Usual error of a position, in medians over the positions, below which none counts for more."""
+"""Lower bound on the median error of a position, in units of the median over positions; limits its weight."""
 
 
 class Fit(NamedTuple):
@@ -42,21 +42,22 @@ def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
     """Solve for F and G of one image.
 
     Args:
-        tokens: raw features and places of all views; the sums run on their device, the small system in float64 there
-            too (on the CPU where the device has no float64).
-        config: grid, pulls, reweightings.
+        tokens: raw features and positions of all views. The sums run on their device. So does the small system in
+            float64, except on devices without float64, where it runs on the CPU.
+        config: grid, regularisation, reweightings.
 
-    Memory: 16 M^2 bytes for the system and its factor, M nodes, beside the tokens: 0.5 GB for 37 x 37 patches.
+    Memory: 16 M^2 bytes for the system and its factor with M nodes, in addition to the tokens: 0.5 GB for 37 x 37
+    patches.
 
     Raises:
-        DecompositionError: more than 20,000 nodes, or a system that has no solution.
+        DecompositionError: more than 20,000 nodes, or a system without a solution.
     """
     num_channels, num_patches = tokens.raw.shape[-1], tokens.grid.num_patches
     nodes = NodeGrid(hw=node_counts(tokens.grid, config.nodes_per_patch))
     if nodes.num_nodes > _MOST_NODES:
         raise DecompositionError(
             f"closed_form.nodes_per_patch={config.nodes_per_patch:g} makes {nodes.hw[0]} x {nodes.hw[1]} nodes of the"
-            f" {tokens.grid}; the direct solver takes {_MOST_NODES} at most. Give fewer nodes_per_patch, or"
+            f" {tokens.grid}; the direct solver allows at most {_MOST_NODES}. Give fewer nodes_per_patch, or"
             " solver=gradient."
         )
     raw, image_xy = tokens.raw.reshape(-1, num_channels), tokens.image_xy.reshape(-1, 2)
@@ -68,12 +69,12 @@ def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
     fit = solve_weighted(model, raw, weight, ridge, config)
     for _ in range(config.reweightings):
         errors = squared_errors(model, raw, fit).reshape(-1, num_patches)
-        usual = errors.median(dim=0).values  # at every position
+        usual = errors.median(dim=0).values  # per patch position
         weight = inlier_weights(errors, usual, config.outlier_scale).flatten()
         turned_down = float((errors > config.outlier_scale * usual).float().mean())
         ridge = artifact_pull(usual, len(errors), fit.artifact * (1 + ridge)[:, None], config)
         fit = solve_weighted(model, raw, weight, ridge, config)
-    constant = fit.artifact.mean(dim=0)  # the fit alone cannot tell where a constant belongs: it is F's
+    constant = fit.artifact.mean(dim=0)  # the fit cannot separate a constant: it goes to F
     return Solution(
         field=BilinearField(nodes=nodes, values=fit.nodes + constant),
         artifact=(fit.artifact - constant).reshape(*tokens.grid.hw, num_channels),
@@ -82,7 +83,7 @@ def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
 
 
 def node_counts(grid: PatchGrid, nodes_per_patch: float) -> tuple[int, int]:
-    """Rows and columns of nodes for a full view, at least 2 each; a denser stride needs no more of them."""
+    """Rows and columns of nodes for a full view, at least 2 each; independent of the stride."""
     rows, columns = (max(2, round(size / grid.patch * nodes_per_patch)) for size in grid.image_hw)
     return rows, columns
 
@@ -94,7 +95,7 @@ def solve_weighted(
     ridge: Float[Tensor, " P"],
     config: ClosedFormConfig,
 ) -> Fit:
-    """F and G for given weights of the tokens and pulls on G; a constant is divided between them by the pulls."""
+    """F and G for given token weights and ridges on G; the ridges divide a constant between them."""
     device = _solve_device(raw.device)
     per_patch = weight.reshape(-1, model.num_patches).sum(dim=0).to(device).double()
     patch_sum = _patch_sums(raw, weight, model.num_patches).to(device).double()
@@ -111,7 +112,7 @@ def solve_weighted(
     if failed.item():
         raise DecompositionError(
             f"the closed form cannot be solved in float64: features up to {float(raw.abs().max()):.3g}, token weights"
-            f" from {float(weight.min()):.3g} to {float(weight.max()):.3g}. Features this large are damaged: look at"
+            f" from {float(weight.min()):.3g} to {float(weight.max()):.3g}. Features this large are damaged: check"
             " the weights and the precision of the backbone."
         )
     field = torch.cholesky_solve(node_sum - coupling @ (patch_sum / diagonal), factor)
@@ -120,7 +121,7 @@ def solve_weighted(
 
 
 def squared_errors(model: LinearModel, raw: Float[Tensor, "N C"], fit: Fit) -> Float[Tensor, " N"]:
-    """Mean squared error over the channels of every token, in chunks so that no second token matrix is made."""
+    """Mean squared error over the channels of every token; in chunks, to avoid a second token matrix."""
     errors = torch.empty(len(raw), device=raw.device)
     for start in range(0, len(raw), _CHUNK):
         part = slice(start, start + _CHUNK)
@@ -132,12 +133,12 @@ def squared_errors(model: LinearModel, raw: Float[Tensor, "N C"], fit: Fit) -> F
 def inlier_weights(
     errors: Float[Tensor, "V P"], usual: Float[Tensor, " P"], outlier_scale: float
 ) -> Float[Tensor, "V P"]:
-    """Weights of mean one: the inverse of the usual error at a position, times a Cauchy weight.
+    """Weights with mean one: the inverse median error of the position, times a Cauchy weight.
 
     Args:
-        errors: squared error of every token, a row a view, a column a patch position.
-        usual: the median error of every position.
-        outlier_scale: error, in medians of its position, at which the Cauchy weight has fallen to one half.
+        errors: squared error of every token; one row per view, one column per patch position.
+        usual: median error of each position.
+        outlier_scale: error, in medians of its position, at which the Cauchy weight is one half.
     """
     unit = usual.median().clamp_min(torch.finfo(errors.dtype).tiny)
     scale = (usual / unit).clamp_min(_LEAST_USUAL)
@@ -148,17 +149,17 @@ def inlier_weights(
 def artifact_pull(
     usual: Float[Tensor, " P"], num_views: int, artifact: Float[Tensor, "P C"], config: ClosedFormConfig
 ) -> Float[Tensor, " P"]:
-    """The pull on G at every position, from how far G stands out of its own uncertainty there.
+    """Ridge on G at every position, from the uncertainty of G there.
 
-    The mean of V errors that were independent would have 1/V of their variance. Those of crops of one image are not:
-    `correlated_views` of them err alike. Shrinking by variance / (variance + size squared) is what is best on average
-    (Stein's estimator): a corner whose norm is ten times all others keeps its G, a hint of layout does not become one.
+    The mean of V independent errors would have variance 1 / V. Errors of crops of one image are correlated, in groups
+    of `correlated_views`. Shrinkage by variance / (variance + squared size) is optimal on average (Stein's estimator).
+    A corner with ten times the norm of all others keeps its G; a weak trace of the layout does not enter G.
 
     Args:
-        usual: the median squared error of every position.
+        usual: median squared error of each position.
         num_views: V.
-        artifact: G as it would be without its own pull, F as it is.
-        config: `artifact_ridge`, the least pull; `correlated_views`.
+        artifact: G without its own ridge, for the current F.
+        config: `artifact_ridge`, the smallest ridge; `correlated_views`.
     """
     variance = usual * min(config.correlated_views / num_views, 1)
     size = artifact.square().mean(dim=1).clamp_min(torch.finfo(usual.dtype).tiny)

@@ -1,4 +1,4 @@
-"""Options of stage 1. A light module: it may be imported to print help."""
+"""Options of stage 1. Cheap to import, for help pages."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -8,19 +8,19 @@ from dvt.views.config import ViewsConfig
 
 
 class Solver(str, Enum):
-    """How the equation is solved."""
+    """Solver of the equation."""
 
     closed_form = "closed_form"
-    """F is a bilinear grid, so the model is linear: solved directly, reweighted for outliers."""
+    """F is a bilinear grid, so the model is linear: direct solution, reweighted for outliers."""
     gradient = "gradient"
     """F is a hash-grid network as in the paper: fitted by Adam in two phases."""
 
 
 class Encoding(str, Enum):
-    """Which implementation of the hash grid is used."""
+    """Implementation of the hash grid."""
 
     auto = "auto"
-    """tiny-cuda-nn where it is installed and the device is CUDA, else plain PyTorch."""
+    """tiny-cuda-nn if installed and the device is CUDA, else plain PyTorch."""
     torch = "torch"
     """Plain PyTorch, on any device."""
     tcnn = "tcnn"
@@ -29,24 +29,23 @@ class Encoding(str, Enum):
 
 @dataclass(kw_only=True, slots=True)
 class ClosedFormConfig:
-    """The direct solver; `docs/closed_form.md` has the measurements behind each number."""
+    """The direct solver; `docs/closed_form.md` explains each number."""
 
     nodes_per_patch: float = 2.0
     """Nodes of the bilinear grid of F per patch of the full view, along each side."""
     smoothness: float = 0.02
-    """Pull between neighbouring nodes of F, in units of the mean weight on a node."""
+    """Penalty on differences of neighbouring nodes of F, in units of the mean weight per node."""
     artifact_ridge: float = 0.05
-    """Least pull of G towards zero, in units of the weight on its patch position: G is shrunk by 1 / (1 + ridge).
-    Above zero, or a constant could move between F and G."""
+    """Smallest ridge on G, in units of the weight at its patch position: scales G by 1 / (1 + ridge). Above zero, as
+    otherwise a constant could move between F and G."""
     correlated_views: float = 20.0
-    """Views that err alike: where G is no larger than the error of a mean over V / this many, it is shrunk by half."""
+    """Correlation length of view errors: shrinkage assumes V / n independent views."""
     reweightings: int = 2
-    """Rounds of turning down the tokens that neither F nor G explains; they play the part of h."""
+    """Rounds of downweighting tokens that neither F nor G explains; plays the role of h."""
     outlier_scale: float = 4.0
-    """Squared error, in medians, at which a token's weight has fallen to one half."""
+    """Squared error, in medians, at which a token's weight is one half."""
 
     def __post_init__(self) -> None:
-        """Refuse values without meaning."""
         for name in ("nodes_per_patch", "artifact_ridge", "outlier_scale"):
             if not getattr(self, name) > 0:  # not <=: that lets NaN through
                 raise ConfigError(f"closed_form.{name}={getattr(self, name)}: give a number above 0.")
@@ -60,18 +59,17 @@ class HashGridConfig:
     """The multiresolution hash grid of F, in tiny-cuda-nn's terms (paper, App. A.1)."""
 
     n_levels: int = 16
-    """Grids between base_resolution and max_resolution."""
+    """Number of grids from base_resolution to max_resolution."""
     n_features_per_level: int = 8
-    """Features kept on each vertex."""
+    """Features per vertex."""
     log2_hashmap_size: int = 20
-    """Entries per level at most, as a power of two; finer levels share entries by hashing."""
+    """Largest number of entries per level, as a power of two; finer levels share entries by hashing."""
     base_resolution: int = 16
     """Vertices per side of the coarsest level."""
     max_resolution: int = 1024
     """Vertices per side of the finest level."""
 
     def __post_init__(self) -> None:
-        """Refuse grids that cannot be built."""
         for name in ("n_levels", "n_features_per_level", "log2_hashmap_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"gradient.hash_grid.{name}={getattr(self, name)}: give at least 1.")
@@ -87,36 +85,35 @@ class GradientConfig:
     """The paper's solver (s. 4.1, App. A.1)."""
 
     warm_start: bool = False
-    """Begin at the closed form (closed_form.*), which the network corrects; a tenth of the steps or fewer will do."""
+    """Initialise to the closed form (closed_form.*); the network corrects it. A tenth of the steps suffices."""
     num_steps: int = 20_000
-    """Updates; G is fitted in the first half, h in the second, F throughout."""
+    """Optimiser steps: G is fitted in the first half, h in the second, F throughout."""
     batch_tokens: int = 2048
-    """Tokens per update, drawn over all views with replacement."""
+    """Tokens per step, drawn over all views with replacement."""
     learning_rate: float = 0.01
     """Highest learning rate of Adam."""
     final_learning_rate: float = 0.001
     """Learning rate at the last step of the cosine."""
     warmup: float = 0.1
-    """Share of the steps in which the learning rate rises from zero."""
+    """Share of the steps with a rising learning rate."""
     weight_decay: float = 1e-5
     """L2 term inside Adam, on the networks and on G."""
     decay_hash_grid: bool = False
-    """Also decay the hash grid, as the released code does: it moves entries that no token reads."""
+    """Also decay the hash grid, as the released code does; moves entries that no token uses."""
     loss_scale: float = 1.0
-    """Factor on the loss before the gradient. The released code leaves 1024 in, which makes its decay 1024x weaker."""
+    """Factor on the loss before the gradient. The released code uses 1024, which weakens its decay 1024 times."""
     residual_weight: float = 0.1
     """Weight of h's squared error (alpha of the paper)."""
     sparsity_weight: float = 0.02
     """Weight of h's mean magnitude (beta of the paper)."""
     artifact_std: float = 0.02
-    """Standard deviation of G at the start."""
+    """Standard deviation of the initial G."""
     centre_artifact: bool = True
-    """Give the mean of G to F at the end; the fit cannot tell where a constant belongs."""
+    """Move the mean of G to F at the end; the fit cannot separate a constant."""
     hash_grid: HashGridConfig = field(default_factory=HashGridConfig)
     """The hash grid of F."""
 
     def __post_init__(self) -> None:
-        """Refuse values without meaning."""
         for name in ("num_steps", "batch_tokens"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"gradient.{name}={getattr(self, name)}: give at least 1.")
@@ -132,7 +129,7 @@ class GradientConfig:
 
 @dataclass(kw_only=True, slots=True)
 class DecomposeConfig:
-    """All options of stage 1; `configs/quality/*.yaml` holds what each quality changes."""
+    """All options of stage 1; `configs/quality/*.yaml` lists the changes of each quality."""
 
     solver: Solver = Solver.closed_form
     """closed_form (direct, seconds) or gradient (the paper's neural field)."""
@@ -141,7 +138,7 @@ class DecomposeConfig:
     batch_size: int = 32
     """Views per forward pass of the backbone."""
     samples_per_patch: int = 4
-    """The clean feature of a patch is the mean of F over k x k places in it; 1 reads F at its centre."""
+    """The clean feature of a patch is the mean of F over k x k positions in it; 1: F at its centre."""
     views: ViewsConfig = field(default_factory=ViewsConfig)
     """The views."""
     closed_form: ClosedFormConfig = field(default_factory=ClosedFormConfig)
@@ -150,7 +147,6 @@ class DecomposeConfig:
     """The paper's solver."""
 
     def __post_init__(self) -> None:
-        """Refuse values without meaning."""
         for name in ("batch_size", "samples_per_patch"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: give at least 1.")

@@ -1,4 +1,4 @@
-"""Outcome: what became of a list of images, and the record of the run that a store keeps."""
+"""Outcome of a run over a list of images, and the run record in a store."""
 
 import time
 from collections.abc import Mapping
@@ -73,11 +73,11 @@ def run_record(
     """The record of a run as plain JSON values.
 
     Args:
-        outcome: of the run.
-        worked_with: `about(backbone)`, and more.
-        config: how an image was decomposed.
-        seed: of the run.
-        worker: name with which the run signs its files.
+        outcome: outcome of the run.
+        worked_with: `about(backbone)` and any further entries.
+        config: options of the decomposition or of SRT.
+        seed: seed of the run.
+        worker: name of the worker, used in its file names.
         started: start of the run, in seconds since 1970.
     """
     return {

@@ -1,4 +1,4 @@
-"""`quality`, the one dial of stage 1: named sets of deviations from the defaults, kept in `configs/quality/*.yaml`."""
+"""`quality`: named option sets of stage 1, stored in `configs/quality/*.yaml` as changes to the defaults."""
 
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
@@ -19,20 +19,20 @@ def config_folder() -> Path:
 
 
 def qualities() -> list[str]:
-    """Names that `quality` takes."""
+    """Valid values of `quality`."""
     return sorted(path.stem for path in (config_folder() / "quality").glob("*.yaml"))
 
 
 def load_quality(name: str, overrides: dict[str, Any] | None = None) -> DecomposeConfig:
-    """The options of a quality, with single ones changed.
+    """The options of a quality, with overrides.
 
     Args:
         name: one of `qualities()`.
-        overrides: options by name, `solver="gradient"`; an option of a group by its own name where only one has it,
-            `num_views=64`, or with its group, `views={"num_views": 64}`.
+        overrides: options by name, such as `solver="gradient"`. An option of a group is given by its own name if that
+            is unique, `num_views=64`, or with its group, `views={"num_views": 64}`.
 
     Raises:
-        ConfigError: a name or value that does not exist, with the nearest that do.
+        ConfigError: an unknown name or invalid value; the message lists the nearest valid ones.
     """
     if name not in qualities():
         raise ConfigError(f"quality={name!r} does not exist: give one of {', '.join(qualities())}.")
@@ -40,12 +40,12 @@ def load_quality(name: str, overrides: dict[str, Any] | None = None) -> Decompos
     changes = yaml.safe_load((config_folder() / "quality" / f"{name}.yaml").read_text()) or {}
     for key, value in (overrides or {}).items():
         changes = _joined(changes, _locate(config, key, value))
-    merge(config, changes, "")  # all at once: two values may be right together only
+    merge(config, changes, "")  # all at once: some values are valid only together
     return config
 
 
 def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Both nested mappings in one; where they differ, the other's value."""
+    """Merge two nested mappings; `other` takes precedence."""
     result = dict(one)
     for key, value in other.items():
         both = isinstance(value, dict) and isinstance(result.get(key), dict)
@@ -82,7 +82,7 @@ def _convert(value: Any, kind: type, name: str) -> Any:
 
 
 def _locate(config: Any, key: str, value: Any) -> dict[str, Any]:
-    """Put an option named without its group into its group."""
+    """Nest an option into its group if the group is not given."""
     if key in {entry.name for entry in fields(config)}:
         return {key: value}
     homes = [path for path in option_names(config) if path.split(".")[-1] == key]

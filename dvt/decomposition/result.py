@@ -9,7 +9,7 @@ from dvt.shapes import FeatureMap
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decomposition:
-    """The full view of one image, decomposed: raw = clean + artifact + residual.
+    """Decomposition of the full view of one image: raw = clean + artifact + residual.
 
     All maps are (H, W, C) float32 on the CPU; `grid` has the rows, columns and centres of their patches.
     """
@@ -21,12 +21,12 @@ class Decomposition:
     artifact: FeatureMap
     """G, one vector per patch position, shared by all views; its mean over the positions is zero."""
     field: Field
-    """F itself, on the device it was solved on: `field.read(grid)` reads it at any grid, `field.read(xy)` at any place.
-    With the closed form it has the values `field.values` on the nodes `field.nodes`."""
+    """F itself, on the device of the solver: `field.read(grid)` evaluates it at any grid, `field.read(xy)` at any
+    position. With the closed form it has the values `field.values` on the nodes `field.nodes`."""
     grid: PatchGrid
     """The patches of the full view."""
     diagnostics: dict[str, float]
-    """Numbers about the run.
+    """Measurements of the run.
 
     `extract_s`, `solve_s`: seconds. `num_views`: random crops. As shares of the variance of the tokens:
     `artifact_share` (mean square of G), `full_view_error` (of F + G on the full view), and, with

@@ -35,12 +35,12 @@ def decompose(
     """Separate the raw features of an image into clean features, artifact and residual.
 
     Args:
-        image: a path, a PIL image, or a (3, y, x) float tensor in [0, 1]; of any size and aspect.
-        backbone: what `dvt.load_backbone` returned.
-        quality: tiny, fast, paper or reference, a named set of options (`configs/quality`).
-        seed: of the crops, and of the fit with `solver="gradient"`. `decompose_list` uses `dvt.seed_for(seed, key)` for
-            each image.
-        max_pixels: larger images are refused.
+        image: a path, a PIL image, or a (3, y, x) float tensor in [0, 1], any size.
+        backbone: result of `dvt.load_backbone`.
+        quality: tiny, fast, paper or reference, a named option set (`configs/quality`).
+        seed: seed of the crops, and of the fit with `solver="gradient"`. `decompose_list` uses
+            `dvt.seed_for(seed, key)` for each image.
+        max_pixels: larger images raise an error.
         **overrides: single options, such as `num_views=64`, `solver="gradient"`, `views={"area_min": 0.05}`.
 
     Returns:
@@ -50,7 +50,7 @@ def decompose(
     Raises:
         ImageError: the image cannot be read, or is smaller than a patch.
         ConfigError: an unknown or invalid option.
-        BackboneError: `backbone` is not a backbone, or does not fit into memory.
+        BackboneError: `backbone` is not a backbone, or does not fit in memory.
         DecompositionError: the features are not finite.
 
     Examples:
@@ -73,10 +73,10 @@ def decompose_image(
 ) -> Decomposition:
     """`decompose` for an image in memory, with all options given.
 
-    Memory: features of all views in float32, 4 (V + 1) H W C bytes, on the backbone's device, plus that of the solver;
-    nothing is kept between images.
+    Memory: 4 (V + 1) H W C bytes for the features of all views in float32, on the backbone's device, plus the memory
+    of the solver. Nothing is kept between images.
     """
-    # A caller's no_grad or inference_mode must not reach the gradient solver.
+    # the gradient solver must not inherit the caller's no_grad or inference_mode
     with torch.inference_mode(False), torch.enable_grad():
         return _decompose_image(image, backbone, config, seed)
 
@@ -114,10 +114,10 @@ def _decompose_image(
 def extract_tokens(
     image: ImageTensor, backbone: FeatureExtractor, config: DecomposeConfig, seed: int
 ) -> tuple[ViewTokens, ViewTokens | None]:
-    """Raw features and places of the random views with the full view, and of the held-out views, if any.
+    """Raw features and positions of the random views and the full view, and of the held-out views, if any.
 
     Raises:
-        DecompositionError: features that are not finite.
+        DecompositionError: the features are not finite.
     """
     views, grid = config.views, backbone.grid
     source = make_source(image.to(backbone.device), grid.image_hw, views)
@@ -135,7 +135,7 @@ def extract_tokens(
 
 
 def solve(tokens: ViewTokens, config: DecomposeConfig, seed: int) -> Solution:
-    """F and G by the solver of the options.
+    """F and G by the configured solver.
 
     Raises:
         DecompositionError: the solver runs out of memory, or the system has no solution.
@@ -161,11 +161,11 @@ def clean_map(solution: Solution, tokens: ViewTokens) -> FeatureMap:
 
 
 def _check_finite(raw: Tensor) -> None:
-    bad = int((~raw.flatten(1).sum(dim=1).isfinite()).sum())  # isfinite would need a second token matrix
+    bad = int((~raw.flatten(1).sum(dim=1).isfinite()).sum())  # isfinite on all tokens would need a second token matrix
     if bad:
         raise DecompositionError(
             f"the backbone gave features that are NaN or infinite in {bad} of {len(raw)} views."
-            " With backbone.precision=fp16 try bf16 or fp32; else the weights are damaged."
+            " With backbone.precision=fp16 try bf16 or fp32; otherwise the weights are damaged."
         )
 
 

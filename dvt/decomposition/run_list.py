@@ -1,4 +1,4 @@
-"""Stage 1 for a list of images: into a store, resumably; one bad image does not stop the others."""
+"""Stage 1 for a list of images: resumable, into a store; a failed image does not stop the others."""
 
 import time
 from collections.abc import Sequence
@@ -19,25 +19,25 @@ from dvt.srt.config import SrtConfig
 from dvt.store import DiskError, StoreMeta, StoreWriter, write_run_record
 from dvt.version import __version__
 
-_NO_ROOM = "the picture does not fit into the memory of the device: give a smaller one, or fewer views.num_views."
+_NO_ROOM = "the image does not fit into the memory of the device: give a smaller image, or fewer views.num_views."
 
 
 @dataclass(frozen=True, slots=True)
 class ListOptions:
-    """What a run over a list needs to know besides how to decompose one image."""
+    """Options of a run over a list, besides those of one image."""
 
     quality: str = "fast"
     """Name of the preset, for the record."""
     seed: int = 0
-    """Every image has a seed of its own, made of this and its key: order and sharding change nothing."""
+    """Seed of the run. Each image derives its own from this and its key, so order and sharding change nothing."""
     shard: Shard = field(default_factory=Shard)
-    """Which part of the list this process does."""
+    """Part of the list for this process."""
     arrays: tuple[str, ...] = ("raw", "clean")
-    """Which maps are stored: some of raw, clean, artifact; SRT makes no artifact."""
+    """Maps to store: any of raw, clean, artifact; SRT makes no artifact."""
     dtype: str = "float16"
     """Number format of the store."""
     max_pixels: int = MAX_PIXELS
-    """Larger pictures are refused."""
+    """Larger images fail."""
 
 
 def decompose_list(
@@ -48,25 +48,36 @@ def decompose_list(
     options: ListOptions | None = None,
     reporter: Reporter = SILENT,
 ) -> Outcome:
-    """Decompose images into a store; those that are verified to be there are skipped.
+    """Decompose images into a store; images already stored and verified are skipped.
 
-    An image that fails is written down with its reason, and the run goes on. Ctrl-C drops the image in work, commits
-    the others and returns with `interrupted` set. Memory does not grow with the number of images.
+    A failed image is recorded with its reason, and the run continues. Ctrl-C drops the current image, commits the
+    others and returns with `interrupted` set. Memory does not grow with the number of images.
 
     Args:
         files: images with their keys.
-        backbone: what `dvt.load_backbone` returned.
-        store: folder of the store; made when it does not exist.
-        config: how an image is decomposed; options of SRT make its features the clean ones instead.
-        options: seed, shard and the like.
-        reporter: receives the progress, counted in images.
+        backbone: result of `dvt.load_backbone`.
+        store: folder of the store; created if it does not exist.
+        config: options of the decomposition, or of SRT to store its features as the clean ones.
+        options: seed, shard, arrays and other options of the run.
+        reporter: progress reporter; the unit is images.
 
     Returns:
-        What was done, skipped and failed.
+        Counts of images done, skipped and failed, with reasons and times.
 
     Raises:
-        StoreError: the store was made with other settings, or the disk is full (what is committed is safe).
+        StoreError: the store has other settings, or the disk is full (committed images are safe).
         ConfigError: options of SRT that do not fit the ViT or the store.
+
+    Example:
+        >>> import dvt
+        >>> from dvt.decomposition.quality import load_quality
+        >>> backbone = dvt.load_backbone("vit_micro", image_size=64, device="cpu")
+        >>> files = dvt.find_images("photos/")[:2]
+        >>> config = load_quality("tiny")
+        >>> dvt.decompose_list(files, backbone, "features", config).done
+        2
+        >>> dvt.decompose_list(files, backbone, "features", config).skipped
+        2
     """
     options = options or ListOptions()
     method = store_method(backbone, config, options.seed, options.quality, options.arrays)
@@ -102,7 +113,7 @@ def decompose_part(
             decompose_into(writer, todo, method, options.max_pixels, outcome, reporter)
         except KeyboardInterrupt:
             outcome.interrupted = True
-        except SystemExit:  # a batch system takes its machine back
+        except SystemExit:  # a batch system ends the job
             outcome.interrupted = True
             raise
         except Exception as error:
@@ -123,18 +134,18 @@ def decompose_into(
     outcome: Outcome,
     reporter: Reporter = SILENT,
 ) -> None:
-    """Decompose images into an open store one by one, or write down why not.
+    """Decompose images one by one into an open store; record failures with their reason.
 
     Args:
-        writer: of the store.
-        todo: images with their keys, none of which is in the store.
-        method: makes the maps of an image.
-        max_pixels: larger pictures are refused.
-        outcome: updated after every image.
-        reporter: advances by one after every image; the caller starts it.
+        writer: writer of the store.
+        todo: images with their keys, none of them in the store.
+        method: computes the maps of an image.
+        max_pixels: larger images fail.
+        outcome: updated after each image.
+        reporter: advances by one after each image; the caller starts it.
 
     Raises:
-        DiskError: the disk is full or refuses (what is committed is safe).
+        DiskError: the disk is full or cannot be written (committed images are safe).
     """
     for file in todo:
         start_s = time.perf_counter()
@@ -155,7 +166,7 @@ def decompose_into(
 
 
 def make_meta(backbone: Backbone, method: StoreMethod, options: ListOptions) -> StoreMeta:
-    """What the records of this run have in common."""
+    """The store metadata of this run."""
     return StoreMeta(
         spec=backbone.spec,
         solver=method.settings | {"precision": str(backbone.precision)},

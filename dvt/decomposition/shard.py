@@ -1,4 +1,4 @@
-"""One of several equal parts of a list of images. A light module: options are checked with it before heavy imports."""
+"""Shard of a list of images. Cheap to import: options are checked before heavy imports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ class Shard:
     """One of `count` equal parts of a list, for several processes or machines on one store."""
 
     index: int = 0
-    """Which part, counted from 0."""
+    """Index of the part, from 0."""
     count: int = 1
-    """How many parts there are."""
+    """Number of parts."""
 
     @classmethod
     def parse(cls, text: str) -> "Shard":
-        """From `i/n`, counted from 0: `0/4` to `3/4`.
+        """Parse `i/n` with i from 0: `0/4` to `3/4`.
 
         Raises:
-            ConfigError: it is not of that form.
+            ConfigError: the text has another form.
         """
         index, slash, count = text.partition("/")
         if slash and index.isdecimal() and count.isdecimal() and int(index) < int(count):
@@ -33,7 +33,7 @@ class Shard:
 
     @property
     def worker(self) -> str:
-        """How this part signs its files in the store."""
+        """Name of this part in the file names of the store."""
         return f"{self.index}of{self.count}"
 
     def of(self, files: "Sequence[ImageFile]") -> "Sequence[ImageFile]":

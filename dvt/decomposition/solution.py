@@ -12,49 +12,49 @@ from dvt.grid import PatchGrid
 from dvt.shapes import FeatureMap, ImageXY
 
 _PLACES_AT_ONCE = 2**17
-"""Places at which F is evaluated at a time: 400 MB of 768 channels."""
+"""Positions per chunk of F evaluation: 400 MB at 768 channels."""
 
 
 @dataclass(frozen=True, slots=True)
 class ViewTokens:
-    """The raw features of the views of one image and the places they show; the full view is the last."""
+    """Raw features and image positions of the views of one image; the full view is last."""
 
     raw: Float[Tensor, "V H W C"]
     """Features of the backbone."""
     image_xy: Float32[Tensor, "V H W 2"]
-    """Place in the image of every token, x then y, [0, 1]."""
+    """Image position of every token, x then y, [0, 1]."""
     grid: PatchGrid
     """The patches of a view."""
 
     @property
     def variance(self) -> Tensor:
-        """Mean squared distance of the features from their mean; view by view, to save memory."""
+        """Mean squared distance of the features from their mean; computed view by view, to save memory."""
         mean = self.raw.mean(dim=(0, 1, 2))
         return torch.stack([(view - mean).square_().mean() for view in self.raw]).mean()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Field(ABC):
-    """F, the clean features as a function of the place in the image; it can be read finer than a patch."""
+    """F, the clean features as a function of the image position; it can be read at any resolution."""
 
     samples_per_patch: int = 1
-    """A patch is read as the mean over this many places along each side; 1: at its centre."""
+    """A patch is the mean over this many positions along each side; 1: its centre."""
 
     @abstractmethod
     def at(self, image_xy: ImageXY) -> Tensor:
-        """(..., C) F at (..., 2) places, x then y in [0, 1], on the device of the field."""
+        """(..., C) F at (..., 2) positions, x then y in [0, 1], on the device of the field."""
 
     def read(self, where: PatchGrid | Tensor) -> Tensor:
-        """Clean features at the patches of a grid or at single places.
+        """Clean features at the patches of a grid or at single positions.
 
         Args:
-            where: a grid of any size, which is laid over the whole image, or (..., 2) places, x then y in [0, 1].
+            where: a grid of any size over the whole image, or (..., 2) positions, x then y in [0, 1].
 
         Returns:
-            (H, W, C) for a grid, each feature the mean of F over its patch; (..., C) for places. float32 on the CPU.
+            (H, W, C) for a grid, each feature the mean of F over its patch; (..., C) for positions. float32 on the CPU.
 
         Raises:
-            GeometryError: places outside [0, 1], or not pairs.
+            GeometryError: positions outside [0, 1], or not pairs.
 
         Examples:
             >>> import dvt, torch
@@ -72,10 +72,10 @@ class Field(ABC):
         if isinstance(where, PatchGrid):
             return self.over_patches(where.centres_xy, where).float().cpu()
         if where.shape[-1:] != (2,):
-            raise GeometryError(f"places of shape {tuple(where.shape)}: expected (..., 2), x then y.")
+            raise GeometryError(f"positions of shape {tuple(where.shape)}: expected (..., 2), x then y.")
         if where.numel() and not (where.min() >= 0 and where.max() <= 1):  # false for NaN as well
             raise GeometryError(
-                f"places from {float(where.min()):g} to {float(where.max()):g}: expected [0, 1], x then y."
+                f"positions from {float(where.min()):g} to {float(where.max()):g}: expected [0, 1], x then y."
                 " Divide pixels by the width and height of the image."
             )
         return self.at(where.float()).float().cpu()
@@ -83,11 +83,11 @@ class Field(ABC):
     def over_patches(self, centres: ImageXY, grid: PatchGrid) -> FeatureMap:
         """(H, W, C) means of F over the patches of a grid.
 
-        A token describes its whole patch, and the crops show F in finer detail than a patch.
+        A token describes its whole patch, and crops resolve F finer than a patch.
 
         Args:
             centres: (H, W, 2) centres of the patches.
-            grid: size of the patches and of the image.
+            grid: sizes of the patches and the image.
         """
         count = self.samples_per_patch
         offset = (torch.arange(count, device=centres.device) + 0.5) / count - 0.5
@@ -114,7 +114,7 @@ class Solution:
 def held_out_error(solution: Solution, held_out: ViewTokens) -> float:
     """Mean square of raw - F - G over views outside the fit, as a share of the variance of their features.
 
-    0 is perfect, 1 is as good as their mean. Computed view by view, to save memory.
+    0 is perfect, 1 is as good as the mean feature. Computed view by view, to save memory.
     """
     errors = [
         (raw - solution.field.at(image_xy) - solution.artifact).square().mean()

@@ -1,4 +1,4 @@
-"""What a store may be filled with: the clean maps of the decomposition, or those of SRT."""
+"""Methods that fill a store: decomposition and SRT."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,80 +17,78 @@ from dvt.srt.config import SrtConfig
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageMaps:
-    """What a method made of one image."""
+    """Maps of one image, made by a method."""
 
     maps: Mapping[str, FeatureMap]
-    """(H, W, C) float32 on the CPU, by the names of a store's arrays."""
+    """(H, W, C) float32 on the CPU, by array name of the store."""
     seconds: Mapping[str, float]
-    """Time spent, by what it was spent on: extract, solve."""
+    """Seconds by kind of work: extract, solve."""
 
 
 @runtime_checkable
 class StoreMethod(Protocol):
-    """A way to make the clean features of images, one by one."""
+    """Computes the clean features of images, one at a time."""
 
     @property
     def quality(self) -> str:
-        """Name of the preset that its options started from."""
+        """Name of the preset behind its options."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The options that change results, as plain JSON: what the store compares before it is continued."""
+        """The options that change results, as plain JSON. A store compares them before a run continues it."""
 
     def __call__(self, image: ImageTensor, key: str) -> ImageMaps:
-        """The maps of a picture.
+        """The maps of an image.
 
         Args:
-            image: (3, y, x) RGB in [0, 1], of any size and aspect.
-            key: of the image in the store.
+            image: (3, y, x) RGB in [0, 1], any size.
+            key: key of the image in the store.
 
         Raises:
-            DvtError: this image cannot be done; others may.
+            DvtError: this image fails; others may succeed.
         """
 
 
 class ByDecomposition:
-    """Stage 1: F as the clean map, G as the artifact."""
+    """Stage 1: F as the clean map, G as the artifact.
+
+    Args:
+        backbone: the ViT.
+        config: options of the decomposition.
+        seed: seed of the run; each image derives its own from this and its key.
+        quality: name of the preset behind `config`.
+    """
 
     def __init__(self, backbone: Backbone, config: DecomposeConfig, seed: int, quality: str):
-        """Prepare the method.
-
-        Args:
-            backbone: the ViT.
-            config: how an image is decomposed.
-            seed: of the run; every image has its own, made of this and its key.
-            quality: name of the preset that `config` started from.
-        """
         self.quality, self._backbone, self._config, self._seed = quality, backbone, config, seed
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Those of the solver in use, and the seed."""
+        """Options of the solver in use, and the seed."""
         return solver_settings(self._config) | {"seed": self._seed}
 
     def __call__(self, image: ImageTensor, key: str) -> ImageMaps:
-        """Decompose a picture; errors as `decompose_image`."""
+        """Decompose an image; errors as `decompose_image`."""
         result = decompose_image(image, self._backbone, self._config, seed_for(self._seed, key))
         maps = {"raw": result.raw, "clean": result.clean, "artifact": result.artifact}
         return ImageMaps(maps, {part: result.diagnostics[f"{part}_s"] for part in ("extract", "solve")})
 
 
 class BySrt:
-    """SRT as the clean map. Nothing is drawn and nothing is solved; there is no artifact."""
+    """SRT as the clean map: deterministic, without a solver and without an artifact map.
+
+    Args:
+        backbone: the ViT.
+        config: the options of SRT.
+        arrays: the maps to store.
+
+    Raises:
+        ConfigError: options that do not fit the ViT or a store, or a map that SRT does not make.
+    """
 
     quality = "none"
 
     def __init__(self, backbone: Backbone, config: SrtConfig, arrays: tuple[str, ...]):
-        """Prepare the method.
-
-        Args:
-            backbone: the ViT.
-            config: the options of SRT.
-            arrays: the maps that are to be stored.
-
-        Raises:
-            ConfigError: options that do not fit the ViT or a store, or a map that SRT does not make.
-        """
         if config.finer != 1:
             raise ConfigError(
                 f"srt.finer={config.finer}: a store holds raw and clean features of the same patches. Leave it out."
@@ -105,16 +103,16 @@ class BySrt:
         return {"solver": "srt", **self._srt.settings}
 
     def __call__(self, image: ImageTensor, key: str) -> ImageMaps:
-        """Average over the shifts of a picture.
+        """Average over the shifts of an image.
 
         Raises:
-            ImageError: the picture is smaller than a patch.
+            ImageError: the image is smaller than a patch.
         """
         height, width = image.shape[-2:]
         patch = self._srt.backbone.grid.patch
         if min(height, width) < patch:
             raise ImageError(
-                f"the image is {height} x {width} px, smaller than one patch of {patch} px: give a larger."
+                f"the image is {height} x {width} px, smaller than one patch of {patch} px: give a larger image."
             )
         start_s = perf_counter()
         clean, raw = self._srt.with_raw(self._srt.preprocess(image.to(self._srt.device))[None])
@@ -125,17 +123,17 @@ class BySrt:
 def store_method(
     backbone: Backbone, config: DecomposeConfig | SrtConfig, seed: int, quality: str, arrays: tuple[str, ...]
 ) -> StoreMethod:
-    """The method whose options are given.
+    """The method of the given options.
 
     Args:
         backbone: the ViT.
-        config: the options, of the decomposition or of SRT.
-        seed: of the run; SRT needs none.
-        quality: name of the preset that the decomposition's options started from.
-        arrays: the maps that are to be stored.
+        config: options of the decomposition or of SRT.
+        seed: seed of the run; unused by SRT.
+        quality: name of the preset behind the decomposition's options.
+        arrays: the maps to store.
 
     Raises:
-        ConfigError: options that do not go together, or a map that the method does not make.
+        ConfigError: incompatible options, or a map that the method does not make.
     """
     if isinstance(config, DecomposeConfig):
         return ByDecomposition(backbone, config, seed, quality)
@@ -143,7 +141,7 @@ def store_method(
 
 
 def solver_settings(config: DecomposeConfig) -> dict[str, Any]:
-    """The options that change results, as plain JSON: those of the solver in use, none that only change speed."""
+    """The options that change results, as plain JSON: those of the solver in use, without speed-only options."""
     settings: dict[str, Any] = {
         "solver": config.solver.value,
         "samples_per_patch": config.samples_per_patch,

@@ -1,4 +1,4 @@
-"""SrtBackbone: a ViT whose features are averaged over shifts of the picture by less than a patch."""
+"""SrtBackbone: a ViT with features averaged over image shifts of less than a patch."""
 
 import hashlib
 import json
@@ -16,35 +16,41 @@ from dvt.backbone.wrapped import WrappedBackbone
 from dvt.errors import ConfigError
 from dvt.grid import PatchGrid
 from dvt.shapes import ImageBatch
-from dvt.srt.aggregate import make_aggregator
 from dvt.srt.config import SrtConfig
-from dvt.srt.shifts import PaddedBatch, Shift, finer_grid, pad, sub_token_shifts, view
+from dvt.srt.shifts import PaddedBatch, Shift, finer_grid, make_aggregator, pad, sub_token_shifts, view
 
 _log = logging.getLogger(__name__)
 
 
 class SrtBackbone(WrappedBackbone):
-    """`srt(images) -> Features` by the Stochastic Resonance Transformer (Lao et al., ICML 2024): nothing is trained.
+    """`srt(images) -> Features` by the Stochastic Resonance Transformer (Lao et al., ICML 2024), without training.
 
-    Every view shows the picture moved by some pixels, fewer than a patch has. The features of a view are repeated over
-    the pixels of their patches, moved back, and averaged over all views; in the end the pixels of every patch are
-    averaged. All of this is linear, so a few weights per token do it (`shifts.axis_weights`).
+    Each view shows the image shifted by less than a patch. The features of a view are repeated over the pixels of
+    their patches, moved back and averaged over all views. The result is averaged over the pixels of each patch. All
+    steps are linear, so a few weights per token suffice (`shifts.axis_weights`).
 
-    It has the interface of a `Backbone` and stands wherever one is taken. Frozen, in evaluation mode for good.
+    It has the interface of a `Backbone`. It is frozen and always in evaluation mode.
+
+    Args:
+        backbone: the ViT, at any layer, with or without the final norm, at any stride.
+        config: shifts and aggregation; None: the defaults.
+
+    Raises:
+        ConfigError: shifts of a patch or more, or cells with a fractional number of pixels.
+
+    Example:
+        >>> import dvt, torch
+        >>> backbone = dvt.load_backbone("vit_micro", image_size=64, device="cpu")
+        >>> srt = SrtBackbone(backbone, SrtConfig(max_shift=2, step=2))
+        >>> srt.passes
+        9
+        >>> srt(torch.rand(1, 3, 64, 64)).patches.shape == (1, *backbone.grid.hw, backbone.num_channels)
+        True
     """
 
     suffix = "+srt"
 
     def __init__(self, backbone: Backbone, config: SrtConfig | None = None):
-        """Wrap a ViT.
-
-        Args:
-            backbone: the ViT, read at any layer, with or without the final norm, at any stride.
-            config: which shifts, and what is made of them; None: the defaults.
-
-        Raises:
-            ConfigError: shifts of a patch or more, or cells that are no whole number of pixels.
-        """
         super().__init__(backbone)
         self.config = config or SrtConfig()
         grid = backbone.grid
@@ -56,7 +62,7 @@ class SrtBackbone(WrappedBackbone):
         if grid.stride % self.config.finer:
             fitting = [number for number in range(1, grid.stride + 1) if grid.stride % number == 0]
             raise ConfigError(
-                f"srt.finer={self.config.finer} cuts the {grid.stride} px between patches into cells that are no whole"
+                f"srt.finer={self.config.finer} cuts the {grid.stride} px between patches into cells with a fractional"
                 f" number of pixels: give one of {', '.join(map(str, fitting))}."
             )
         self.shifts = sub_token_shifts(self.config.max_shift, self.config.step)
@@ -69,11 +75,11 @@ class SrtBackbone(WrappedBackbone):
         """The features of a batch of images of one size.
 
         Args:
-            images: (B, 3, y, x) RGB in [0, 1], not normalised; any size and aspect that fits patch and stride.
+            images: (B, 3, y, x) RGB in [0, 1], not normalised; any size that fits patch and stride.
 
         Returns:
-            Patches on `grid_for((y, x))`; class and register tokens are the mean over all views, whatever the
-            aggregate. In the number format of the ViT; all sums are taken in float32.
+            Patches on `grid_for((y, x))`. Class and register tokens are the mean over all views for every aggregate.
+            The dtype is that of the ViT; sums are computed in float32.
 
         Raises:
             BackboneError: not a batch of RGB images.
@@ -83,7 +89,7 @@ class SrtBackbone(WrappedBackbone):
 
     @torch.no_grad()
     def with_raw(self, images: ImageBatch) -> tuple[Features, Features]:
-        """The features, and the raw ones of the picture that is not shifted; arguments and errors as `forward`."""
+        """The features, and the raw features of the unshifted image; arguments and errors as `forward`."""
         raw = self.backbone(images)
         aggregator = make_aggregator(self.config.aggregate, raw.grid, self.config.finer)
         aggregator.add(self.shifts[0], raw.patches)
@@ -102,24 +108,24 @@ class SrtBackbone(WrappedBackbone):
         return features, raw
 
     def _shifted(self, padded: PaddedBatch) -> Iterator[tuple[Shift, Features]]:
-        """The features of all views but the first, in batches that exist one at a time; halved where memory ends."""
+        """Features of all views but the first, batch by batch; the batch is halved when memory runs out."""
         margin, count = self.config.max_shift, len(padded)
-        todo, at_once = self.shifts[1:], max(1, self.config.batch_size // count)
-        while todo:
-            part = todo[:at_once]
+        pending, batch_shifts = self.shifts[1:], max(1, self.config.batch_size // count)
+        while pending:
+            part = pending[:batch_shifts]
             try:
                 features = self.backbone(torch.cat([view(padded, margin, shift) for shift in part]))
             except torch.OutOfMemoryError:
                 if len(part) == 1:
                     raise
-                at_once = len(part) // 2
-                _log.warning("out of memory on %s: srt.batch_size is lowered to %d.", self.device, at_once * count)
+                batch_shifts = len(part) // 2
+                _log.warning("out of memory on %s: srt.batch_size is lowered to %d.", self.device, batch_shifts * count)
                 continue
             yield from _by_shift(part, features)
-            todo = todo[at_once:]
+            pending = pending[batch_shifts:]
 
     def grid_for(self, image_hw: tuple[int, int]) -> PatchGrid:
-        """The patches of an image of that height and width; with `finer` above 1, the cells.
+        """The patches of an image of this height and width; the cells if `finer` is above 1.
 
         Raises:
             GeometryError: the size does not fit patch and stride.
@@ -128,7 +134,7 @@ class SrtBackbone(WrappedBackbone):
 
     @property
     def passes(self) -> int:
-        """Its cost: forward passes of the ViT per picture."""
+        """Forward passes of the ViT per image."""
         return len(self.shifts)
 
     @property
@@ -140,12 +146,12 @@ class SrtBackbone(WrappedBackbone):
 
     @property
     def grid(self) -> PatchGrid:
-        """The patches of an image of the default size; with `finer` above 1, the cells."""
+        """The patches of an image of the default size; the cells if `finer` is above 1."""
         return finer_grid(self.backbone.grid, self.config.finer)
 
 
 def _by_shift(shifts: Sequence[Shift], features: Features) -> Iterator[tuple[Shift, Features]]:
-    """The features of a batch of views, shift by shift."""
+    """Split the features of a batch of views by shift."""
     patches, prefix = features.patches.chunk(len(shifts)), features.prefix.chunk(len(shifts))
     for shift, some_patches, some_prefix in zip(shifts, patches, prefix, strict=True):
         yield shift, Features(patches=some_patches, prefix=some_prefix, grid=features.grid)

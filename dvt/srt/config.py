@@ -1,4 +1,4 @@
-"""Options of SRT. A light module: it may be imported to print help."""
+"""Options of SRT. Cheap to import, for help pages."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -7,28 +7,28 @@ from dvt.errors import ConfigError
 
 
 class Aggregate(str, Enum):
-    """How the aligned features of all views become one."""
+    """Aggregation of the aligned features over all views."""
 
     mean = "mean"
-    """Every view counts by how much of a cell it covers; memory does not grow with the views."""
+    """Weights each view by its coverage of a cell; memory does not grow with the number of views."""
     median = "median"
-    """Channel by channel, over the views that cover any part of a cell; keeps the features of all views."""
+    """Per channel, over the views that cover any part of a cell; keeps the features of all views."""
 
 
 class Fill(str, Enum):
-    """What stands in a view where a shift leaves the picture behind."""
+    """Content of the pixels beyond the image edge in a shifted view."""
 
     edge = "edge"
-    """The nearest pixel of the picture."""
+    """The nearest pixel of the image."""
     reflect = "reflect"
-    """The picture, mirrored at its edge."""
+    """The image, mirrored at its edge."""
     mean = "mean"
     """The mean colour of the ViT's training data: zero after normalisation, as in the released code."""
 
 
 @dataclass(kw_only=True, slots=True)
 class SrtConfig:
-    """All options of SRT; `docs/srt.md` has the measurements behind the defaults."""
+    """All options of SRT; `docs/srt.md` explains the defaults."""
 
     max_shift: int = 3
     """Largest shift in pixels, along each axis and in both directions; less than a patch."""
@@ -37,14 +37,13 @@ class SrtConfig:
     aggregate: Aggregate = Aggregate.mean
     """mean, or median (keeps the features of all views in memory)."""
     fill: Fill = Fill.edge
-    """What stands where a shift leaves the picture behind: edge, reflect, or mean (the mean colour)."""
+    """Content beyond the image edge: edge (nearest pixel), reflect, or mean (the mean colour)."""
     finer: int = 1
-    """Cells of the result per patch along each side; above 1 a finer map, from the same forward passes."""
+    """Result cells per patch along each side; above 1 gives a finer map from the same forward passes."""
     batch_size: int = 32
-    """Shifted views per forward pass of the backbone; at least one shift of all images that were given."""
+    """Shifted views per forward pass of the backbone; at least one shift of the whole image batch."""
 
     def __post_init__(self) -> None:
-        """Refuse values without meaning."""
         for name in ("max_shift", "step", "finer", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"srt.{name}={getattr(self, name)}: give at least 1.")

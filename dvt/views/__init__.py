@@ -1,1 +1,1 @@
-"""Views: random crops of one image as plain data, their pixels and the places that their patches look at."""
+"""Views: random crops of one image, their pixels, and the image positions of their patches."""

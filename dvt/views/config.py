@@ -1,4 +1,4 @@
-"""Options of the views. A light module: it may be imported to print help."""
+"""Options of the views. Cheap to import, for help pages."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -7,49 +7,48 @@ from dvt.errors import ConfigError
 
 
 class Coordinates(str, Enum):
-    """Where in the image a patch of a view is said to look."""
+    """Image position assigned to a patch of a view."""
 
     centre = "centre"
-    """At the true centre of the patch."""
+    """The true centre of the patch."""
     corner = "corner"
-    """Evenly spaced from edge to edge of the crop, as in the released code of the original: half a patch off at the
-    borders of every crop."""
+    """Evenly spaced from edge to edge of the crop, as in the released code: half a patch off at the borders of
+    every crop."""
 
 
 class Source(str, Enum):
-    """What is cropped."""
+    """The image that crops are taken from."""
 
     native = "native"
-    """The picture at its own resolution, so that small crops show real detail."""
+    """The image at its own resolution, so that small crops show real detail."""
     squashed = "squashed"
-    """The picture already resized to the size of a view, as in the released code of the original."""
+    """The image resized to the size of a view, as in the released code."""
 
 
 @dataclass(kw_only=True, slots=True)
 class ViewsConfig:
-    """How many views of an image are taken, and how."""
+    """Number and distribution of the views of an image."""
 
     num_views: int = 128
-    """Random crops per image; the full view comes on top."""
+    """Random crops per image, in addition to the full view."""
     held_out_views: int = 0
-    """Further crops that are kept out of the fit to measure its error on."""
+    """Additional crops outside the fit, to measure its error."""
     area_min: float = 0.1
-    """Smallest share of the image that a crop covers."""
+    """Smallest crop area, as a share of the image."""
     area_max: float = 0.5
-    """Largest share of the image that a crop covers."""
+    """Largest crop area, as a share of the image."""
     aspect_min: float = 0.75
     """Smallest width to height ratio of a crop."""
     aspect_max: float = 4 / 3
     """Largest width to height ratio of a crop."""
     flip_probability: float = 0.5
-    """How often a view is mirrored."""
+    """Probability of mirroring a view."""
     source: Source = Source.native
-    """What is cropped: native (the picture at its own resolution) or squashed (resized to a view first)."""
+    """Image to crop from: native (its own resolution) or squashed (resized to a view first)."""
     coordinates: Coordinates = Coordinates.centre
-    """Where a patch looks: centre (true patch centres) or corner (the original's, half a patch off at crop borders)."""
+    """Patch positions: centre (true centres) or corner (as released, half a patch off at crop borders)."""
 
     def __post_init__(self) -> None:
-        """Refuse ranges that make no crop."""
         if self.num_views < 1:
             raise ConfigError(f"views.num_views={self.num_views}: give at least 1.")
         if self.held_out_views < 0:

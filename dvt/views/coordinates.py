@@ -1,4 +1,4 @@
-"""Where in the image the patches of a view look."""
+"""Image positions of the patches of a view."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from dvt.views.crop import Crop
 
 
 def view_xy(grid: PatchGrid, coordinates: Coordinates) -> ImageXY:
-    """(H, W, 2) places of the patches in their own view, x then y, [0, 1], float32."""
+    """(H, W, 2) positions of the patches in their own view, x then y, [0, 1], float32."""
     match coordinates:
         case Coordinates.centre:
             return grid.centres_xy
@@ -25,17 +25,17 @@ def view_xy(grid: PatchGrid, coordinates: Coordinates) -> ImageXY:
 def crop_xy(
     crops: Sequence[Crop], grid: PatchGrid, source_hw: tuple[int, int], coordinates: Coordinates
 ) -> Float32[Tensor, "V H W 2"]:
-    """Places in the image that the patches of each view look at.
+    """Image positions of the patches of each view.
 
     Args:
-        crops: one per view, in pixels of the source.
+        crops: one per view, in source pixels.
         grid: the patches of a view.
-        source_hw: height and width in pixels of the source.
-        coordinates: where in its view a patch looks.
+        source_hw: height and width of the source in pixels.
+        coordinates: position assigned to a patch in its view.
 
     Returns:
-        (V, H, W, 2) x then y in [0, 1] of the image. A flip mirrors the places inside the crop; the patch index of
-        a token, to which the artifact is tied, stays that of the view.
+        (V, H, W, 2) x then y in [0, 1] of the image. A flip mirrors the positions inside the crop. The patch index
+        of a token, which determines its artifact, stays that of the view.
     """
     boxes = torch.tensor([(c.left, c.top, c.width, c.height) for c in crops], dtype=torch.float64)
     flip = torch.tensor([c.flip for c in crops])[:, None, None]

@@ -1,4 +1,4 @@
-"""From one resident picture and its crops to a batch of views, on the device of the picture."""
+"""Render the views of one image from its crops, on the device of the image."""
 
 from collections.abc import Sequence
 
@@ -11,36 +11,36 @@ from dvt.views.config import Source, ViewsConfig
 from dvt.views.crop import Crop
 
 SourceImage = Float[Tensor, "3 source_y source_x"]
-"""The picture that views are cut from; of another size than they are."""
+"""The image that views are cropped from."""
 
 
 def make_source(image: ImageTensor, view_hw: tuple[int, int], config: ViewsConfig) -> SourceImage:
-    """The picture that crops are cut from.
+    """The image that crops are taken from.
 
-    `native` keeps the picture's own resolution, but no more than the smallest crop can show: a side on which even
-    that crop would be shrunk is brought down first, which bounds memory for pictures of any size.
+    `native` keeps the image's own resolution up to the detail that the smallest crop can show. A longer side, on which
+    even that crop would be downscaled, is reduced first. This bounds memory for images of any size.
     """
     if config.source is Source.squashed:
         return resize(image, view_hw, mode="bilinear")  # as the released code does
     height, width = image.shape[-2:]
     squash = view_hw[0] / view_hw[1]
-    flattest = (config.aspect_max * squash / config.area_min) ** 0.5  # picture heights per crop height
-    narrowest = (1 / (config.aspect_min * squash * config.area_min)) ** 0.5  # picture widths per crop width
+    flattest = (config.aspect_max * squash / config.area_min) ** 0.5  # image heights per crop height
+    narrowest = (1 / (config.aspect_min * squash * config.area_min)) ** 0.5  # image widths per crop width
     useful = (min(height, round(view_hw[0] * flattest)), min(width, round(view_hw[1] * narrowest)))
     return resize(image, useful)
 
 
 def render_views(source: SourceImage, crops: Sequence[Crop], view_hw: tuple[int, int]) -> ImageBatch:
-    """Cut, resize and flip: one view per crop.
+    """Crop, resize and flip: one view per crop.
 
     Args:
-        source: the picture on the compute device, values in [0, 1].
+        source: the image on the compute device, values in [0, 1].
         crops: boxes in whole pixels of `source`.
-        view_hw: height and width in pixels of a view.
+        view_hw: height and width of a view in pixels.
 
     Returns:
-        (V, 3, y, x) views. Bicubic interpolation may step a little outside [0, 1]; nothing is clipped, as in the
-        original. A crop never sees beyond its box.
+        (V, 3, y, x) views. Bicubic interpolation may slightly exceed [0, 1]; values are not clipped, as in the
+        released code. No pixel outside the box contributes.
     """
     views = source.new_empty((len(crops), 3, *view_hw))
     for view, crop in zip(views, crops, strict=True):

@@ -1,9 +1,9 @@
 """Multiresolution hash grid (Instant-NGP, Müller et al. 2022) in plain PyTorch, with tiny-cuda-nn's conventions.
 
-A vertex of level l is found at `scale_l * x + 0.5`; levels whose vertices fit into the table are dense, finer ones
-share entries by hashing. All levels live in one table: one gather forward, and backward one sparse gradient with the
-rows that were read. On a CPU an optimizer may read in the table's place (`table_adam.py`), because writing all of the
-table costs more than all the arithmetic of a step.
+A position x falls on level l at vertex coordinate `scale_l * x + 0.5`. Levels with few enough vertices are dense;
+finer levels share entries by hashing. One table holds all levels. The forward pass is one gather; the backward pass is
+one sparse gradient over the rows used. On a CPU an optimizer can replace table lookups (`table_adam.py`), because
+writing the whole table costs more than the arithmetic of a step.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,8 @@ from dvt.decomposition.config import HashGridConfig
 from dvt.shapes import ImageXY
 
 _PRIME = 2_654_435_761 - 2**32
-"""Multiplier of y in Instant-NGP's spatial hash (their eq. 4; x has 1), in 32 bits with sign, which wrap as theirs do.
-A third of the time of 64 bits on a CPU."""
+"""Multiplier of y in Instant-NGP's spatial hash (their eq. 4; x has 1), as a signed 32-bit integer with the same
+overflow. Takes a third of the 64-bit time on a CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +31,21 @@ class Level:
     resolution: int
     """Vertices per side, the row length of a dense level."""
     entries: int
-    """Rows of the table that belong to this level."""
+    """Table rows of this level."""
     offset: int
-    """First of them."""
+    """First table row of this level."""
 
     @property
     def is_dense(self) -> bool:
-        """Whether every vertex has an entry of its own."""
+        """Whether every vertex has its own entry."""
         return self.resolution**2 <= self.entries
 
 
 def make_levels(config: HashGridConfig) -> list[Level]:
     """The pyramid from `base_resolution` to `max_resolution`.
 
-    Computed in float32 as tiny-cuda-nn does: at its defaults of the paper the finest level gets 1025 vertices per
-    side instead of 1024, by rounding alone.
+    Computed in float32 like tiny-cuda-nn: with the paper's options, rounding gives the finest level 1025 vertices per
+    side instead of 1024.
     """
     ratio = config.max_resolution / config.base_resolution
     log2_per_level_scale = torch.tensor(ratio ** (1 / max(config.n_levels - 1, 1))).log2()
@@ -60,11 +60,11 @@ def make_levels(config: HashGridConfig) -> list[Level]:
 
 
 class HashGrid(nn.Module):
-    """Positions to features, trainable in its table alone.
+    """Maps positions to features; only the table is trainable.
 
     Args:
         config: the pyramid.
-        rng: draws the table, uniform in +-1e-4.
+        rng: generator of the initial table, uniform in +-1e-4.
     """
 
     def __init__(self, config: HashGridConfig, rng: torch.Generator | None = None) -> None:
@@ -79,7 +79,7 @@ class HashGrid(nn.Module):
             values = torch.tensor([getattr(level, name) for level in self.levels], dtype=number)
             self.register_buffer(f"level_{name}", values, persistent=False)
         self.reader: Callable[[Tensor, Tensor], Tensor] | None = None
-        """Reads (N, K) rows with their weights in place of the table, while an optimizer of its own keeps it."""
+        """Replaces table lookups, given (N, K) rows and weights, while a separate optimizer owns the table."""
         self.register_buffer("is_dense", torch.tensor([lv.is_dense for lv in self.levels]), persistent=False)
 
     level_scale: Tensor

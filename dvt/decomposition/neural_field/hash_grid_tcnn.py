@@ -1,4 +1,4 @@
-"""The same hash grid by tiny-cuda-nn, where it is installed. `hash_grid.py` is its readable twin."""
+"""Hash grid by tiny-cuda-nn, an optional dependency. `hash_grid.py` is the equivalent in plain PyTorch."""
 
 from importlib.util import find_spec
 
@@ -11,16 +11,16 @@ from dvt.shapes import ImageXY
 
 
 def is_installed() -> bool:
-    """Whether tiny-cuda-nn's PyTorch bindings can be imported."""
+    """Whether tiny-cuda-nn's PyTorch bindings are installed."""
     return find_spec("tinycudann") is not None
 
 
 class TcnnHashGrid(nn.Module):
-    """tiny-cuda-nn's `HashGrid` encoding in float32, behind the interface of `HashGrid`.
+    """tiny-cuda-nn's `HashGrid` encoding in float32, with the interface of our `HashGrid`.
 
     Args:
         config: the pyramid.
-        seed: draws the table, uniform in +-1e-4.
+        seed: seed of the initial table, uniform in +-1e-4.
 
     Raises:
         ConfigError: tiny-cuda-nn is not installed.
@@ -30,7 +30,7 @@ class TcnnHashGrid(nn.Module):
         super().__init__()
         if not is_installed():
             raise ConfigError(
-                "encoding=tcnn needs tiny-cuda-nn, which is not installed (docs/tcnn.md tells how)."
+                "encoding=tcnn needs tiny-cuda-nn, which is not installed (see docs/tcnn.md)."
                 " Use encoding=torch, which computes the same."
             )
         import tinycudann
@@ -53,7 +53,7 @@ class TcnnHashGrid(nn.Module):
 
     @property
     def table(self) -> Tensor:
-        """All entries of all levels, flat, in the order of `HashGrid.table`."""
+        """All entries of all levels as a flat tensor, in the order of `HashGrid.table`."""
         return self.encoding.params  # type: ignore[no-any-return]
 
     def forward(self, image_xy: ImageXY) -> Tensor:

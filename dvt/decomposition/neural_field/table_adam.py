@@ -1,8 +1,8 @@
-"""Adam for a table of which each step reads few rows: the numbers of Adam over all of it, the time of the rows read.
+"""Lazy Adam for a table with few rows used per step: same numbers as dense Adam, at the cost of the rows used.
 
-A row without gradient is still moved by Adam, by its momentum. Over a stretch of steps without gradient that movement
-is a sum known beforehand: m falls by beta1 each step, sqrt(v) by sqrt(beta2), and the learning rates are those of the
-schedule. So a row is left alone until it is read again, and is then moved by the whole sum.
+Adam moves a row without gradient too, by its momentum. Over several steps without gradient, the total movement has a
+closed form: m decays by beta1 per step, sqrt(v) by sqrt(beta2), and the schedule gives the learning rates. A row stays
+unchanged until its next use, and is then moved by the total.
 """
 
 from collections.abc import Callable
@@ -15,20 +15,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _FINISH_ROWS = 1 << 16
-"""Rows that are brought to their end at a time."""
+"""Rows per chunk of `finish`."""
 
 
 class TableAdam:
     """A table on the CPU and its Adam, for one fit: `read` rows, run backward, `step`; `finish` at the end.
 
-    Equal to `torch.optim.Adam` without weight decay up to rounding, as long as eps is far below sqrt(v).
+    Equal to `torch.optim.Adam` without weight decay up to rounding, if eps is far below sqrt(v).
 
     Args:
-        table: (R, F) the parameter; in between, its rows are those of their last reading.
+        table: (R, F) the parameter; up to date only after `finish`.
         num_steps: length of the fit.
         learning_rate_at: learning rate of a step, counted from 0.
-        betas: of Adam.
-        eps: of Adam.
+        betas: betas of Adam.
+        eps: epsilon of Adam.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class TableAdam:
     ) -> None:
         self._table, self._betas, self._eps = table, betas, eps
         self._state = torch.zeros(len(table), 3, table.shape[1], dtype=table.dtype)
-        """Every row beside its m and v: one fetch from memory, not three."""
+        """Each row next to its m and v: one memory access instead of three."""
         self._state[:, 0] = table.detach()
         self._last = torch.zeros(len(table), dtype=torch.int64)
-        """Steps that each row has been through."""
+        """Number of steps applied to each row."""
         self._place = torch.zeros_like(self._last)
         self._done = 0
         steps = torch.arange(1, num_steps + 1, dtype=torch.float64)
@@ -59,14 +59,14 @@ class TableAdam:
 
     @torch.no_grad()
     def read(self, rows: Int64[Tensor, "N K"], weights: Float[Tensor, "N K"]) -> Float[Tensor, "N F"]:
-        """Weighted sums of K rows each, as they are after the steps so far.
+        """Weighted sums of K rows each, at their current values.
 
         Args:
-            rows: numbers of rows, repeated or not.
-            weights: of the rows.
+            rows: row indices; repetition is allowed.
+            weights: weights of the rows.
 
         Returns:
-            A leaf that requires a gradient: `step` takes it from there.
+            A leaf that requires a gradient; `step` uses that gradient.
         """
         flat = rows.flatten()
         distinct = self._distinct(flat)
@@ -83,7 +83,7 @@ class TableAdam:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move the rows of the last reading by the gradient of what was read."""
+        """Update the rows of the last `read` by the gradient of its result."""
         assert self._held is not None and self._reading is not None, "read before step"
         (rows, values, first, second), (matrix, features) = self._held, self._reading
         assert features.grad is not None, "run backward before step"
@@ -96,15 +96,15 @@ class TableAdam:
 
     @torch.no_grad()
     def finish(self) -> None:
-        """Bring all rows to where Adam has them after the last step, and the table with them."""
+        """Apply all pending movement to all rows, and copy them to the table."""
         for start in range(0, len(self._table), _FINISH_ROWS):
             rows = torch.arange(start, min(start + _FINISH_ROWS, len(self._table)))
             self._keep(rows, *self._fetch(rows))
         self._table.copy_(self._state[:, 0])
 
     def _fetch(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Values, m and v of some rows where Adam has them now."""
-        # index_select and index_copy_ throughout: several times as fast on a CPU as brackets
+        """Current values, m and v of some rows, with pending movement applied."""
+        # index_select and index_copy_ are several times faster than indexing on a CPU
         values, first, second = self._state.index_select(0, rows).transpose(0, 1).contiguous()
         last = self._last.index_select(0, rows)
         gap = self._done - last
@@ -120,14 +120,14 @@ class TableAdam:
         self._last.index_fill_(0, rows, self._done)
 
     def _distinct(self, rows: Tensor) -> Tensor:
-        """Every row once: each writes its place, and the one that is found there stays. No sorting."""
+        """Distinct rows without sorting: each index writes its position, and the last writer is kept."""
         places = torch.arange(len(rows))
         self._place.index_copy_(0, rows, places)
         return rows[self._place.index_select(0, rows) == places]
 
 
 def _sums_ahead(rates: list[float], fall: float) -> Tensor:
-    """(N + 1,) at n: by what a row last moved at step n is still moved, sum over j >= 1 of rates[n + j - 1] fall^j."""
+    """(N + 1,) pending movement of a row last updated at step n: sum over j >= 1 of rates[n + j - 1] fall^j."""
     sums = [0.0]
     for rate in reversed(rates):
         sums.append(fall * (rate + sums[-1]))
