@@ -3,6 +3,7 @@
 import pytest
 from PIL import Image
 
+from dvt import files
 from dvt.demo.images import DEMO_IMAGES, DemoImage, source_of, write_images, write_pieces
 from dvt.errors import ImageError
 
@@ -49,3 +50,13 @@ def test_five_pieces_of_each(images, folder):
 def test_a_missing_package(place):
     with pytest.raises(ImageError, match=rf'image x of the demo ships inside {place[0]}.*pip install "dvt\[demo\]"'):
         source_of(DemoImage("x", *place, credit="nobody"))
+
+
+def test_an_interrupted_copy_leaves_no_partial_image(tmp_path, monkeypatch):
+    def interrupt(descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_images(tmp_path / "photographs")
+    assert list((tmp_path / "photographs").iterdir()) == []
