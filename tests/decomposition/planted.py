@@ -8,7 +8,7 @@ from dvt.grid import PatchGrid
 
 
 def coordinate_image(height=320, width=320):
-    """A picture whose red is x and whose green is y, so that the planted backbone knows where it looks."""
+    """An image whose red is x and whose green is y, so that the planted backbone knows where it looks."""
     y = ((torch.arange(height) + 0.5) / height)[:, None].expand(height, width)
     x = ((torch.arange(width) + 0.5) / width)[None, :].expand(height, width)
     return torch.stack((x, y, torch.zeros(height, width)))

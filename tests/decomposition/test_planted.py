@@ -1,4 +1,4 @@
-"""What was planted comes back: the property that stage 1 stands on."""
+"""Planted terms are recovered: the central property of stage 1."""
 
 from functools import cache
 

@@ -24,12 +24,12 @@ def vit():
 
 
 @pytest.fixture(scope="module")
-def picture():
+def image():
     return torch.rand(3, 150, 120, generator=torch.Generator().manual_seed(0))
 
 
-def test_public_api_with_a_real_vit(vit, picture, tmp_path):
-    Image.fromarray((picture.permute(1, 2, 0) * 255).byte().numpy()).save(tmp_path / "a.png")
+def test_public_api_with_a_real_vit(vit, image, tmp_path):
+    Image.fromarray((image.permute(1, 2, 0) * 255).byte().numpy()).save(tmp_path / "a.png")
     result = dvt.decompose(tmp_path / "a.png", vit, quality="tiny", seed=3)
     assert result.raw.shape == result.clean.shape == result.artifact.shape == result.residual.shape == (6, 6, 192)
     full_view = resize(dvt.read_image(tmp_path / "a.png"), (96, 96))  # stage 1 clips nothing, as the original
@@ -39,23 +39,23 @@ def test_public_api_with_a_real_vit(vit, picture, tmp_path):
 
 
 @pytest.mark.parametrize("solver", [member.value for member in Solver])
-def test_the_same_seed_gives_the_same_result_and_another_another(vit, picture, solver):
+def test_the_same_seed_gives_the_same_result_and_another_another(vit, image, solver):
     torch.manual_seed(1)
-    one = dvt.decompose(picture, vit, quality="tiny", seed=5, solver=solver)
+    one = dvt.decompose(image, vit, quality="tiny", seed=5, solver=solver)
     torch.manual_seed(2)
     state = torch.get_rng_state()
-    two = dvt.decompose(picture, vit, quality="tiny", seed=5, solver=solver)
-    other = dvt.decompose(picture, vit, quality="tiny", seed=6, solver=solver)
+    two = dvt.decompose(image, vit, quality="tiny", seed=5, solver=solver)
+    other = dvt.decompose(image, vit, quality="tiny", seed=6, solver=solver)
     assert torch.equal(one.clean, two.clean) and torch.equal(one.artifact, two.artifact)
     assert not torch.allclose(one.clean, other.clean, atol=1e-4)
     assert torch.equal(torch.get_rng_state(), state)  # the caller's random state is his own
 
 
-def test_a_dense_stride_gives_a_finer_map(picture):
+def test_a_dense_stride_gives_a_finer_map(image):
     dense = load_backbone("vit_tiny_patch16_224", weights="random", image_size=96, stride=8, device="cpu")
-    result = dvt.decompose(picture, dense, quality="tiny")
+    result = dvt.decompose(image, dense, quality="tiny")
     assert result.clean.shape == (11, 11, 192)
-    coarse = dvt.decompose(picture, dense, quality="tiny", samples_per_patch=1)
+    coarse = dvt.decompose(image, dense, quality="tiny", samples_per_patch=1)
     assert not torch.allclose(coarse.clean, result.clean, atol=1e-4)
 
 
@@ -78,8 +78,8 @@ def test_the_clean_feature_of_a_patch_is_the_mean_of_f_over_it():
 
 @pytest.mark.parametrize("solver", [member.value for member in Solver])
 @pytest.mark.parametrize("samples_per_patch", [1, 4])
-def test_the_field_read_on_the_full_view_is_the_clean_map(vit, picture, solver, samples_per_patch):
-    result = dvt.decompose(picture, vit, quality="tiny", solver=solver, samples_per_patch=samples_per_patch)
+def test_the_field_read_on_the_full_view_is_the_clean_map(vit, image, solver, samples_per_patch):
+    result = dvt.decompose(image, vit, quality="tiny", solver=solver, samples_per_patch=samples_per_patch)
     assert torch.equal(result.field.read(result.grid), result.clean)
     if samples_per_patch == 1:
         assert torch.equal(result.field.read(result.grid.centres_xy), result.clean)
@@ -87,8 +87,8 @@ def test_the_field_read_on_the_full_view_is_the_clean_map(vit, picture, solver, 
     assert torch.equal(copy.field.read(result.grid), result.clean)
 
 
-def test_the_field_of_the_closed_form_is_its_nodes(vit, picture):
-    field = dvt.decompose(picture, vit, quality="tiny").field
+def test_the_field_of_the_closed_form_is_its_nodes(vit, image):
+    field = dvt.decompose(image, vit, quality="tiny").field
     assert field.values.shape == (field.nodes.num_nodes, 192)
     torch.testing.assert_close(field.read(torch.tensor([[0.0, 0.0], [1.0, 1.0]])), field.values[[0, -1]])
 
@@ -102,9 +102,9 @@ def test_the_field_of_the_closed_form_is_its_nodes(vit, picture):
     ],
 )
 @pytest.mark.other_types
-def test_places_outside_the_image_are_refused(vit, picture, places, text):
+def test_places_outside_the_image_are_refused(vit, image, places, text):
     with pytest.raises(GeometryError, match=text):
-        dvt.decompose(picture, vit, quality="tiny").field.read(places)
+        dvt.decompose(image, vit, quality="tiny").field.read(places)
 
 
 def test_features_that_are_not_finite_are_named():
@@ -158,21 +158,21 @@ def test_nonsense_numbers_are_refused():
 
 
 @pytest.mark.parametrize("around", [torch.no_grad, torch.inference_mode])
-def test_a_callers_no_grad_does_not_reach_the_gradient_solver(vit, picture, around):
-    plain = dvt.decompose(picture, vit, quality="tiny", solver="gradient")
+def test_a_callers_no_grad_does_not_reach_the_gradient_solver(vit, image, around):
+    plain = dvt.decompose(image, vit, quality="tiny", solver="gradient")
     with around():
-        image = picture + 0
+        image = image + 0
         inside = dvt.decompose(image, vit, quality="tiny", solver="gradient")
     assert torch.equal(inside.clean, plain.clean)
 
 
 @pytest.mark.other_types
-def test_what_is_not_a_backbone_is_refused(picture):
+def test_what_is_not_a_backbone_is_refused(image):
     with pytest.raises(BackboneError, match="load_backbone"):
-        dvt.decompose(picture, "dinov2_base")
+        dvt.decompose(image, "dinov2_base")
 
 
-def test_large_pictures_need_leave(vit, tmp_path):
+def test_large_images_need_leave(vit, tmp_path):
     Image.new("RGB", (200, 100)).save(tmp_path / "large.png")
     with pytest.raises(ImageError, match="max_pixels=20000"):
         dvt.decompose(tmp_path / "large.png", vit, quality="tiny", max_pixels=10_000)

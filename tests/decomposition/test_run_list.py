@@ -85,9 +85,7 @@ def test_everything_is_done_once(vit, folder, whole, tmp_path):
     assert stored_bytes(tmp_path / "s") == whole
 
 
-def test_a_picture_that_does_not_fit_into_the_memory_does_not_stop_the_others(
-    vit, folder, whole, tmp_path, monkeypatch
-):
+def test_an_image_that_does_not_fit_into_the_memory_does_not_stop_the_others(vit, folder, whole, tmp_path, monkeypatch):
     def without_room(self, image, key):
         if key == "2.png":
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -140,7 +138,7 @@ def test_bad_images_are_written_down_and_do_not_stop_the_others(vit, folder, tmp
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "good.png").write_bytes((folder / "0.png").read_bytes())
-    (photos / "text.jpg").write_text("not a picture")
+    (photos / "text.jpg").write_text("not an image")
     (photos / "cut.png").write_bytes((folder / "1.png").read_bytes()[:2000])
     Image.new("RGB", (1, 1)).save(photos / "dot.png")
     progress = decompose_list(find_images(photos), vit, tmp_path / "s", CONFIG)
@@ -148,7 +146,7 @@ def test_bad_images_are_written_down_and_do_not_stop_the_others(vit, folder, tmp
     assert "smaller than one patch" in progress.failed["dot.png"]
     opened = FeatureStore.open(tmp_path / "s")
     assert list(opened) == ["good.png"] and sorted(opened.failures) == sorted(progress.failed)
-    (photos / "text.jpg").write_bytes((folder / "2.png").read_bytes())  # mended: the same run again takes it
+    (photos / "text.jpg").write_bytes((folder / "2.png").read_bytes())  # repaired: the same run retries it
     again = decompose_list(find_images(photos), vit, tmp_path / "s", CONFIG)
     assert (again.done, again.skipped, sorted(again.failed)) == (1, 1, ["cut.png", "dot.png"])
 

@@ -36,8 +36,8 @@ def planted():
 
 
 @pytest.fixture(scope="session")
-def pictures():
-    """pictures(count, height, width) -> the same each time, in [0, 1]."""
+def make_images():
+    """make_images(count, height, width) -> the same each time, in [0, 1]."""
     return lambda *shape: torch.rand(
         shape[0], 3, shape[1], shape[2], generator=torch.Generator().manual_seed(2), dtype=torch.float32
     )

@@ -38,7 +38,7 @@ def coarse(windows):
 
 
 def moved(images, dy, dx, fill="edge", colour=0.0):
-    """The pictures with their content moved, pixel by pixel; what stands beyond the edge is said by `fill`."""
+    """The images with their content moved, pixel by pixel; the content beyond the edge depends on `fill`."""
     height, width = images.shape[2:]
     rows, columns = torch.arange(height) - dy, torch.arange(width) - dx
     inside = ((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width))
@@ -49,14 +49,14 @@ def moved(images, dy, dx, fill="edge", colour=0.0):
 
 
 def mirrored(index, size):
-    """-1 -> 1, size -> size - 2; the pixel at the edge stands there once."""
+    """-1 -> 1, size -> size - 2; the edge pixel is not repeated."""
     return torch.where(index >= size, 2 * (size - 1) - index, index.abs())
 
 
 def per_pixel(maps, stride, dy, dx):
     """(B, H stride, W stride, C) token maps of a view repeated over pixels and moved back, and which pixels they cover.
 
-    What lies outside is zero.
+    Pixels outside are zero.
     """
     large = maps.repeat_interleave(stride, dim=1).repeat_interleave(stride, dim=2)
     height, width = large.shape[1:3]

@@ -15,7 +15,7 @@ from dvt.views.render import make_source, render_views
 
 
 def coordinate_image(height, width):
-    """A picture whose red is x and whose green is y."""
+    """An image whose red is x and whose green is y."""
     y = ((torch.arange(height) + 0.5) / height)[:, None].expand(height, width)
     x = ((torch.arange(width) + 0.5) / width)[None, :].expand(height, width)
     return torch.stack((x, y, torch.zeros(height, width)))
@@ -41,14 +41,14 @@ def test_coordinate_image(source_hw, patch_stride, counts, source, seed):
     hw = tuple((count - 1) * stride + patch for count in counts)
     grid = PatchGrid.of(hw, patch, stride)
     config = ViewsConfig(source=source)
-    picture = make_source(coordinate_image(*source_hw), hw, config)
-    used_hw = tuple(picture.shape[-2:])
+    image = make_source(coordinate_image(*source_hw), hw, config)
+    used_hw = tuple(image.shape[-2:])
     crops = [*sample_crops(used_hw, hw, 6, seed, config), Crop.whole(used_hw)]
-    seen = patch_means(render_views(picture, crops, hw), grid)
-    told = crop_xy(crops, grid, used_hw, Coordinates.centre)
+    seen = patch_means(render_views(image, crops, hw), grid)
+    expected = crop_xy(crops, grid, used_hw, Coordinates.centre)
     # The interpolation bends the ramp within two pixels of a crop's edge, by a third of a pixel at most.
     tolerance = 0.34 / min(used_hw)
-    torch.testing.assert_close(seen, told, atol=tolerance, rtol=0)
+    torch.testing.assert_close(seen, expected, atol=tolerance, rtol=0)
 
 
 def test_corner_coordinates_of_the_original_are_half_a_patch_off_at_the_borders():
@@ -75,9 +75,9 @@ def test_a_flip_mirrors_places_inside_the_crop():
     torch.testing.assert_close(mirrored, view.flip(-1))
 
 
-def test_the_full_view_is_the_picture_bit_for_bit():
-    picture = torch.rand(3, 64, 48)
-    assert torch.equal(render_views(picture, [Crop.whole((64, 48))], (64, 48))[0], picture)
+def test_the_full_view_is_the_image_bit_for_bit():
+    image = torch.rand(3, 64, 48)
+    assert torch.equal(render_views(image, [Crop.whole((64, 48))], (64, 48))[0], image)
     torch.testing.assert_close(
         crop_xy([Crop.whole((64, 48))], PatchGrid.of((64, 48), 16), (64, 48), Coordinates.centre)[0],
         view_xy(PatchGrid.of((64, 48), 16), Coordinates.centre),
@@ -108,13 +108,13 @@ def test_areas_aspects_and_flips_are_drawn_from_their_ranges():
     assert abs(left.mean() - 0.5) < 0.02 and left.min() < 0.01 and left.max() > 0.99
 
 
-def test_a_crop_larger_than_the_picture_is_cut_to_it():
+def test_a_crop_larger_than_the_image_is_cut_to_it():
     config = ViewsConfig(area_min=1.0, area_max=1.0, aspect_min=1.3, aspect_max=1.3)
     for crop in sample_crops((50, 50), (64, 64), 20, 0, config):
         assert (crop.width, crop.left) == (50, 0) and crop.top + crop.height <= 50
 
 
-def test_tiny_pictures_have_crops_of_at_least_a_pixel():
+def test_tiny_images_have_crops_of_at_least_a_pixel():
     crops = sample_crops((1, 3), (64, 64), 20, 0, ViewsConfig())
     assert all(c.width >= 1 and c.height == 1 and c.left + c.width <= 3 for c in crops)
 

@@ -22,8 +22,8 @@ def test_all_pairs_once_and_no_shift_first(max_shift, step, moves):
 
 
 @pytest.mark.parametrize("shift", [Shift(0, 0), Shift(3, -2), Shift(-3, 3), Shift(0, 1)])
-def test_a_view_moves_the_content(shift, pictures):
-    images, mean = pictures(2, 9, 14), torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)
+def test_a_view_moves_the_content(shift, make_images):
+    images, mean = make_images(2, 9, 14), torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)
     for fill in Fill:
         shown = view(pad(images, 3, fill, mean), 3, shift)
         torch.testing.assert_close(shown, moved(images, shift.dy, shift.dx, fill.value, mean))

@@ -40,9 +40,9 @@ def most_bytes(backbone, images, aggregate, max_shift):
 
 
 @pytest.mark.parametrize("aggregate", Aggregate)
-def test_memory_of_the_mean_does_not_grow_with_the_shifts(aggregate, planted, pictures):
-    """25 views in batches of eight, or 49; the pictures of the latter have a wider margin."""
-    backbone, images = planted(coarse, 4, (16, 64)), pictures(1, 16, 64)
+def test_memory_of_the_mean_does_not_grow_with_the_shifts(aggregate, planted, make_images):
+    """25 views in batches of eight, or 49; the images of the latter have a wider margin."""
+    backbone, images = planted(coarse, 4, (16, 64)), make_images(1, 16, 64)
     few, many = (most_bytes(backbone, images, aggregate, max_shift) for max_shift in (2, 3))
     margin = 3 * (22 * 70 - 20 * 68) * 4
     kept = (49 - 25) * backbone(images).patches.nbytes
@@ -53,13 +53,13 @@ def test_memory_of_the_mean_does_not_grow_with_the_shifts(aggregate, planted, pi
         assert many > few + kept / 2  # it keeps them all, and the count sees it
 
 
-def test_where_memory_ends_batches_are_halved(planted, pictures, caplog):
+def test_batches_are_halved_when_memory_runs_out(planted, make_images, caplog):
     def small_memory(windows):
         if len(windows) > 6:
             raise torch.OutOfMemoryError("6 at most")
         return coarse(windows)
 
-    backbone, images = planted(small_memory), pictures(2, 12, 20)
+    backbone, images = planted(small_memory), make_images(2, 12, 20)
     with caplog.at_level(logging.WARNING):
         given = SrtBackbone(backbone, SrtConfig(max_shift=1, batch_size=16))(images)
     expected = SrtBackbone(planted(coarse), SrtConfig(max_shift=1))(images)
@@ -67,7 +67,7 @@ def test_where_memory_ends_batches_are_halved(planted, pictures, caplog):
     assert backbone.seen == [2, 16, 8, 4, 4, 4, 4] and "srt.batch_size is lowered to 4" in caplog.text
 
 
-def test_where_not_even_one_shift_fits_it_is_said(planted, pictures):
+def test_the_error_is_raised_if_one_shift_does_not_fit(planted, make_images):
     def full_after_three(windows):
         if len(backbone.seen) > 3:
             raise torch.OutOfMemoryError("full")
@@ -75,5 +75,5 @@ def test_where_not_even_one_shift_fits_it_is_said(planted, pictures):
 
     backbone = planted(full_after_three)
     with pytest.raises(torch.OutOfMemoryError, match="full"):
-        SrtBackbone(backbone, SrtConfig(max_shift=1, batch_size=1))(pictures(1, 12, 20))
+        SrtBackbone(backbone, SrtConfig(max_shift=1, batch_size=1))(make_images(1, 12, 20))
     assert backbone.seen == [1] * 4
