@@ -56,7 +56,7 @@ UNSEEN_WHEN_OPENING = {flip, flip_header}
 @pytest.mark.parametrize(
     "damage", [truncate, flip, flip_header, lose, cut_sidecar, empty_sidecar, rename_a_key, swap_sidecar]
 )
-def test_damage_is_found_named_and_mended_by_the_next_run(filled, meta, arrays_of, refill, damage):
+def test_damage_is_found_named_and_repaired_by_the_next_run(filled, meta, arrays_of, refill, damage):
     shard = sorted((filled / "shards").glob("*.safetensors"))[1]
     sidecar = shard.with_suffix(".json")
     damage(shard, sidecar)

@@ -123,7 +123,7 @@ def test_a_shard_that_goes_after_opening_is_an_error_for_people(filled):
     store = FeatureStore.open(filled)
     shard = min((filled / "shards").glob("*.safetensors"))
     shard.write_bytes(shard.read_bytes()[:-3])
-    assert store["a.jpg"].clean.isfinite().all()  # what lies before the cut is there
+    assert store["a.jpg"].clean.isfinite().all()  # data before the cut is readable
     with pytest.raises(StoreError, match="cut short"):
         _ = store["b.jpg"].raw
     shard.unlink()
