@@ -128,7 +128,7 @@ def test_the_reference_has_every_option_of_every_verb(generated):
         module = importlib.import_module(f"dvt.cli.{verb}")
         if hasattr(module, "Options"):
             assert f"## dvt {verb} {{ #{verb} }}" in page
-            names = re.findall(r"^  ([\w.]+)=", "\n".join(option_lines(module.Options)), re.MULTILINE)
+            names = re.findall(r"^  ([\w.]+)=", "\n".join(option_lines(module.Options())), re.MULTILINE)
             assert names and all(f"| `{name}` |" in page for name in names)
     assert "| `store` | required |" in page and "| `optimizer.warmup` | `0.15` |" in page
 

@@ -70,7 +70,7 @@ def prepare(
 
 
 def quote(text: str) -> str:
-    """The text in quotes of Hydra's grammar, in which a backslash counts before a quote only."""
+    """The text in quotes of Hydra's grammar, where a backslash is special before a quote only."""
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
     backslashes = len(escaped) - len(escaped.rstrip("\\"))
     return f"'{escaped}{escaped[len(escaped) - backslashes :]}'"
@@ -149,7 +149,7 @@ def _path(value: str, sweeps: bool) -> str:
 
 def _not_an_option(verb: str, names: list[str], argument: str) -> str:
     if argument.startswith("~"):
-        return f"{argument}: options cannot be taken away. Leave it out for its default, or give another value."
+        return f"{argument}: options cannot be removed. Leave it out for its default, or give another value."
     if argument in names:
         return f"{argument} lacks its value: write {argument}=..., without blanks around the equals sign."
     if Path(argument).exists():

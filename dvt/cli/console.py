@@ -1,4 +1,4 @@
-"""What the command tells the person at the keyboard (on stderr) and the shell (its exit code)."""
+"""Messages on stderr, and exit codes."""
 
 import sys
 
@@ -24,6 +24,6 @@ def say(text: str) -> None:
 
 
 def complain(text: str, code: int = USAGE) -> int:
-    """Say what is wrong; returns the exit code."""
+    """Print an error; returns the exit code."""
     say(f"dvt: {text}")
     return code

@@ -1,4 +1,4 @@
-"""`dvt convert`: released weights <-> model folders, and which there are."""
+"""`dvt convert`: list released weights; convert between them and model folders."""
 
 from difflib import get_close_matches
 
@@ -12,9 +12,9 @@ usage: dvt convert list [PATTERN]                  names of released denoisers a
        dvt convert SOURCE OUT.pth [backbone=NAME]  the original's file: {"denoiser": ...}, or {"model": ...} of a ViT
        dvt convert SOURCE OUT     [backbone=NAME]  a model folder: weights.safetensors, config.json and a card
 
-SOURCE is a name out of the list, a file of the original, a checkpoint of `dvt train`, a model folder, or owner/name of
-a model on the Hugging Face hub. Names are looked for in $DVT_HOME, checkpoints/, then on the hub. Keys and values of
-the tensors stay as they are. backbone= says which ViT a file belongs to, where its name does not.
+SOURCE is a name of the list, a file of the original, a checkpoint of `dvt train`, a model folder, or owner/name of
+a model on the Hugging Face hub. Names are searched in $DVT_HOME, checkpoints/, then on the hub. Keys and values of
+the tensors are kept. backbone= names the ViT of a file whose name does not contain it.
 
   dvt convert list '*dinov2*'
   dvt convert voc_denoised/dinov2_base runs/dinov2_base_denoiser
@@ -44,7 +44,7 @@ def _list(pattern: str) -> int:
 
     names = [*list_denoisers(pattern), *list_denoisers(pattern, distilled=True)]
     if not names:
-        return complain(f"no name fits {pattern!r}: `dvt convert list` tells all of them.")
+        return complain(f"no name fits {pattern!r}: `dvt convert list` prints all of them.")
     here = {timm_spelling(name): path for name, path in local_names().items()}
     width = max(map(len, names))
     for name in names:
@@ -69,7 +69,7 @@ def _convert(arguments: list[str]) -> int:
 
 
 def _slip(arguments: list[str]) -> str | None:
-    """What is wrong with a call; None when nothing is."""
+    """The error in a call, or None."""
     plain = [argument for argument in arguments if not argument.startswith(_BACKBONE)]
     if plain[:1] == ["list"]:
         return None if len(arguments) <= 2 else "dvt convert list takes one pattern, in quotes: '*dinov2*'."

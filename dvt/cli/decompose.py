@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dvt.images import ImageFile
 
 SAID_BYTES = 1_000_000_000
-"""Bytes in a store from which it is said that they are being checked."""
+"""Stores of at least this many bytes get a message that they are being checked."""
 
 HEAD = """\
 dvt decompose: separate the features of images into clean features and artifact (stage 1), into a store.
@@ -55,7 +55,7 @@ class StoreDtype(str, Enum):
 
 
 class StoreMethodName(str, Enum):
-    """What the clean features of a store are made by."""
+    """Method that computes the clean features of a store."""
 
     decomposed = "decomposed"
     """Stage 1: the field F of each image."""
@@ -72,7 +72,7 @@ class Options(DecomposeConfig):
     store: str = MISSING
     """Folder that the features go to; the same command continues one that was begun."""
     method: StoreMethodName = StoreMethodName.decomposed
-    """What the clean features are: decomposed, or srt (whose options are srt.*; quality and views do not count)."""
+    """Method of the clean features: decomposed, or srt (its options are srt.*; it ignores quality and views)."""
     srt: SrtConfig = field(default_factory=SrtConfig)
     """SRT, for method=srt."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
@@ -88,9 +88,9 @@ class Options(DecomposeConfig):
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     engine: EngineConfig = field(default_factory=EngineConfig)
-    """Who decomposes: this process, workers of Ray, or jobs of SLURM."""
+    """Where the work runs: this process, workers of Ray, or jobs of SLURM."""
     max_pixels: int = MAX_PIXELS
-    """Larger pictures are refused as decompression bombs."""
+    """Larger images are refused as decompression bombs."""
 
     def __post_init__(self) -> None:
         """Refuse invalid values."""
@@ -99,7 +99,7 @@ class Options(DecomposeConfig):
 
 
 def work(options: Options, choices: dict[str, str]) -> JobOutcome:
-    """Do what the options say; 0, 3 when some images failed, 130 when interrupted."""
+    """Run stage 1; exit code 0, 3 when some images failed, 130 when interrupted."""
     from dvt.decomposition.run_list import ListOptions
     from dvt.images import find_images
 
@@ -154,7 +154,7 @@ def _elsewhere(files: list["ImageFile"], options: Options, list_options: "ListOp
 
 
 def _say_checking(store: str) -> None:
-    """Hashing much takes a while, in which nothing else happens."""
+    """Say that a large store is being hashed, which takes a while."""
     from dvt.store import shard_bytes
 
     num_bytes = shard_bytes(Path(store))
@@ -167,7 +167,7 @@ def _config(options: Options) -> DecomposeConfig | SrtConfig:
 
 
 def describe(vit: str, options: Options, num_files: int) -> str:
-    """One line on what is about to happen."""
+    """One line about the run: images, store, ViT and method."""
     srt, views = options.srt, options.views
     how = (
         f"srt, {srt.aggregate.value} over shifts of up to {srt.max_shift} px every {srt.step} px"
@@ -178,7 +178,7 @@ def describe(vit: str, options: Options, num_files: int) -> str:
 
 
 def report(progress: "Outcome", options: Options) -> int:
-    """Say how it went and what to do next; returns the exit code."""
+    """Print the result and the next command; returns the exit code."""
     for reason in progress.damaged:
         say(f"damaged: {reason}")
     for key, reason in progress.failed.items():
@@ -192,11 +192,11 @@ def report(progress: "Outcome", options: Options) -> int:
         f" solve {spent['solve']:.1f} s"
     )
     if progress.interrupted:
-        if options.engine.name is not EngineName.slurm:  # its jobs go on, and what to do has been said
-            say("interrupted; what was done is in the store. The same command again continues.")
+        if options.engine.name is not EngineName.slurm:  # its jobs continue, and its own message was printed
+            say("interrupted; finished images are in the store. The same command again continues.")
         return INTERRUPTED
     if progress.crash:
-        say("what was done is in the store. The same command again does what is left.")
+        say("finished images are in the store. The same command again does the others.")
     say(f"next: dvt store status {shlex.quote(options.store)}")
     return SOME_FAILED if progress.failed or progress.crash else DONE
 

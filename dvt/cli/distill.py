@@ -1,4 +1,4 @@
-"""`dvt distill`: a ViT that is clean by itself, from a ViT with a denoiser or from SRT."""
+"""`dvt distill`: a ViT with clean features, from a ViT with a denoiser or from SRT."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dvt.srt.backbone import SrtBackbone
 
 HEAD = """\
-dvt distill: teach a ViT to give clean features by itself, without a denoiser behind it (stage 3).
+dvt distill: train a ViT to give clean features without a denoiser (stage 3).
 
 usage: dvt distill denoiser=FOLDER images=WHERE out=FOLDER [key=value ...]
        dvt distill teacher=srt     images=WHERE out=FOLDER [key=value ...]
@@ -36,7 +36,7 @@ METRIC = "val/mse"
 
 
 class TeacherName(str, Enum):
-    """What a distilled ViT learns from."""
+    """The teacher of a distilled ViT."""
 
     denoiser = "denoiser"
     """The ViT with its denoiser."""
@@ -49,7 +49,7 @@ class Options(DistillConfig):
     """Options of `dvt distill`."""
 
     teacher: TeacherName = TeacherName.denoiser
-    """What is learnt: denoiser (features of the ViT with denoiser=...) or srt (its features averaged over shifts)."""
+    """The teacher: denoiser (the ViT with denoiser=...) or srt (features of the ViT averaged over shifts)."""
     denoiser: str | None = None
     """Denoiser of the teacher: a folder that `dvt train` wrote, a file, or a released one such as voc_denoised."""
     srt: SrtConfig = field(default_factory=SrtConfig)
@@ -61,11 +61,11 @@ class Options(DistillConfig):
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     """The ViT; its layer, norm and (when left out) image size are those of the denoiser, where there is one."""
     max_pixels: int = MAX_PIXELS
-    """Larger pictures are refused as decompression bombs."""
+    """Larger images are refused as decompression bombs."""
 
 
 def work(options: Options, choices: dict[str, str]) -> JobOutcome:
-    """Do what the options say; 0, or 130 when it was stopped before its end."""
+    """Distill; exit code 0, or 130 when stopped before the end."""
     from dvt.cli.reporter import TerminalReporter
     from dvt.distillation.distill import distill as run_distillation
     from dvt.images import find_images
@@ -75,7 +75,7 @@ def work(options: Options, choices: dict[str, str]) -> JobOutcome:
     teacher = load_teacher(options)
     speaks = is_main_process()
 
-    def tell(text: str) -> None:
+    def say_once(text: str) -> None:
         if speaks:
             say(text)
 
@@ -89,9 +89,9 @@ def work(options: Options, choices: dict[str, str]) -> JobOutcome:
             reporter=reporter,
         )
     if distilled.interrupted:
-        tell(f"stopped at step {distilled.step} of {options.num_steps}; the same command continues from there.")
+        say_once(f"stopped at step {distilled.step} of {options.num_steps}; the same command continues from there.")
         return JobOutcome(code=INTERRUPTED)
-    tell(result_text(distilled.metrics, options.out, options.backbone.timm or options.backbone.name))
+    say_once(result_text(distilled.metrics, options.out, options.backbone.timm or options.backbone.name))
     return JobOutcome(distilled.metrics["val/mse"])
 
 
@@ -99,8 +99,8 @@ def load_teacher(options: Options) -> "DenoisedBackbone | SrtBackbone":
     """The ViT with its denoiser, or with SRT around it, on the CPU.
 
     Raises:
-        ConfigError: a denoiser is missing or not wanted, is none, or was trained on another layer or norm.
-        WeightsError: weights cannot be had or read, or belong to another backbone.
+        ConfigError: a denoiser is missing, without effect, a distilled ViT, or trained on another layer or norm.
+        WeightsError: weights are not found, unreadable, or of another backbone.
     """
     if options.teacher is TeacherName.srt:
         return _srt_teacher(options)
@@ -130,7 +130,7 @@ def _srt_teacher(options: Options) -> "SrtBackbone":
 
 
 def result_text(metrics: dict[str, float], out: str, backbone: str) -> str:
-    """What a finished distillation says."""
+    """Text of a finished distillation."""
     value = {name.removeprefix("val/"): number for name, number in metrics.items()}
     lines = [
         "before -> after, compared with the teacher on the validation images:"

@@ -1,4 +1,4 @@
-"""`dvt doctor`: does a ViT have artifacts, of which kind, where, and what to do."""
+"""`dvt doctor`: artifacts of a ViT, their kind and place, and advice."""
 
 import shlex
 import time
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from dvt.images.sources import ImageFile
 
 HEAD = """\
-dvt doctor: has a ViT artifacts, of which kind (static pattern, high-norm outliers, low-frequency ramp), where, and
-what to do. Artifact scores of every block as a table, maps of them as a picture, a diagnosis in words. Needs no labels.
+dvt doctor: does a ViT have artifacts, of which kind (static pattern, high-norm outliers, low-frequency ramp), at which
+blocks, and what to do. Prints artifact scores of every block and a diagnosis; writes maps as an image. Needs no labels.
 
 usage: dvt doctor images=FOLDER [out=doctor.png] [key=value ...]
        dvt doctor env                                                versions and devices, ready to paste
@@ -38,17 +38,17 @@ class Options(DoctorConfig):
     """Options of `dvt doctor`."""
 
     images: Any = MISSING
-    """An image folder, a glob such as 'photos/**/*.jpg', or a .txt list of paths; 16 pictures or more, better 100."""
+    """An image folder, a glob such as 'photos/**/*.jpg', or a .txt list of paths; 16 images or more, better 100."""
     out: str = "doctor.png"
-    """The picture to write: scores over depth, maps of every layer."""
+    """Image to write: scores over depth, and maps of every layer."""
     json: bool = False
-    """Print everything as JSON, with the maps, instead of the table and the words."""
+    """Print everything as JSON, with the maps, instead of the table and the diagnosis."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
-    """The ViT; blocks up to backbone.layer are looked at."""
+    """The ViT; blocks up to backbone.layer are scored."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     max_pixels: int = MAX_PIXELS
-    """Larger pictures are refused as decompression bombs."""
+    """Larger images are refused as decompression bombs."""
 
 
 def run(arguments: list[str]) -> int:
@@ -72,7 +72,7 @@ def print_environment() -> int:
 
 
 def work(options: Options, choices: dict[str, str]) -> JobOutcome:
-    """Diagnose a ViT, write the image, print table, words and advice."""
+    """Diagnose a ViT, write the image, print table, diagnosis and advice."""
     from dvt.backbone.load import load_from_config
     from dvt.cli.reporter import TerminalReporter
     from dvt.diagnosis.diagnose import diagnose
@@ -85,7 +85,7 @@ def work(options: Options, choices: dict[str, str]) -> JobOutcome:
 
     images = find_images(options.images)
     chosen = choose_images(images, options.num_images, options.seed)  # before anything is downloaded
-    check_picture(Path(options.out), images)
+    check_output(Path(options.out), images)
     start = time.monotonic()
     backbone = load_from_config(options.backbone, pick_device(options.device))
     say(f"{backbone.timm_name}, {backbone.grid}: {len(chosen)} of {len(images)} images")
@@ -113,8 +113,8 @@ def work(options: Options, choices: dict[str, str]) -> JobOutcome:
     return JobOutcome()
 
 
-def check_picture(out: Path, images: "Sequence[ImageFile]") -> None:
-    """Refuse a picture that could not be written, or would overwrite one that is looked at.
+def check_output(out: Path, images: "Sequence[ImageFile]") -> None:
+    """Refuse an output file that cannot be written, or is one of the images.
 
     Raises:
         ConfigError: says why.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dvt.methods.method import Method
 
 HEAD = """\
-dvt evaluate: does it help? Features of several methods side by side in a task, with the raw baseline of the same run.
+dvt evaluate: score the features of several methods side by side in a task, with the raw baseline of the same run.
 
 usage: dvt evaluate task=NAME data=FOLDER [method=[raw,tiles,decomposed]] [out=FOLDER] [key=value ...]
 
@@ -37,8 +37,8 @@ usage: dvt evaluate task=NAME data=FOLDER [method=[raw,tiles,decomposed]] [out=F
   dvt evaluate task=[object_discovery,saliency] data=DAVIS out=runs/objects report=html
   dvt evaluate task=retrieval data=imagenette method=[raw,denoised] denoiser=voc_denoised
 
-Every number stands beside that of the raw features, and beside those of zoom baselines (raw@2x, tiles): what
-those explain is zoom, not cleaning. Stopped? With out= the same command continues where it stopped."""
+Compare every score with raw, and with the zoom baselines (raw@2x, tiles): what they gain is zoom, not cleaning.
+Stopped? With out= the same command continues."""
 
 GROUPS = ("backbone", "quality", "experiment")
 OWN_PAGES = (
@@ -48,13 +48,13 @@ OWN_PAGES = (
 METRIC = "the main metric of the first task, for the last method"
 
 _FILE_WIDTH = 200
-"""Columns that a table may have where there is no screen."""
-_PICTURES = 3
-"""Images shown on the page where none were named."""
+"""Width of a table in columns where stdout is no terminal."""
+_NUM_SHOWN = 3
+"""Images on the page where none are given."""
 
 
 class Report(str, Enum):
-    """What is written beside the tables."""
+    """Written beside the tables."""
 
     none = "none"
     """Nothing."""
@@ -68,9 +68,9 @@ class Options(MethodsOptions):
 
     task: Any = MISSING
     """One or several of linear_segmentation, knn_segmentation, linear_depth, object_discovery, saliency,
-    video_segmentation, retrieval, artifact_scores; the options of each stand under its name."""
+    video_segmentation, retrieval, artifact_scores; options of a task have its name in front."""
     data: str = MISSING
-    """Folder of the data; a task that does not find what it needs says which layout it looked for."""
+    """Folder of the data; an error names the layout that a task expects."""
     out: str | None = None
     """Folder for tables (.md, .json), expensive features (more than 8 passes), and the report; default: the table is
     printed, nothing is kept."""
@@ -79,8 +79,8 @@ class Options(MethodsOptions):
     pictures: Any = None
     """Images that the report shows; a few of the data when left out."""
     method: list[str] = field(default_factory=lambda: ["raw", "tiles", "decomposed"])
-    """Features side by side: raw, srt, decomposed, denoised, distilled; raw@2x sees twice the image size, tiles
-    2 x 2 parts of the image (tiles@3x, srt-tiles): how much of a gain is zoom alone."""
+    """Features side by side: raw, srt, decomposed, denoised, distilled; zoom baselines: raw@2x (twice the image size),
+    tiles (2 x 2 parts of the image; also tiles@3x, srt-tiles)."""
     linear_segmentation: LinearSegmentationConfig = field(default_factory=LinearSegmentationConfig)
     """Linear probe for classes of patches or pixels."""
     knn_segmentation: KnnSegmentationConfig = field(default_factory=KnnSegmentationConfig)
@@ -92,15 +92,15 @@ class Options(MethodsOptions):
     saliency: SaliencyConfig = field(default_factory=SaliencyConfig)
     """Masks of objects, without training."""
     video_segmentation: VideoSegmentationConfig = field(default_factory=VideoSegmentationConfig)
-    """A mask carried through a video."""
+    """Propagation of a mask through a video."""
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
-    """Images found by images, and classified by their neighbours."""
+    """Image retrieval, and classification by nearest neighbours."""
     artifact_scores: ArtifactScoresConfig = field(default_factory=ArtifactScoresConfig)
-    """What belongs to the position of a patch."""
+    """Share of the features that depends on the position of a patch alone."""
 
 
 def work(options: Options, choices: dict[str, str]) -> JobOutcome:
-    """Score the methods; returns the exit code."""
+    """Score the methods; returns the main metric."""
     from dvt.cli.reporter import TerminalReporter
     from dvt.evaluation.run import evaluate as score
 
@@ -145,7 +145,7 @@ def checked_out(options: Options) -> Path | None:
 
 
 def make_tasks(options: Options) -> "list[Task]":
-    """The tasks that were asked for, with their data found.
+    """The tasks, with their data found.
 
     Raises:
         ConfigError: a task that does not exist, or none.
@@ -167,14 +167,14 @@ def make_tasks(options: Options) -> "list[Task]":
 
 
 def _refuse_without_effect(options: Options, tasks: list[str]) -> None:
-    """Refuse what would be ignored, or make numbers that cannot be compared.
+    """Refuse options that would be ignored, or give scores that cannot be compared.
 
     Raises:
         ConfigError: says what to give instead.
     """
     if options.backbone.image_size is not None:
         raise ConfigError(
-            f"backbone.image_size={options.backbone.image_size}: each task has an image size of its own. Give"
+            f"backbone.image_size={options.backbone.image_size}: each task has its own image size. Give"
             f" {tasks[0]}.image_size=..."
         )
     if options.srt.finer != 1:
@@ -185,7 +185,7 @@ def _refuse_without_effect(options: Options, tasks: list[str]) -> None:
 
 
 def print_result(result: "TaskResult") -> None:
-    """The table, on stdout; what it says, on stderr. A table wider than the screen has the methods as columns."""
+    """Print the table to stdout and its findings to stderr; methods are columns in a table wider than the screen."""
     from rich.console import Console
     from rich.table import Table
 
@@ -210,7 +210,7 @@ def print_result(result: "TaskResult") -> None:
 def report(
     results: "list[TaskResult]", backbone: "Backbone", methods: "list[Method]", options: Options, out: Path
 ) -> None:
-    """Say where the results are, and write the page that was asked for."""
+    """Print where the results are, and write the page for report=html."""
     from dvt.evaluation.report import write_report
     from dvt.methods.cache import cached
 
@@ -233,11 +233,11 @@ def panels(backbone: "Backbone", methods: "list[Method]", options: Options) -> "
         chosen = find_images(options.pictures)
     else:
         files = [file for file in find_images(options.data) if has_colours(file.path)]  # labels and depths have none
-        chosen = [files[number * len(files) // _PICTURES] for number in range(min(_PICTURES, len(files)))]
+        chosen = [files[number * len(files) // _NUM_SHOWN] for number in range(min(_NUM_SHOWN, len(files)))]
     shown = []
     for file in chosen:
         image = read_image(file.path)
-        picture = backbone.preprocess(image)
+        view = backbone.preprocess(image)
         maps = {method.name: method([image], backbone.grid.image_hw).patches[0].cpu() for method in methods}
-        shown.append((file.key, draw_panel(method_rows(picture, maps), tile_px=160)))
+        shown.append((file.key, draw_panel(method_rows(view, maps), tile_px=160)))
     return shown

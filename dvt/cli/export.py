@@ -22,8 +22,8 @@ usage: dvt export out=NAME [denoiser=FOLDER] [key=value ...]
   dvt export backbone=dino_small backbone.image_size=[480,640] out=raw.pt2   torch.export, the ViT alone
   dvt export backbone=dinov2_base denoiser=runs/denoiser out=exported/       weights.safetensors and config.json
 
-What is written takes images (B, 3, height, width), RGB in [0, 1], not normalised, and gives patches (B, H, W, C) and
-prefix tokens (B, P, C). It is compared with PyTorch; above the tolerance nothing is left and the exit code is 1."""
+The exported model takes images (B, 3, height, width), RGB in [0, 1], not normalised, and gives patches (B, H, W, C)
+and prefix tokens (B, P, C). It is compared with PyTorch; above the tolerance nothing is left and the exit code is 1."""
 
 GROUPS = ("backbone",)
 METRIC = None
@@ -34,7 +34,7 @@ class Options:
     """Options of `dvt export`."""
 
     out: str = MISSING
-    """What to write: a file that ends in .onnx or .pt2, or a folder (safetensors)."""
+    """Output: a file that ends in .onnx or .pt2, or a folder (safetensors)."""
     denoiser: str | None = None
     """Denoiser behind the ViT: a folder that `dvt train` wrote, a file, or a released one such as voc_denoised; also a
     distilled ViT. Its layer and norm are taken."""
@@ -47,7 +47,7 @@ class Options:
 
 
 def work(options: Options, choices: dict[str, str]) -> JobOutcome:
-    """Write the file and say how it compares; 0, or 1 when it differs too much."""
+    """Write and compare the file; exit code 0, or 1 when it differs too much."""
     from dvt.export.parity import ParityError
     from dvt.export.run import export_model, resolve_format
 
@@ -63,7 +63,7 @@ def work(options: Options, choices: dict[str, str]) -> JobOutcome:
 
 
 def load_model(options: Options) -> "Backbone | DenoisedBackbone":
-    """The backbone, with the denoiser if one is asked for, on the CPU.
+    """The backbone, with the denoiser if there is one, on the CPU.
 
     Raises:
         ConfigError: another layer or norm than the denoiser was trained on.
@@ -77,7 +77,7 @@ def load_model(options: Options) -> "Backbone | DenoisedBackbone":
 
 
 def report(exported: "Exported") -> str:
-    """What was written, for people."""
+    """Text about the written file."""
     grid, channels = exported.info.spec.grid, exported.info.spec.channels
     (height, width), (rows, columns) = grid.image_hw, grid.hw
     return "\n".join(

@@ -76,31 +76,31 @@ def _sections(kind: type) -> tuple[list[str], dict[str, list[str]]]:
     """The lines of the options of a dataclass, and those of each of its groups with the groups inside."""
     docs, default = attribute_docs(kind), kind()
     groups = {
-        entry.name: [f"{entry.name}: {docs[entry.name]}", *option_lines(type(value), f"{entry.name}.")]
+        entry.name: [f"{entry.name}: {docs[entry.name]}", *option_lines(value, f"{entry.name}.")]
         for entry in fields(kind)
         if is_dataclass(value := getattr(default, entry.name))
     }
-    return list(_own_lines(kind, "")), groups
+    return list(_own_lines(default, "")), groups
 
 
-def option_lines(kind: type, prefix: str = "") -> list[str]:
-    """A line or two for every option of a dataclass: name, default, meaning; its groups last."""
-    docs, shown = attribute_docs(kind), kind()
-    lines = list(_own_lines(kind, prefix))
-    for entry in fields(kind):
-        if is_dataclass(default := getattr(shown, entry.name)):
+def option_lines(options: Any, prefix: str = "") -> list[str]:
+    """A line or two for every option of a dataclass: name, value, meaning; its groups last."""
+    docs = attribute_docs(type(options))
+    lines = list(_own_lines(options, prefix))
+    for entry in fields(options):
+        if is_dataclass(group := getattr(options, entry.name)):
             name = f"{prefix}{entry.name}"
-            lines += ["", f"{name}: {docs[entry.name]}", *option_lines(type(default), f"{name}.")]
+            lines += ["", f"{name}: {docs[entry.name]}", *option_lines(group, f"{name}.")]
     return lines
 
 
-def _own_lines(kind: type, prefix: str) -> Iterator[str]:
+def _own_lines(options: Any, prefix: str) -> Iterator[str]:
     """The options that are not groups; those of the class itself before inherited ones."""
-    docs, shown, own = attribute_docs(kind), kind(), inspect.get_annotations(kind)
-    for entry in sorted(fields(kind), key=lambda entry: entry.name not in own):
-        default = getattr(shown, entry.name)
-        if not is_dataclass(default):
-            yield from _option(f"{prefix}{entry.name}={_text(default)}", docs[entry.name])
+    docs, own = attribute_docs(type(options)), inspect.get_annotations(type(options))
+    for entry in sorted(fields(options), key=lambda entry: entry.name not in own):
+        value = getattr(options, entry.name)
+        if not is_dataclass(value):
+            yield from _option(f"{prefix}{entry.name}={_text(value)}", docs[entry.name])
 
 
 @cache

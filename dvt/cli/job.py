@@ -188,7 +188,7 @@ class Job:
         missing = sorted(OmegaConf.missing_keys(config))
         if missing and not self.only_checks:
             wanted = " ".join(f"{name}=..." for name in missing)
-            raise ConfigError(f"dvt {self.verb} needs {wanted}   (dvt {self.verb} --help tells what they take)")
+            raise ConfigError(f"dvt {self.verb} needs {wanted}   (dvt {self.verb} --help explains them)")
         for name in missing:
             OmegaConf.update(config, name, "given later")
         for name in _added(config, schema):

@@ -19,10 +19,10 @@ from dvt.cli.console import DONE, INTERRUPTED, NO_READER, USAGE, complain
 from dvt.cli.help import verb_page
 
 VERBS = {
-    "demo": "the whole story on six photographs, offline, in minutes",
+    "demo": "all stages on six images, offline, in minutes",
     "decompose": "stage 1: clean features of images, into a store",
     "train": "stage 2: a denoiser, from a store",
-    "distill": "stage 3: a ViT that gives clean features by itself",
+    "distill": "stage 3: a ViT that gives clean features without a denoiser",
     "show": "draw the features of images and videos, method beside method",
     "evaluate": "score methods side by side in tasks on labelled data",
     "doctor": "find the artifacts of a ViT and say what to do; env: versions and devices",

@@ -1,4 +1,4 @@
-"""What the person at the keyboard reads when options do not fit."""
+"""Messages about options that do not fit."""
 
 import re
 from dataclasses import fields, is_dataclass
@@ -14,7 +14,7 @@ _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 
 def usage_text(error: Exception, verb: str, schema: type) -> str | None:
-    """The text for an error that the user can mend, or None for one that is ours."""
+    """The text for a user-fixable error, or None for a fault of ours."""
     from hydra.errors import HydraException, MissingConfigException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -53,7 +53,7 @@ def option_paths(kind: type, prefix: str = "") -> list[str]:
 
 
 def unknown_option(name: str, verb: str, schema: type) -> str:
-    """That there is no such option, and which come near."""
+    """Message that an option does not exist, with the nearest names."""
     known = option_paths(schema)
     _, _, last = name.rpartition(".")
     same_end = [path for path in known if path.rpartition(".")[2] == last]

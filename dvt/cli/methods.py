@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, slots=True)
 class MethodsOptions(DecomposeConfig):
-    """Options that `dvt show` and `dvt evaluate` have in common."""
+    """Options of both `dvt show` and `dvt evaluate`."""
 
     method: list[str] = field(default_factory=lambda: ["raw", "decomposed"])
-    """Features side by side: raw, srt, decomposed, denoised, distilled; raw@2x sees twice the image size, tiles
-    2 x 2 parts of the image (tiles@3x, srt-tiles): how much of a gain is zoom alone."""
+    """Features side by side: raw, srt, decomposed, denoised, distilled; zoom baselines: raw@2x (twice the image size),
+    tiles (2 x 2 parts of the image; also tiles@3x, srt-tiles)."""
     denoiser: str | None = None
     """For denoised: a folder that dvt train wrote, a file, or the name of a released one."""
     distilled: str | None = None
@@ -57,11 +57,11 @@ def check_methods(options: MethodsOptions) -> None:
 
 
 def load_methods(options: MethodsOptions) -> "tuple[Backbone, list[Method]]":
-    """The raw ViT, and every method that was asked for, on one device and one reading of the ViT.
+    """The raw ViT and all methods, on one device, at one layer, norm and grid of the ViT.
 
     Raises:
-        ConfigError: a name that says nothing, or weights that were trained for another layer.
-        WeightsError: weights that cannot be had or read, or belong to another backbone.
+        ConfigError: an unknown name, or weights that were trained for another layer.
+        WeightsError: weights are not found, unreadable, or of another backbone.
         GeometryError: a method that this stride does not allow.
     """
     from dvt.methods.decomposed import Decomposed
@@ -83,14 +83,14 @@ def load_methods(options: MethodsOptions) -> "tuple[Backbone, list[Method]]":
     assert bases_of(options.method) <= makers.keys()
     methods = [named_method(name, makers) for name in options.method]
     for method in methods:
-        method.grid_for(backbone.grid.image_hw)  # what cannot be is said before anything is computed
+        method.grid_for(backbone.grid.image_hw)  # raises before anything is computed
     return backbone, methods
 
 
 def _models(
     options: MethodsOptions,
 ) -> "tuple[Backbone, DenoisedBackbone | Backbone | None, DenoisedBackbone | Backbone | None]":
-    """The raw ViT, the denoised and the distilled one, where they are asked for."""
+    """The raw ViT, and the denoised and distilled ones where options name them."""
     from dvt.backbone.load import load_from_config
     from dvt.denoiser.denoised import DenoisedBackbone
     from dvt.runtime import pick_device
@@ -124,7 +124,7 @@ def load_cleaned(wanted: BackboneConfig, weights: str, device: str) -> "Denoised
 
     Raises:
         ConfigError: the options ask for another layer or norm.
-        WeightsError: the weights cannot be had or read, or belong to another backbone.
+        WeightsError: the weights are not found, unreadable, or of another backbone.
     """
     from dvt.weights.build import load_denoised
 

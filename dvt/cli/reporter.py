@@ -28,7 +28,7 @@ class TerminalReporter:
         )
         self._bar = Progress(*columns, console=self._console, disable=not (shown and self._console.is_terminal))
         self._task = self._bar.add_task("", total=None, pace="")
-        self._unit, self._total, self._completed = "", 0, 0
+        self._name, self._unit, self._total, self._completed = "", "", 0, 0
         self._start_s = self._line_s = time.monotonic()
 
     def __enter__(self) -> "TerminalReporter":
@@ -42,7 +42,7 @@ class TerminalReporter:
 
     def start(self, total: int, unit: str, task: str = "") -> None:
         """A piece of work begins; its pace is measured from here."""
-        self._unit, self._total, self._completed = unit, total, 0
+        self._name, self._unit, self._total, self._completed = task, unit, total, 0
         self._start_s = self._line_s = time.monotonic()
         self._bar.update(self._task, description=task, total=total, completed=0, pace="")
 
@@ -54,7 +54,8 @@ class TerminalReporter:
         self._bar.update(self._task, completed=self._completed, pace=text)
         if self._shown and self._bar.disable and now_s - self._line_s >= _LINE_EVERY_S:
             self._line_s = now_s
-            print(f"{self._completed}/{self._total} {text}", file=sys.stderr, flush=True)
+            name = f"{self._name}: " if self._name else ""
+            print(f"{name}{self._completed}/{self._total} {text}", file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
         """A line that stays."""

@@ -1,4 +1,4 @@
-"""`dvt show`: pictures of the features of an image, of several, or of a video."""
+"""`dvt show`: draw the features of an image, of several, or of a video."""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from dvt.viz import Tile
 
 HEAD = """\
-dvt show: a labelled picture of the features of an image: PCA colours, norms, similarity to a patch, clusters.
+dvt show: draw the features of an image: PCA colours, norms, similarity to a patch, clusters.
 
 usage: dvt show image=PATH [out=FILE.png] [method=[raw,decomposed]] [key=value ...]
 
   dvt show image=cat.jpg                                          raw, clean, artifact and residual of DINOv2-B
   dvt show image=cat.jpg method=[raw] backbone=dino_small         the raw features alone, in a moment
   dvt show image=cat.jpg method=[raw,srt,decomposed,denoised] denoiser=runs/denoiser     side by side
-  dvt show image=cat.jpg patch=[4,7] out=pictures/cat.png         similarity to the patch in row 4, column 7
-  dvt show image=photos/ out=pictures/                            a picture for each
+  dvt show image=cat.jpg patch=[4,7] out=panels/cat.png           similarity to the patch in row 4, column 7
+  dvt show image=photos/ out=panels/                              a panel for each image
   dvt show image=clip.mp4 method=[raw,denoised] denoiser=runs/denoiser      a video, in one basis of colours"""
 
 GROUPS = ("backbone", "quality")
@@ -52,16 +52,16 @@ class Options(MethodsOptions):
     patch: list[int] | None = None
     """Row and column of the patch that similarities are taken to; the centre when left out."""
     max_frames: int | None = None
-    """Of a video at most so many frames, from the first; null for all."""
+    """Largest number of frames of a video, from the first; null for all."""
     every: int = 1
-    """Of a video every n-th frame."""
+    """Use every n-th frame of a video."""
     fps: float | None = None
     """Frames per second of the video written; that of the video read, or 10, when left out."""
     max_pixels: int = MAX_PIXELS
-    """Larger pictures are refused as decompression bombs."""
+    """Larger images are refused as decompression bombs."""
 
     def __post_init__(self) -> None:
-        """Refuse values without meaning."""
+        """Refuse invalid values."""
         MethodsOptions.__post_init__(self)
         if self.every < 1 or (self.max_frames is not None and self.max_frames < 1):
             raise ConfigError(f"every={self.every}, max_frames={self.max_frames}: give 1 or more.")
@@ -70,7 +70,7 @@ class Options(MethodsOptions):
 
 
 def work(options: Options, choices: dict[str, str]) -> JobOutcome:
-    """Write the picture; returns the exit code. What can be wrong is looked at before the work begins."""
+    """Write the panels; returns the exit code. Errors in the options are found before the work begins."""
     from dvt.images.video import is_video
 
     check_methods(options)
@@ -82,7 +82,7 @@ def work(options: Options, choices: dict[str, str]) -> JobOutcome:
 
 
 def show_image(options: Options) -> JobOutcome:
-    """One image, one picture."""
+    """Show one image as one panel."""
     from dvt.images import read_image
     from dvt.viz import save_png
 
@@ -98,7 +98,7 @@ def show_image(options: Options) -> JobOutcome:
 def panel(
     image: "ImageTensor", name: str, backbone: "Backbone", methods: "list[Method]", options: Options
 ) -> "Image.Image":
-    """The labelled picture of one image."""
+    """The labelled panel of one image."""
     from dvt.viz import draw_panel
 
     rows = panel_rows(image, backbone, methods, options)
@@ -108,17 +108,17 @@ def panel(
 def panel_rows(
     image: "ImageTensor", backbone: "Backbone", methods: "list[Method]", options: Options
 ) -> "list[list[Tile]]":
-    """The tiles of the methods that were asked for; raw and decomposed alone: all four terms of the equation."""
+    """The tiles of the methods; raw and decomposed alone give all four terms of the equation."""
     from dvt.decomposition.run import decompose_image
     from dvt.viz import decomposition_rows, method_rows
 
     patch = patch_of(options.patch, backbone.grid)
-    picture = backbone.preprocess(image)
+    view = backbone.preprocess(image)
     if set(options.method) == {"raw", "decomposed"}:
         result = decompose_image(image, backbone, options, options.seed)
-        return decomposition_rows(picture, result.raw, result.clean, result.artifact, result.residual, patch=patch)
+        return decomposition_rows(view, result.raw, result.clean, result.artifact, result.residual, patch=patch)
     maps = {method.name: method([image], backbone.grid.image_hw).patches[0].cpu() for method in methods}
-    return method_rows(picture, maps, patch=patch)
+    return method_rows(view, maps, patch=patch)
 
 
 def wants_video(out: str | None) -> bool:
@@ -129,7 +129,7 @@ def wants_video(out: str | None) -> bool:
 
 
 def show_folder(options: Options) -> JobOutcome:
-    """Several images, a picture each: `<out>/<key>.dvt.png`. An image that fails does not stop the others."""
+    """Show several images, a panel each: `<out>/<key>.dvt.png`. An image that fails does not stop the others."""
     from dvt.images import find_images, read_image
     from dvt.viz import save_png
 
@@ -137,7 +137,7 @@ def show_folder(options: Options) -> JobOutcome:
     out = Path(options.out or "pictures")
     is_folder = out.is_dir() or str(options.out).endswith("/")
     if out.is_file() or (out.suffix and not is_folder):
-        raise ConfigError(f"out={out}: {options.image} stands for several images: give a folder, or a .mp4 or .gif.")
+        raise ConfigError(f"out={out}: {options.image} names several images: give a folder, or a .mp4 or .gif.")
     check_writable(out, files[0].path)
     backbone, methods = load_methods(options)
     failed: dict[str, str] = {}
@@ -159,7 +159,7 @@ def show_folder(options: Options) -> JobOutcome:
 
 
 def show_video(options: Options) -> JobOutcome:
-    """A video, or several images, as a video: the picture and the PCA colours of every method, in one basis."""
+    """Show a video, or several images, as a video: the frame and the PCA colours of every method, in one basis."""
     from dvt.viz import PCABasis, colour_row, draw_panel, write_video
     from dvt.viz.save import require_writer
 
@@ -191,7 +191,7 @@ def show_video(options: Options) -> JobOutcome:
 
 
 def _source(options: Options) -> "tuple[Iterable[ImageTensor], float]":
-    """The pictures, which can be gone through again and again, and how many a second."""
+    """The frames, which can be iterated repeatedly, and frames per second."""
     from dvt.images import find_images
     from dvt.images.video import Video, is_video
 
@@ -199,10 +199,10 @@ def _source(options: Options) -> "tuple[Iterable[ImageTensor], float]":
         video = Video.open(options.image, every=options.every, max_frames=options.max_frames)
         return video.buffered(), options.fps or video.fps
     paths = [file.path for file in find_images(options.image)][:: options.every][: options.max_frames]
-    return _Pictures(paths, options.max_pixels), options.fps or 10.0
+    return _ImageFrames(paths, options.max_pixels), options.fps or 10.0
 
 
-class _Pictures:
+class _ImageFrames:
     """Image files as frames: all in the size of the first."""
 
     def __init__(self, paths: list[Path], max_pixels: int):
@@ -220,7 +220,7 @@ class _Pictures:
 
 
 def check_out(out: Path, image: Path) -> None:
-    """Refuse a picture that could not be written.
+    """Refuse an output file that cannot be written.
 
     Raises:
         ConfigError: a wrong ending, a folder that does not take files, or the image itself.
@@ -229,7 +229,7 @@ def check_out(out: Path, image: Path) -> None:
         ending = out.suffix or "no suffix"
         raise ConfigError(f"out={out} ends in {ending}: give a name that ends in .png or .jpg (a video: .mp4, .gif).")
     if out.is_dir():
-        raise ConfigError(f"out={out} is a folder: give the name of a picture.")
+        raise ConfigError(f"out={out} is a folder: give the name of an image file.")
     check_writable(out, image)
 
 

@@ -44,7 +44,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _slip(arguments: list[str]) -> str:
-    """What is wrong with a call."""
+    """The error in a call."""
     if not arguments:
         return "dvt store needs an action and the folder of a store."
     action = arguments[0]
@@ -59,7 +59,7 @@ def _slip(arguments: list[str]) -> str:
 
 
 def status_text(found: "Status") -> str:
-    """What a store holds, for people."""
+    """Text about the content of a store."""
     meta, spec = found.meta, found.meta.spec
     solver = meta.solver.get("solver", "?")
     lines = [
@@ -77,7 +77,7 @@ def status_text(found: "Status") -> str:
 
 
 def verification_text(found: "Verification") -> str:
-    """What `verify` found, for people."""
+    """Text about the result of `verify`."""
     lines = [
         f"{found.num_records} records in {found.num_shards} shards, {found.num_bytes / 2**20:.1f} MiB: whole",
         *(f"damaged: {reason}" for reason in found.damaged),

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from dvt.training.run import Trained
 
 HEAD = """\
-dvt train: learn raw -> clean from a feature store: a denoiser that cleans new images in one pass (stage 2).
+dvt train: train a denoiser, raw -> clean, from a feature store; it cleans new images in one pass (stage 2).
 
 usage: dvt train store=FOLDER out=FOLDER [key=value ...]
        dvt train images=FOLDER out=FOLDER [key=value ...]       stage 1 on the way, in memory; nothing is stored
 
   dvt train store=runs/photos out=runs/denoiser                            one block, as in the paper
-  dvt train images=photos/ out=runs/denoiser backbone=dinov2_base          from photographs to a denoiser
+  dvt train images=photos/ out=runs/denoiser backbone=dinov2_base          from images to a denoiser
   dvt train store=[runs/a,runs/b] out=runs/denoiser num_steps=20000        longer, from two stores
-  dvt train store=runs/photos out=runs/d logger=wandb logger.offline=true  curves and pictures in wandb's files
+  dvt train store=runs/photos out=runs/d logger=wandb logger.offline=true  curves and panels in wandb's files
   dvt train store=runs/photos out=runs/d trainer=ddp batch_size=128        all GPUs of this machine
   dvt train store=runs/photos out=runs/d pairs.raw=recomputed images=photos/   raw features by the ViT, mirrored
   dvt train store=runs/photos out=runs/d recipe=layers images=photos/      reads earlier blocks of the ViT as well
@@ -38,7 +38,7 @@ METRIC = "val/mse"
 
 @dataclass(kw_only=True, slots=True)
 class StoreBackboneConfig:
-    """The ViT that the features of a store come from. The store says all of it; what is given here has to agree."""
+    """The ViT of the features of a store. The store names all of it; options given here must agree."""
 
     name: str | None = None
     """Catalogue name of the ViT."""
@@ -74,11 +74,11 @@ class Options(TrainConfig):
     backbone: StoreBackboneConfig = field(default_factory=StoreBackboneConfig)
     """The ViT, where it is not left to the store."""
     max_pixels: int = MAX_PIXELS
-    """Larger pictures are refused as decompression bombs."""
+    """Larger images are refused as decompression bombs."""
 
 
 def work(options: Options, choices: dict[str, str]) -> JobOutcome:
-    """Do what the options say; 0, or 130 when it was stopped before its end."""
+    """Train; exit code 0, or 130 when stopped before the end."""
     from dvt.cli.reporter import TerminalReporter
     from dvt.denoiser.config import Raw, check_images
     from dvt.denoiser.train import train_denoiser
@@ -122,7 +122,7 @@ def _outcome(trained: "Trained", code: int = DONE) -> JobOutcome:
 
 
 def end_text(trained: "Trained", options: Options) -> str:
-    """What a training says at its end."""
+    """Text at the end of a training."""
     from dvt.weights.folder import read_model_info
 
     if trained.interrupted:
@@ -131,10 +131,10 @@ def end_text(trained: "Trained", options: Options) -> str:
 
 
 def needs_of(wanted: StoreBackboneConfig, spec: "FeatureSpec") -> "FeatureSpec":
-    """What the features of a store have to be: what the options say, else what they are.
+    """The spec that the features of a store must have: the options, and the store's values where they are left out.
 
     Raises:
-        BackboneError: a name that does not exist.
+        BackboneError: an unknown name.
         GeometryError: an image size that does not fit the patches of the store.
     """
     from dvt.backbone.build import facts_of
@@ -156,7 +156,7 @@ def needs_of(wanted: StoreBackboneConfig, spec: "FeatureSpec") -> "FeatureSpec":
 
 
 def result_text(metrics: dict[str, float], out: str, backbone: str) -> str:
-    """What a finished training says."""
+    """Text of a finished training."""
     distances = "   ".join(
         f"{label} {metrics[f'val/{raw}']:.4g} -> {metrics[f'val/{name}']:.4g}"
         for label, raw, name in (
@@ -174,7 +174,7 @@ def result_text(metrics: dict[str, float], out: str, backbone: str) -> str:
 
 
 def _load(spec: "FeatureSpec", options: Options) -> "Backbone":
-    """The ViT that the features of a store come from; compared by its weights when the store is opened."""
+    """The ViT of the features of a store; its weights are compared when the store is opened."""
     from dvt.backbone.load import load_backbone
 
     wanted = options.backbone
@@ -185,7 +185,7 @@ def _load(spec: "FeatureSpec", options: Options) -> "Backbone":
         stride=spec.grid.stride,
         layer=spec.layer,
         norm=spec.norm,
-        device="cpu",  # the training moves it to where the work is
+        device="cpu",  # the training moves it to its device
         precision=wanted.precision,
     )
 
@@ -219,6 +219,6 @@ def train_from_images(options: Options) -> JobOutcome:
 
 
 def _given_backbone(options: Options) -> BackboneConfig:
-    """What is given, and defaults for what is not."""
+    """The given options, with defaults for the others."""
     given = {entry.name: getattr(options.backbone, entry.name) for entry in fields(options.backbone)}
     return BackboneConfig(**{name: value for name, value in given.items() if value is not None})

@@ -42,3 +42,9 @@ def test_the_page_of_a_task_shows_its_options_only(dvt, task):
 def test_several_tasks(dvt):
     page = dvt("evaluate", "task=[saliency,retrieval]", "--help").out
     assert "saliency.image_size=" in page and "retrieval.image_size=" in page and "knn" not in page
+
+
+def test_a_page_shows_the_values_in_force(dvt):
+    """A group may start from other values than the defaults of its class."""
+    page = dvt("evaluate", "linear_depth", "--help").out
+    assert "  linear_depth.quick.num_steps=400\n" in page and "  linear_depth.paper.optimizer.num_steps=38400\n" in page
