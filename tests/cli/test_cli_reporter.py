@@ -9,13 +9,13 @@ def test_a_line_every_ten_seconds_without_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     with TerminalReporter() as reporter:
         now[0] += 500  # time before the start does not count
-        reporter.start(100, "images")
+        reporter.start(100, "images", "decompose")
         for _ in range(50):
             now[0] += 0.5
             reporter.advance()
     assert capsys.readouterr().err.splitlines() == [
-        "20/100 2.00 images/s, 0:00:40 left",
-        "40/100 2.00 images/s, 0:00:30 left",
+        "decompose: 20/100 2.00 images/s, 0:00:40 left",
+        "decompose: 40/100 2.00 images/s, 0:00:30 left",
     ]
 
 
