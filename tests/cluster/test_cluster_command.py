@@ -54,7 +54,7 @@ def test_a_part_that_crashed_is_named_and_the_exit_code_says_so(command, monkeyp
     stand_in(monkeypatch, "slurm", Outcome(total=9, done=5, crash="job 1: no\njob 2: neither"))
     code, said = command("engine=slurm", "engine.workers=3")
     assert code == 3 and "crashed: job 1: no\ncrashed: job 2: neither\n" in said
-    assert "The same command again does what is left" in said
+    assert "The same command again does the others" in said
 
 
 @pytest.mark.parametrize(("engine", "continues"), [("ray", True), ("slurm", False)])
