@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dvt.methods.method import Method
 
 HEAD = """\
-dvt evaluate: score the features of several methods side by side in a task, with the raw baseline of the same run.
+dvt evaluate: score the features of several methods side by side in a task.
 
 usage: dvt evaluate task=NAME data=FOLDER [method=[raw,tiles,decomposed]] [out=FOLDER] [key=value ...]
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from PIL import Image
 
 from dvt.evaluation.result import TaskResult
-from dvt.evaluation.table import cell, findings, notes, protocol_text, table
+from dvt.evaluation.table import RAW, cell, findings, notes, protocol_text, table
 from dvt.evaluation.task import Metric
+from dvt.methods.names import is_zoom
 from dvt.viz.page import html_figure, html_list, html_table, write_page
 
 _RAW_COLOUR, _COLOUR = "#9a9a9a", "#2f6f9f"
@@ -65,7 +66,7 @@ def bars_svg(result: TaskResult, metric: Metric) -> str | None:
         return None
     means = [result.mean(name, metric.name) for name in names]
     spreads = [result.spread(name, metric.name) or 0.0 for name in names]
-    colours = [_RAW_COLOUR if name.startswith(("raw", "tiles")) else _COLOUR for name in names]
+    colours = [_RAW_COLOUR if name == RAW or is_zoom(name) else _COLOUR for name in names]
     figure = Figure(figsize=(5.2, 0.6 + 0.32 * len(names)), layout="constrained")
     axes = figure.add_subplot()
     places = list(range(len(names)))[::-1]

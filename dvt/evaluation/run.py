@@ -1,7 +1,7 @@
 """evaluate: score methods in a task. Results are written after every method, so a stopped evaluation continues."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from dvt.methods.cache import cached
 from dvt.methods.method import Method, Model, OnePass, fingerprint
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import environment
+from dvt.spec import differences
 from dvt.version import __version__
 
 
@@ -87,8 +88,10 @@ def evaluate(
     for method in methods:
         row = None if before is None else before.rows.get(method.name)
         about = plain({"dvt": __version__, **fingerprint(method)})
-        known = row is not None and row.fingerprint == about
-        if row is None or not known:
+        if row is not None and row.fingerprint != about:
+            row = None
+        known = row is not None
+        if row is None:
             start = time.perf_counter()
             scores = task.evaluate(method if folder is None else cached(method, folder), reporter)
             row = Row(
@@ -117,25 +120,23 @@ def _before(fresh: TaskResult, out: Path) -> TaskResult | None:
     if not path.exists():
         return None
     found = TaskResult.from_json(path.read_text(encoding="utf-8"), source=str(path))
-    if differences := list(_differences(found, fresh)):
-        lines = "".join(f"\n  {line}" for line in differences)
+    if differing := differences(_identity(found), _identity(fresh), "file", "request"):
+        lines = "".join(f"\n  {line}" for line in differing)
         raise EvaluationError(
             f"{path} was measured differently, and would be lost:{lines}\nGive another out=, or delete that file."
         )
     return found
 
 
-def _differences(before: TaskResult, now: TaskResult) -> Iterator[str]:
-    """One line for everything that makes two results incomparable."""
-    if before.backbone != now.backbone:
-        yield f"backbone: {before.backbone} there, {now.backbone} given"
-    if Path(before.data).resolve() != Path(now.data).resolve():
-        yield f"data: {before.data} there, {now.data} given"
-    for name in dict.fromkeys([*before.protocol, *now.protocol]):
-        if before.protocol.get(name) != now.protocol.get(name):
-            yield f"{name}: {before.protocol.get(name)} there, {now.protocol.get(name)} given"
-    if before.metrics != now.metrics:
-        yield "metrics: those of another version"
+def _identity(result: TaskResult) -> dict[str, Any]:
+    """What two results must share to be comparable."""
+    metrics = {metric.name: plain(metric) for metric in result.metrics}
+    return {
+        "backbone": result.backbone,
+        "data": str(Path(result.data).resolve()),
+        **result.protocol,
+        "metrics": metrics,
+    }
 
 
 def _with_others(result: TaskResult, before: TaskResult | None) -> TaskResult:

@@ -1,16 +1,15 @@
 """A result as a table, and in words: what a method gains over raw features, and over zoom baselines."""
 
 import math
-import re
 
 from dvt.evaluation.result import TaskResult
 from dvt.evaluation.task import Metric
+from dvt.methods.names import is_zoom
 
 RAW = "raw"
 """The baseline that every method is compared with."""
 NO_VALUE = "n/a"
 """Stands in a table where there is no number."""
-_ZOOM = re.compile(r"raw@(\d+)x|tiles(?:@(\d+)x)?")
 
 
 def cell(result: TaskResult, method: str, metric: Metric, *, plus_minus: str = "±") -> str:
@@ -67,7 +66,7 @@ def findings(result: TaskResult) -> list[str]:
         return []
     if not math.isfinite(result.mean(RAW, metric.name)):
         return [f"raw has no {metric.name}: there is nothing to compare with."]
-    zoomed = [name for name in result.rows if _ZOOM.fullmatch(name)]
+    zoomed = [name for name in result.rows if is_zoom(name)]
     others = [name for name in result.rows if name != RAW and name not in zoomed]
     lines = [_finding(result, name, metric, zoomed) for name in others]
     if others and result.spread(RAW, metric.name) is None:

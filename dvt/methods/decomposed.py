@@ -42,7 +42,8 @@ class Decomposed:
         self._raw, self._config, self._seed = OnePass("raw", backbone), config, seed
         self.spec: FeatureSpec = backbone.spec
         self.options: Mapping[str, Any] = {**self._raw.options, **solver_settings(config), "seed": seed}
-        self.cost = config.views.num_views + 1
+        views = config.views
+        self.cost = views.num_views + views.held_out_views + 2  # the full view; the image for class and register tokens
 
     def grid_for(self, image_hw: tuple[int, int]) -> PatchGrid:
         """The patches at an image size (height, width)."""

@@ -8,7 +8,7 @@ from dvt.methods.method import Method
 from dvt.methods.zoom import Enlarged, Tiles
 
 BASES = ("raw", "srt", "decomposed", "denoised", "distilled")
-"""Methods that zoom baselines are made of."""
+"""Methods that others are made of."""
 _NAME = re.compile(r"(?:(?P<base>[a-z]+)-)?(?P<last>[a-z]+)(?:@(?P<factor>\d+)x)?")
 _KNOWN = f"There are {', '.join(BASES)}; raw@2x sees twice the image size, tiles 2 x 2 parts of the image."
 
@@ -40,6 +40,20 @@ def named_method(name: str, base: Mapping[str, Callable[[], Method]]) -> Method:
     if tiles:
         return Tiles(method, factor)
     return Enlarged(method, factor) if factor > 1 else method
+
+
+def is_zoom(name: str) -> bool:
+    """Whether a name is that of a zoom baseline: raw features of the enlarged image, or of its tiles.
+
+    Examples:
+        >>> [name for name in ("raw", "raw@2x", "tiles", "srt-tiles") if is_zoom(name)]
+        ['raw@2x', 'tiles']
+    """
+    try:
+        base, tiles, factor = _parse(name)
+    except ConfigError:  # a name that the caller of dvt.evaluate chose
+        return False
+    return base == "raw" and (tiles or factor > 1)
 
 
 def _parse(name: str) -> tuple[str, bool, int]:

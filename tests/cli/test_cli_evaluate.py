@@ -66,7 +66,7 @@ def test_what_was_scored_is_not_scored_again(tiny, camvid, tmp_path):
 def test_what_was_measured_in_another_way_is_not_lost(tiny, camvid):
     assert tiny("evaluate", *_KNN, camvid, "method=[raw]", "out=run").code == 0
     other = tiny("evaluate", *_KNN, camvid, "method=[raw]", "out=run", "knn_segmentation.neighbours=3")
-    assert other.code == 2 and "neighbours: 20 there, 3 given" in other.err
+    assert other.code == 2 and "neighbours: 20 in the file, 3 in the request" in other.err
 
 
 def test_features_that_are_dear_are_kept(tiny, camvid, tmp_path):

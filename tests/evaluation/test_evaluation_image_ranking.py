@@ -13,6 +13,8 @@ from torch.nn.functional import normalize
 from dvt.evaluation.probes import image_ranking
 from dvt.evaluation.probes.image_ranking import koleo, rank
 
+VOTES = {"num_neighbours": 20, "temperature": 0.07}
+
 
 def unit_vectors(count, channels=6, seed=0):
     return normalize(torch.randn(count, channels, generator=torch.Generator().manual_seed(seed)).double(), dim=1)
@@ -27,7 +29,7 @@ def labelled(count, seed, classes=4):
 @pytest.mark.parametrize("seed", range(3))
 def test_average_precision_agrees_with_scikit_learn(seed):
     (queries, query_labels), (database, labels) = labelled(30, seed), labelled(80, seed + 10)
-    found = rank(queries, query_labels, database, labels).average_precision
+    found = rank(queries, query_labels, database, labels, **VOTES).average_precision
     expected = [
         average_precision_score(labels == label, database @ query)
         for query, label in zip(queries, query_labels, strict=True)
@@ -41,14 +43,14 @@ def test_average_precision_of_ties_agrees_with_scikit_learn():
     corners = normalize(torch.tensor([[1.0, 0], [0, 1], [1, 1], [-1, 1]]).double(), dim=1)
     database, queries = (corners[torch.randint(0, 4, (n,), generator=generator)] for n in (40, 12))
     labels, query_labels = (torch.randint(0, 3, (n,), generator=generator) for n in (40, 12))
-    found = rank(queries, query_labels, database, labels).average_precision
+    found = rank(queries, query_labels, database, labels, **VOTES).average_precision
     expected = [
         average_precision_score(labels == label, (database @ query).round(decimals=12))
         for query, label in zip(queries, query_labels, strict=True)
     ]
     np.testing.assert_allclose(found, expected, atol=1e-9)
     turned = torch.arange(39, -1, -1)
-    again = rank(queries, query_labels, database[turned], labels[turned]).average_precision
+    again = rank(queries, query_labels, database[turned], labels[turned], **VOTES).average_precision
     np.testing.assert_allclose(found, again, atol=1e-12)
 
 
@@ -95,19 +97,19 @@ def test_equal_votes_go_to_the_first_class():
 def test_a_query_is_not_found_by_itself():
     vectors, labels = labelled(40, 0)
     own = torch.tensor([3, 17, 39])
-    found = rank(vectors[own], labels[own], vectors, labels, own=own)
+    found = rank(vectors[own], labels[own], vectors, labels, own=own, **VOTES)
     for number, position in enumerate(own.tolist()):
         others = torch.arange(40) != position
-        alone = rank(vectors[own[number]][None], labels[own[number]][None], vectors[others], labels[others])
+        alone = rank(vectors[own[number]][None], labels[own[number]][None], vectors[others], labels[others], **VOTES)
         assert float(found.average_precision[number]) == pytest.approx(float(alone.average_precision), abs=1e-12)
         assert found.first_hit[number] == alone.first_hit[0] and found.voted[number] == alone.voted[0]
 
 
 def test_many_queries_are_ranked_in_parts(monkeypatch):
     (queries, query_labels), (database, labels) = labelled(30, 0), labelled(50, 1)
-    whole = rank(queries, query_labels, database, labels)
+    whole = rank(queries, query_labels, database, labels, **VOTES)
     monkeypatch.setattr(image_ranking, "_ROWS", 7)
-    parts = rank(queries, query_labels, database, labels)
+    parts = rank(queries, query_labels, database, labels, **VOTES)
     assert torch.equal(whole.voted, parts.voted) and torch.equal(whole.first_hit, parts.first_hit)
     torch.testing.assert_close(whole.average_precision, parts.average_precision)
 

@@ -6,12 +6,20 @@ import torch
 from scipy import linalg
 
 from dvt.errors import EvaluationError
-from dvt.evaluation.config.objects import SeedRule
+from dvt.evaluation.config.objects import Algorithm, ObjectsConfig, SeedRule
 from dvt.evaluation.probes import lost_tokencut
-from dvt.evaluation.probes.lost_tokencut import lost, second_eigenvector, tokencut
+from dvt.evaluation.probes.lost_tokencut import second_eigenvector
 
 HW = (10, 14)
 BLOCK = (slice(3, 7), slice(4, 9))
+
+
+def lost(patches, **options):
+    return lost_tokencut.lost(patches, ObjectsConfig(algorithm=Algorithm.lost, **options))
+
+
+def tokencut(patches, **options):
+    return lost_tokencut.tokencut(patches, ObjectsConfig(algorithm=Algorithm.tokencut, **options))
 
 
 def noise(*shape, seed=0):

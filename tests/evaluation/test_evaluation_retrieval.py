@@ -214,16 +214,16 @@ def features(patches, prefix=None):
 
 def test_poolings_by_hand():
     maps = torch.tensor([[[[1.0, -2.0], [3.0, 0.0]]]])
-    assert pool(features(maps), Pooling.mean).tolist() == [[2.0, -1.0]]
+    assert pool(features(maps), Pooling.mean, 3.0).tolist() == [[2.0, -1.0]]
     gem = pool(features(maps), Pooling.gem, 3.0)
     assert gem[0, 0] == pytest.approx(((1 + 27) / 2) ** (1 / 3)) and 0 < gem[0, 1] < 2e-6
     positive = torch.rand(2, 3, 4, 5) + 0.1
-    torch.testing.assert_close(pool(features(positive), Pooling.gem, 1.0), pool(features(positive), Pooling.mean))
+    torch.testing.assert_close(pool(features(positive), Pooling.gem, 1.0), pool(features(positive), Pooling.mean, 3.0))
     large = pool(features(positive), Pooling.gem, 60.0)
     torch.testing.assert_close(large, positive.amax(dim=(1, 2)), rtol=0.06, atol=0)
-    assert pool(features(maps), Pooling.class_token) is None
+    assert pool(features(maps), Pooling.class_token, 3.0) is None
     prefix = torch.tensor([[[5.0, 6.0], [7.0, 8.0]]])
-    assert pool(features(maps, prefix), Pooling.class_token).tolist() == [[5.0, 6.0]]
+    assert pool(features(maps, prefix), Pooling.class_token, 3.0).tolist() == [[5.0, 6.0]]
 
 
 def test_the_central_part_has_the_aspect_of_the_image_size():

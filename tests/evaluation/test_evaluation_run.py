@@ -135,9 +135,12 @@ def test_an_evaluation_that_was_stopped_goes_on(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"backbone": "other"}, "backbone: vit there, other given"),
-        ({"data": "there"}, "data: here there, there given"),
-        ({"task": Planted({"raw": (2.0,)}, protocol={"size": (64, 64), "seeds": 4})}, "seeds: 3 there, 4 given"),
+        ({"backbone": "other"}, "backbone: 'vit' in the file, 'other' in the request"),
+        ({"data": "there"}, r"data: '.*here' in the file, '.*there' in the request"),
+        (
+            {"task": Planted({"raw": (2.0,)}, protocol={"size": (64, 64), "seeds": 4})},
+            "seeds: 3 in the file, 4 in the request",
+        ),
     ],
     ids=["backbone", "data", "protocol"],
 )

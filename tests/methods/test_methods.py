@@ -130,7 +130,7 @@ def test_decomposed_is_stage_1_of_every_image_at_the_size_of_the_task(backbone):
     method, some = Decomposed(backbone, quality, seed=3), pictures()
     features, raw = method(some, (32, 48)), OnePass("raw", backbone)(some, (32, 48))
     assert torch.equal(features.prefix, raw.prefix) and features.grid == raw.grid
-    assert method.cost == 5 and method.spec == backbone.spec and isinstance(method, Method)
+    assert method.cost == 6 and method.spec == backbone.spec and isinstance(method, Method)
     assert not torch.allclose(features.patches, raw.patches, atol=1e-2)
     assert torch.equal(method(some[1:], (32, 48)).patches[0], features.patches[1]), "views depend on seed and pixels"
     content = hashlib.sha256(some[0].numpy().tobytes()).hexdigest()

@@ -18,7 +18,7 @@ _DIGITS: Final = 12
 """Decimals of similarities: equal descriptors are equally similar, in whatever order the products are summed."""
 
 
-def pool(features: Features, pooling: Pooling, gem_power: float = 3.0) -> Tensor | None:
+def pool(features: Features, pooling: Pooling, gem_power: float) -> Tensor | None:
     """(B, C) one descriptor per image; None for the class token of features without one.
 
     Args:
@@ -55,8 +55,8 @@ def rank(
     database: Tokens,
     labels: Tensor,
     *,
-    num_neighbours: int = 20,
-    temperature: float | None = 0.07,
+    num_neighbours: int,
+    temperature: float | None,
     own: Tensor | None = None,
 ) -> Ranking:
     """Rank a database by cosine similarity for every query.

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dvt.errors import EvaluationError
-from dvt.evaluation.config.objects import SeedRule
+from dvt.evaluation.config.objects import Algorithm, ObjectsConfig, SeedRule
 from dvt.shapes import FeatureMap, Tokens
 
 MAX_PATCHES: Final = 15_000
@@ -43,9 +43,20 @@ class FoundObject:
         return not bool(self.mask.any())
 
 
-def lost(
-    patches: FeatureMap, *, centre: bool = True, seed: SeedRule = SeedRule.degree, num_candidates: int = 100
-) -> FoundObject:
+def find_object(patches: FeatureMap, config: ObjectsConfig) -> FoundObject:
+    """Find one object in a feature map, on the CPU, by the algorithm that the options name.
+
+    Raises:
+        EvaluationError: the map is too large for the algorithm.
+    """
+    match config.algorithm:
+        case Algorithm.lost:
+            return lost(patches, config)
+        case Algorithm.tokencut:
+            return tokencut(patches, config)
+
+
+def lost(patches: FeatureMap, config: ObjectsConfig) -> FoundObject:
     """Grow one object from the patch that is similar to the fewest others (LOST).
 
     Two patches are similar if the dot product of their features is positive; the degree of a patch is the number of
@@ -56,10 +67,9 @@ def lost(
 
     Args:
         patches: feature map, on the CPU.
-        centre: subtract the mean feature first. Without it nearly all dot products of post-norm features are positive.
-        seed: `norm` ranks patches by the norm of their features before the mean is subtracted, largest first,
-            instead of by degree.
-        num_candidates: k, 100 in the paper.
+        config: `centred`: without it nearly all dot products of post-norm features are positive. `seed=norm` ranks
+            patches by the norm of their features before the mean is subtracted, largest first, instead of by degree.
+            `num_candidates`: 100 in the paper.
 
     Returns:
         The object; `soft` is the sum of dot products with S. Empty where all features are equal: no patch is similar
@@ -68,17 +78,17 @@ def lost(
     Examples:
         >>> patches = torch.zeros(4, 5, 2)
         >>> patches[1:3, 2:4] = 1.0
-        >>> lost(patches).mask.nonzero().tolist()
+        >>> lost(patches, ObjectsConfig()).mask.nonzero().tolist()
         [[1, 2], [1, 3], [2, 2], [2, 3]]
     """
     hw = (patches.shape[0], patches.shape[1])
-    tokens = _tokens(patches, centre)
-    match seed:
+    tokens = _tokens(patches, config.centred)
+    match config.seed:
         case SeedRule.degree:
             rank = torch.cat([(rows @ tokens.T > 0).sum(dim=1) for rows in torch.split(tokens, _ROWS)])
         case SeedRule.norm:
             rank = -patches.reshape(tokens.shape).norm(dim=1)
-    candidates = rank.argsort(stable=True)[:num_candidates]
+    candidates = rank.argsort(stable=True)[: config.num_candidates]
     similar = candidates[tokens[candidates] @ tokens[candidates[0]] > 0]
     if candidates[0] not in similar:
         return _nothing(hw)
@@ -86,7 +96,7 @@ def lost(
     return _object_at(int(candidates[0]), strength > 0, strength)
 
 
-def tokencut(patches: FeatureMap, *, centre: bool = False, tau: float = 0.2, eps: float = 1e-5) -> FoundObject:
+def tokencut(patches: FeatureMap, config: ObjectsConfig) -> FoundObject:
     """Find one object by the normalised cut of the graph of similar patches (TokenCut).
 
     Patches are nodes; an edge weighs 1 where the cosine similarity is at least `tau`, else `eps`. The second smallest
@@ -95,9 +105,7 @@ def tokencut(patches: FeatureMap, *, centre: bool = False, tau: float = 0.2, eps
 
     Args:
         patches: feature map, on the CPU.
-        centre: subtract the mean feature first.
-        tau: threshold of the cosine similarity.
-        eps: weight of the other edges.
+        config: `centred`, `tau` and `eps`.
 
     Returns:
         The object; `soft` is the eigenvector, its sign such that the object is high. Empty where all edges weigh the
@@ -112,8 +120,8 @@ def tokencut(patches: FeatureMap, *, centre: bool = False, tau: float = 0.2, eps
             f"TokenCut on {hw[0]} x {hw[1]} patches needs a graph of {hw[0] * hw[1]} nodes; {MAX_PATCHES} is the most."
             " Give a smaller image_size, or algorithm=lost."
         )
-    tokens = functional.normalize(_tokens(patches, centre), dim=1)
-    weights = torch.where(tokens @ tokens.T >= tau, 1.0, eps).double().numpy()
+    tokens = functional.normalize(_tokens(patches, config.centred), dim=1)
+    weights = torch.where(tokens @ tokens.T >= config.tau, 1.0, config.eps).double().numpy()
     if weights.min() == weights.max():
         return _nothing(hw)
     vector = second_eigenvector(weights)

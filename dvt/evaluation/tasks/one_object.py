@@ -12,13 +12,13 @@ from dvt.evaluation.config.objects import Algorithm, DataFormat, ObjectsConfig
 from dvt.evaluation.datasets.masks import ObjectMask, read_mask
 from dvt.evaluation.datasets.scenes import Scene, few, find_scenes
 from dvt.evaluation.patches import finite_features, fitting_hw
-from dvt.evaluation.probes.lost_tokencut import FoundObject, lost, tokencut
+from dvt.evaluation.probes.lost_tokencut import FoundObject, find_object
 from dvt.evaluation.task import Scores
 from dvt.grid import PatchGrid
 from dvt.images.read import read_image
 from dvt.methods.method import Method
 from dvt.progress import SILENT, Reporter
-from dvt.shapes import FeatureMap, ImageTensor
+from dvt.shapes import ImageTensor
 
 BATCH_SIZE = 4
 """Images of one size that a method gets at once; they are large."""
@@ -132,7 +132,7 @@ def found_objects(
             size = resized_hw(method, hw, config.image_size)
             features = finite_features(method, [image for _, image in batch], size)
             for (truth, _), patches in zip(batch, features.patches.cpu(), strict=True):
-                yield truth, _find_object(patches, config), features.grid
+                yield truth, find_object(patches, config), features.grid
 
 
 def resized_hw(method: Method, image_hw: tuple[int, int], short_side: int | None) -> tuple[int, int]:
@@ -175,11 +175,3 @@ def percent(values: Sequence[float]) -> tuple[float]:
 def counted(keys: Sequence[str]) -> str:
     """Their number: "1 image", "2 images"."""
     return "1 image" if len(keys) == 1 else f"{len(keys)} images"
-
-
-def _find_object(patches: FeatureMap, config: ObjectsConfig) -> FoundObject:
-    match config.algorithm:
-        case Algorithm.lost:
-            return lost(patches, centre=config.centred, seed=config.seed, num_candidates=config.num_candidates)
-        case Algorithm.tokencut:
-            return tokencut(patches, centre=config.centred, tau=config.tau, eps=config.eps)
