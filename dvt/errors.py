@@ -9,6 +9,11 @@ class DvtError(ValueError):
     """An error that the user can fix; the text says how."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, to be quoted in another; its type where it has no text."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 class ConfigError(DvtError):
     """An unknown option, or an invalid value."""
 

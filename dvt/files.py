@@ -1,6 +1,7 @@
 """Atomic file writes (temporary file, fsync, rename), and values as plain JSON."""
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -93,6 +94,19 @@ def move_into_place(temp: Path, path: Path) -> None:
             os.fsync(file.fileno())
         temp.replace(path)
         _sync_folder(path.parent)
+
+
+def sha256_of_file(path: Path) -> str:
+    """Hex SHA-256 of a file, which may be larger than the memory.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def plain(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
 
 from dvt.errors import BackboneError
 
@@ -105,31 +104,11 @@ def lookup(name: str) -> Row:
     )
 
 
-def full_timm_name(name: str) -> str:
-    """The timm name of a ViT with the tag of its weights, as in a `FeatureSpec`.
-
-    Args:
-        name: a catalogue name, or the name of a model in timm with or without a tag.
-
-    Raises:
-        BackboneError: the name is unknown.
-    """
-    timm_name = lookup(name).timm
-    config = _pretrained_config(timm_name)
-    if config is None:
-        return timm_name
-    return ".".join(part for part in (config.architecture, config.tag) if part)
-
-
 def licence_of(timm_name: str) -> str | None:
     """The licence of a ViT's pretrained weights, as far as timm knows it."""
-    config = _pretrained_config(timm_name)
-    return None if config is None else config.license
-
-
-def _pretrained_config(timm_name: str) -> Any:
     from timm import get_pretrained_cfg
 
-    import dvt.backbone.micro  # noqa: F401  (puts vit_micro into timm's registry)
+    import dvt.backbone.micro  # noqa: F401  (registers it in timm)
 
-    return get_pretrained_cfg(timm_name)
+    config = get_pretrained_cfg(timm_name)
+    return None if config is None else config.license

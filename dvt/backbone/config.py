@@ -1,14 +1,17 @@
 """Options of the backbone. A light module, imported to print help."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+DEFAULT_BACKBONE: Final = "dinov2_base"
+"""The ViT where neither the user nor the weights name one."""
 
 
 @dataclass(kw_only=True, slots=True)
 class BackboneConfig:
     """Which ViT, with which weights, and where its features are taken."""
 
-    name: str = "dinov2_base"
+    name: str = DEFAULT_BACKBONE
     """Catalogue name of the ViT."""
     timm: str | None = None
     """Any plain ViT of timm by its timm name, such as vit_small_patch16_224.dino; used instead of name."""

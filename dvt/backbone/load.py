@@ -9,14 +9,14 @@ import torch
 from dvt.backbone.backbone import Backbone, Readout
 from dvt.backbone.build import Vit, build_vit
 from dvt.backbone.catalogue import lookup
-from dvt.backbone.config import BackboneConfig
+from dvt.backbone.config import DEFAULT_BACKBONE, BackboneConfig
 from dvt.backbone.weights import load_weights
 from dvt.errors import ConfigError
 from dvt.runtime import Precision, pick_device
 
 
 def load_backbone(
-    name: str = "dinov2_base",
+    name: str = DEFAULT_BACKBONE,
     weights: str | Path | None = None,
     image_size: int | Sequence[int] | None = None,
     stride: int | None = None,

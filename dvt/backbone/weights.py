@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from dvt.backbone.build import Vit, full_name
 from dvt.backbone.micro import MICRO, embedded_weights
-from dvt.errors import WeightsError
-from dvt.weights.hub import fetch_file, reason_of
+from dvt.errors import WeightsError, first_line
+from dvt.weights.hub import fetch_file
 from dvt.weights.read import load_strict, read_state_dict
 
 RANDOM = "random"
@@ -72,7 +72,7 @@ def fetch_weights(timm_name: str) -> Path:
     except Exception as error:  # huggingface_hub raises errors of its HTTP library
         raise WeightsError(
             f"the weights of {timm_name} could not be fetched: file {files[0]} of {config.hf_hub_id} on the Hugging"
-            f" Face hub ({reason_of(error)}). Check the connection and try again, or download the file elsewhere and"
+            f" Face hub ({first_line(error)}). Check the connection and try again, or download the file elsewhere and"
             f" give it with {_LOCAL}."
         ) from error
 

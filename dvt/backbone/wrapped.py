@@ -1,4 +1,4 @@
-"""WrappedBackbone: a ViT with something around it, usable as a `Backbone`."""
+"""WrappedBackbone: a ViT with something around it that changes its features."""
 
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -14,9 +14,10 @@ from dvt.spec import FeatureSpec
 
 
 class WrappedBackbone(nn.Module):
-    """Has the interface of a `Backbone`, from the ViT inside; a subclass defines `forward`.
+    """A `FeatureExtractor` with the names, spec and sizes of the ViT inside; a subclass defines `forward`.
 
-    Frozen; stays in evaluation mode.
+    Unlike a `Backbone` it has no `vit`, `mean`, `std` and `forward_layers`: take those of `backbone`. Frozen; stays in
+    evaluation mode.
 
     Attributes:
         weights_hash: identifies all weights, and the settings where there are any.

@@ -134,11 +134,10 @@ def needs_of(wanted: StoreBackboneConfig, spec: "FeatureSpec") -> "FeatureSpec":
     """The spec that the features of a store must have: the options, and the store's values where they are left out.
 
     Raises:
-        BackboneError: an unknown name.
+        BackboneError: an unknown name, or no plain ViT.
         GeometryError: an image size that does not fit the patches of the store.
     """
     from dvt.backbone.build import facts_of
-    from dvt.backbone.catalogue import full_timm_name
     from dvt.backbone.load import image_hw
     from dvt.grid import PatchGrid
 
@@ -148,7 +147,7 @@ def needs_of(wanted: StoreBackboneConfig, spec: "FeatureSpec") -> "FeatureSpec":
     hw = spec.grid.image_hw if wanted.image_size is None else image_hw(wanted.image_size)
     return replace(
         spec,
-        backbone=full_timm_name(name) if name else spec.backbone,
+        backbone=facts_of(name).name if name else spec.backbone,
         layer=spec.layer if layer is None else layer,
         norm=spec.norm if wanted.norm is None else wanted.norm,
         grid=PatchGrid.of(hw, spec.grid.patch, spec.grid.stride if wanted.stride is None else wanted.stride),

@@ -17,7 +17,7 @@ from dvt.cluster.pool import PoolRun, Reply, WorkerDied
 from dvt.cluster.shared_files import StoreMarker
 from dvt.cluster.worker import Job, Worker, absolute
 from dvt.decomposition.outcome import Outcome, run_record
-from dvt.errors import ConfigError, DvtError, EngineError
+from dvt.errors import ConfigError, DvtError, EngineError, first_line
 from dvt.images import ImageFile
 from dvt.progress import SILENT, Reporter
 from dvt.store import write_run_record
@@ -175,10 +175,9 @@ def _connect(ray: Any, address: str | None) -> None:
     try:
         ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
         raise EngineError(
-            f"engine.address={address}: Ray cannot be reached ({reason}). Start one with `ray start --head`, set"
-            " RAY_AUTH_MODE=token where it wants a token, or leave the address out for a Ray of its own, here."
+            f"engine.address={address}: Ray cannot be reached ({first_line(error)}). Start one with `ray start --head`,"
+            " set RAY_AUTH_MODE=token where it wants a token, or leave the address out for a Ray of its own, here."
         ) from error
 
 

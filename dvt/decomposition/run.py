@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dvt.backbone.extract import extract
+from dvt.backbone.batches import extract
 from dvt.backbone.features import FeatureExtractor
 from dvt.decomposition.closed_form import solve_closed_form
 from dvt.decomposition.config import DecomposeConfig, Solver

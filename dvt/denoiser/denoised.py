@@ -38,7 +38,7 @@ def denoiser_input(
 class DenoisedBackbone(WrappedBackbone):
     """`denoised(images) -> Features`, with clean patches; class and register tokens are those of the ViT.
 
-    It has the interface of a `Backbone` and can replace one. Frozen; stays in evaluation mode.
+    It replaces a `Backbone` wherever features are computed. Its ViT is `backbone`. Frozen; stays in evaluation mode.
 
     Examples:
         >>> import dvt, torch

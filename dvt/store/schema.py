@@ -8,7 +8,8 @@ from typing import Any, Final
 import torch
 
 from dvt.errors import GeometryError, StoreError
-from dvt.spec import FeatureSpec, differences
+from dvt.settings import differences
+from dvt.spec import FeatureSpec
 from dvt.store.formats import FORMATS, Format
 
 SCHEMA_VERSION = 1

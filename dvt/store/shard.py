@@ -1,4 +1,8 @@
-"""Shards: safetensors files of whole records, each committed by a sidecar."""
+"""Shards: safetensors files of whole records, each committed by a sidecar.
+
+`write_shard` is the commit protocol: first the shard, then its sidecar, each atomically. A shard without a sidecar does
+not count. `writer.py` decides when a shard is written.
+"""
 
 import hashlib
 import json
@@ -14,12 +18,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from dvt.errors import StoreError
-from dvt.files import write_atomic
+from dvt.files import sha256_of_file, write_atomic
 from dvt.store.folder import SHARD_SUFFIX, SIDECAR_SUFFIX, sidecar_paths, unreadable
 from dvt.store.keys import key_fault
 from dvt.store.schema import SCHEMA_VERSION, StoreMeta, check_schema, sha256_of
-
-_CHUNK_BYTES = 1 << 20
 
 
 class DamagedShardError(StoreError):
@@ -152,14 +154,11 @@ def check_bytes(folder: Path, shard: Shard) -> None:
         StoreError: unreadable.
     """
     check_size(folder, shard)
-    digest = hashlib.sha256()
     try:
-        with (folder / shard.file).open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
+        found = sha256_of_file(folder / shard.file)
     except OSError as error:
         raise unreadable(folder / shard.file, error) from error
-    if digest.hexdigest() != shard.sha256:
+    if found != shard.sha256:
         raise DamagedShardError(f"{shard.file}: other bytes than were written (SHA-256 differs)")
 
 

@@ -1,4 +1,7 @@
-"""StoreWriter: puts records into a store, shard by shard, and lists what is done."""
+"""StoreWriter: collects records, decides when they are committed as a shard, and lists what is done.
+
+`write_shard` in `shard.py` is the commit itself.
+"""
 
 import os
 import re

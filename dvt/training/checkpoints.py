@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from dvt.errors import TrainingError, WeightsError
+from dvt.errors import TrainingError, WeightsError, first_line
 from dvt.files import TEMP_SUFFIX, disk_errors, write_atomic
 from dvt.progress import Reporter
-from dvt.spec import differences
+from dvt.settings import differences
 from dvt.store import is_store
 from dvt.training.processes import is_main_process
 from dvt.weights.checkpoint import CHECKPOINTS, checkpoint_paths, settings_in, step_of
@@ -68,8 +68,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except MemoryError:
         raise
     except Exception as error:  # torch raises errors of nearly every type on damaged files
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise TrainingError(f"the checkpoint {path} is damaged ({reason}): give another one.") from error
+        raise TrainingError(f"the checkpoint {path} is damaged ({first_line(error)}): give another one.") from error
     settings = settings_in(content)
     if settings is None or "global_step" not in content:
         raise TrainingError(f"{path} is not a checkpoint of a training run of dvt: give one from <out>/checkpoints.")

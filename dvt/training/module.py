@@ -1,7 +1,7 @@
 """StageModule: the optimisation of a network under Lightning."""
 
 from collections.abc import Sequence
-from math import cos, pi, sqrt
+from math import sqrt
 from typing import Any
 
 import lightning as L
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dvt.errors import TrainingError
+from dvt.schedules import warmup_then_cosine
 from dvt.shapes import FeatureMaps
 from dvt.training.config import OptimizerConfig, TrainingConfig
 from dvt.weights.checkpoint import OURS
@@ -44,12 +45,13 @@ def learning_rate_at(step: int, num_steps: int, config: OptimizerConfig, batch_s
         config: the optimiser.
         batch_size: images per update, over all devices.
     """
-    peak, last = peak_learning_rate(config, batch_size), config.final_learning_rate
-    warm = config.warmup * num_steps
-    if step < warm:
-        return peak * step / warm
-    progress = min(1.0, (step - warm) / max(1.0, num_steps - warm))
-    return last + (peak - last) * (1 + cos(pi * progress)) / 2
+    return warmup_then_cosine(
+        step,
+        num_steps,
+        peak=peak_learning_rate(config, batch_size),
+        final=config.final_learning_rate,
+        warmup_steps=config.warmup * num_steps,
+    )
 
 
 class Frozen:

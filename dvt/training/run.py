@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from torch.utils.data import Dataset
 
-from dvt.errors import ConfigError
+from dvt.errors import ConfigError, first_line
 from dvt.files import plain, to_json, write_atomic
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import environment
@@ -150,7 +150,7 @@ def _make_trainer(config: TrainingConfig, out: Path, callbacks: list[Callback]) 
     except (MisconfigurationException, ValueError, RuntimeError, TypeError) as error:
         raise ConfigError(
             f"the trainer cannot run with accelerator={where.accelerator}, devices={where.devices},"
-            f" strategy={where.strategy}, precision={where.precision}: {str(error).partition(chr(10))[0]}"
+            f" strategy={where.strategy}, precision={where.precision}: {first_line(error)}"
         ) from error
 
 

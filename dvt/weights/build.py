@@ -5,6 +5,7 @@ from pathlib import Path
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.build import facts_of
+from dvt.backbone.config import DEFAULT_BACKBONE
 from dvt.backbone.load import load_backbone
 from dvt.backbone.preprocess import Preprocess
 from dvt.denoiser.denoised import DenoisedBackbone
@@ -14,9 +15,6 @@ from dvt.spec import FeatureSpec
 from dvt.weights.info import ModelInfo
 from dvt.weights.recognise import Weights, recognise
 from dvt.weights.resolve import resolve, resolve_for
-
-DEFAULT_BACKBONE = "dinov2_base"
-"""The ViT where neither the user nor the weights name one."""
 
 
 def load_denoiser(source: str | Path) -> Denoiser:

@@ -1,10 +1,12 @@
 """The card of a model (`README.md`), written from its `config.json`."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import timm
 from huggingface_hub import ModelCard, ModelCardData
 
+from dvt.settings import leaves
 from dvt.weights.info import ModelInfo
 
 _PAPER = "[Denoising Vision Transformers](https://arxiv.org/abs/2401.02957) (Yang et al., ECCV 2024)"
@@ -38,14 +40,15 @@ def model_card(info: ModelInfo, source: str) -> str:
         info: what the model is.
         source: repository or folder of the model, for the example code.
     """
+    metrics = {name: f"{value:.4g}" for name, value in info.metrics.items()}
     parts = (
         f"---\n{_header(info)}\n---",
         f"# {info.spec.backbone}: {info.kind.replace('_', ' ')}",
         _PURPOSE[info.kind] + (f" Method: {_PAPER}." if info.kind != "backbone" else ""),
         f"## Use\n\n```python\n{_code(info, source)}\n```",
         f"## What it is\n\n{_facts(info)}",
-        f"## How it was trained\n\n{_table('setting', 'value', _leaves(info.training)) or 'Not recorded.'}",
-        f"## What it reached\n\n{_table('metric', 'value', _numbers(info.metrics)) or 'Not recorded.'}",
+        f"## How it was trained\n\n{_table('setting', 'value', dict(leaves(info.training))) or 'Not recorded.'}",
+        f"## What it reached\n\n{_table('metric', 'value', metrics) or 'Not recorded.'}",
         f"## Limits\n\n{_limits(info)}",
         f"## Licence\n\n{_licence(info)}",
     )
@@ -97,14 +100,14 @@ def _code(info: ModelInfo, source: str) -> str:
 
 def _facts(info: ModelInfo) -> str:
     height, width = info.spec.grid.image_hw
-    facts = {
+    facts: dict[str, object] = {
         "ViT (timm)": f"`{info.spec.backbone}`",
         "hash of its weights": f"`{info.spec.weights_hash}`" if info.spec.weights_hash else "not recorded",
         "features": f"after block {info.spec.layer}, {'with' if info.spec.norm else 'without'} the final norm"
         + (" (-1 is the last block)" if info.spec.layer < 0 else " (counted from 0)"),
         "trained at": f"{height} x {width} px: {info.spec.grid}",
-        "channels": str(info.spec.channels),
-        **{f"architecture: {name}": value for name, value in _leaves(info.architecture).items()},
+        "channels": info.spec.channels,
+        **{f"architecture: {name}": value for name, value in leaves(info.architecture)},
         "written by": f"dvt {info.code_version}",
     }
     return _table("", "", facts)
@@ -133,24 +136,7 @@ def _licence(info: ModelInfo) -> str:
     return f"The weights of the ViT that this model was made from are under: {info.base_license}."
 
 
-def _leaves(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings by dotted name; entries of lists of settings by number."""
-    leaves: dict[str, str] = {}
-    for name, value in settings.items():
-        if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
-            value = {str(index): entry for index, entry in enumerate(value)}  # noqa: PLW2901
-        if isinstance(value, dict) and value:
-            leaves |= _leaves(value, f"{prefix}{name}.")
-        else:
-            leaves[f"{prefix}{name}"] = str(value)
-    return leaves
-
-
-def _numbers(metrics: dict[str, float]) -> dict[str, str]:
-    return {name: f"{value:.4g}" for name, value in metrics.items()}
-
-
-def _table(left: str, right: str, rows: dict[str, str]) -> str:
+def _table(left: str, right: str, rows: Mapping[str, object]) -> str:
     """A Markdown table; empty without rows."""
     if not rows:
         return ""
@@ -158,5 +144,5 @@ def _table(left: str, right: str, rows: dict[str, str]) -> str:
     return "\n".join([*lines, *(f"| {_cell(name)} | {_cell(value)} |" for name, value in rows.items())])
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _cell(content: object) -> str:
+    return str(content).replace("|", "\\|").replace("\n", " ")

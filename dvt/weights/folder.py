@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from dvt.errors import WeightsError
-from dvt.files import disk_errors, write_atomic
+from dvt.files import disk_errors, sha256_of_file, write_atomic
 from dvt.weights.card import model_card
 from dvt.weights.info import CONFIG_FILE, KINDS, RESTORE, ModelInfo, parse_config
 
@@ -102,7 +102,7 @@ def read_model_folder(folder: str | Path, *, kind: str | None = None) -> tuple[d
     if not weights.is_file():
         raise WeightsError(f"{folder} has a {CONFIG_FILE} but no {WEIGHTS_FILE}. {RESTORE}")
     try:
-        found = _sha256_of(weights)
+        found = sha256_of_file(weights)
         if found != sha256:
             raise WeightsError(
                 f"{weights} has the hash {found[:12]}, {CONFIG_FILE} says {(sha256 or 'nothing')[:12]}: the folder is"
@@ -163,11 +163,3 @@ def _other_kind(folder: Path, info: ModelInfo, kind: str) -> str:
     }[info.kind]
     held = f"{KINDS[info.kind]} of {info.spec.backbone}"
     return f"{folder} holds {held}; expected {KINDS[kind]}. {way}, or give another folder."
-
-
-def _sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -13,7 +13,7 @@ from huggingface_hub.errors import (
 )
 from torch import Tensor
 
-from dvt.errors import WeightsError
+from dvt.errors import WeightsError, first_line
 from dvt.weights.folder import WEIGHTS_FILE, save_model
 from dvt.weights.info import CONFIG_FILE, ModelInfo
 
@@ -67,7 +67,7 @@ def fetch_model(
     except Exception as error:  # huggingface_hub raises errors of its HTTP library
         raise WeightsError(
             f"the model {repository} could not be fetched: {CONFIG_FILE} and {WEIGHTS_FILE} of {repository} on the"
-            f" Hugging Face hub ({reason_of(error)}). Check the name and the connection and try again, or download"
+            f" Hugging Face hub ({first_line(error)}). Check the name and the connection and try again, or download"
             f" both files elsewhere into one folder and give that folder."
         ) from error
 
@@ -117,15 +117,10 @@ def push_model(
             )
         except Exception as error:  # huggingface_hub raises errors of its HTTP library
             raise WeightsError(
-                f"the model could not be sent to {repository} on the Hugging Face hub ({reason_of(error)}). Check the"
+                f"the model could not be sent to {repository} on the Hugging Face hub ({first_line(error)}). Check the"
                 " connection, log in with `hf auth login` (or give token=...), and check that you may write there."
             ) from error
     return commit.commit_url
-
-
-def reason_of(error: Exception) -> str:
-    """The first line of an error of the client."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _folder(

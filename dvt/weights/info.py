@@ -82,22 +82,17 @@ class ModelInfo:
             body[_HASH] = weights_sha256
         return json.dumps(body, indent=2, allow_nan=False) + "\n"
 
-    @classmethod
-    def from_json(cls, text: str, *, source: str = CONFIG_FILE) -> "ModelInfo":
-        """Read the text of `config.json`, with the hash of the weights or without.
-
-        Args:
-            text: content of the file.
-            source: name of the file, for the error.
-
-        Raises:
-            WeightsError: not the config of a model of dvt, damaged, edited, or made by a newer dvt.
-        """
-        return parse_config(text, source)[0]
-
 
 def parse_config(text: str, source: str) -> tuple[ModelInfo, str | None]:
-    """What a model is, and the hash of its weights where the text holds it; see `ModelInfo.from_json`."""
+    """What a model is, and the hash of its weights where the text holds it.
+
+    Args:
+        text: content of `config.json`.
+        source: name of the file, for the error.
+
+    Raises:
+        WeightsError: not the config of a model of dvt, damaged, edited, or made by a newer dvt.
+    """
     try:
         body = json.loads(text)
     except ValueError as error:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dvt.errors import WeightsError
+from dvt.errors import WeightsError, first_line
 
 TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".pth.tar", ".ckpt")
 """Suffixes of files that torch.save wrote."""
@@ -186,7 +186,7 @@ def _read_torch(path: Path) -> Any:
                 f"{path} is a pickle that holds more than tensors ({code}), and no code of a file is run here."
                 f" {_CONVERT}"
             ) from error
-        reason = str(error).partition("\n")[0].partition(" This file can")[0] or type(error).__name__
+        reason = first_line(error).partition(" This file can")[0]
         raise WeightsError(f"{path} is damaged, truncated, or not a file of torch.save ({reason}). {_AGAIN}") from error
 
 

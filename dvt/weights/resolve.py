@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from dvt.errors import WeightsError
+from dvt.errors import WeightsError, first_line
 from dvt.shipped import shipped
 from dvt.weights.folder import is_model_folder, read_model_info
-from dvt.weights.hub import fetch_file, fetch_model, reason_of
+from dvt.weights.hub import fetch_file, fetch_model
 from dvt.weights.read import TORCH_SUFFIXES
 from dvt.weights.released import (
     RECIPES,
@@ -212,7 +212,7 @@ def _fetch(row: Released) -> Path:
         doubt = "" if row.seen else " The authors' table names this model; that its file exists was never checked."
         raise WeightsError(
             f"the weights {row.name} could not be fetched: file {row.file} of {REPOSITORY} on the Hugging Face hub"
-            f" ({reason_of(error)}).{doubt} Check the connection and try again, or download it elsewhere"
+            f" ({first_line(error)}).{doubt} Check the connection and try again, or download it elsewhere"
             f" (https://huggingface.co/{REPOSITORY}/resolve/main/{row.file}) and put it at {place}{other}. Looked for"
             f" in: {', '.join(str(folder) for folder in local_folders())}."
         ) from error

@@ -15,7 +15,7 @@ from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
 from dvt.export.weights_folder import load_fixed_size
-from dvt.weights.folder import write_model_folder
+from dvt.weights.folder import read_model_info, write_model_folder
 from dvt.weights.info import ModelInfo
 
 TINY = ("backbone.timm=vit_tiny_patch16_224", "backbone.weights=random", "backbone.image_size=[64,96]")
@@ -95,7 +95,7 @@ def test_with_a_denoiser_at_another_size(dvt, denoiser):
 
 def test_the_size_of_the_denoiser_is_the_default(dvt, denoiser):
     assert "(B, 3, 64, 96)" in dvt("export", *TINY[:2], "denoiser=denoiser", "out=clean").out
-    exported = ModelInfo.from_json(Path("clean/config.json").read_text())
+    exported = read_model_info("clean")
     assert (exported.spec.layer, exported.spec.norm, exported.spec.grid.hw) == (1, False, (4, 6))
 
 

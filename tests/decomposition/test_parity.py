@@ -7,8 +7,9 @@ from reference import stage1
 from dvt.decomposition.config import Encoding, GradientConfig, HashGridConfig
 from dvt.decomposition.neural_field.fit import FitOptimizer
 from dvt.decomposition.neural_field.model import ArtifactMap, NeuralDecomposition, ResidualPredictor, SemanticField
-from dvt.decomposition.neural_field.objective import Phase, learning_rate_at, objective, phase_at
+from dvt.decomposition.neural_field.objective import Phase, objective, phase_at
 from dvt.grid import PatchGrid
+from dvt.schedules import warmup_then_cosine
 
 C, N = 12, 20
 GRID = HashGridConfig(n_levels=3, n_features_per_level=2, log2_hashmap_size=8, base_resolution=5, max_resolution=23)
@@ -103,7 +104,7 @@ def test_the_scaled_loss_of_the_original_is_a_decay_1024_times_weaker():
 def test_schedule():
     config = GradientConfig()
     for step in (0, 1, 1249, 2500, 2501, 12_500, 12_501, 24_999):
-        ours = learning_rate_at(step, 25_000, highest=0.01, final=0.001, warmup=config.warmup)
+        ours = warmup_then_cosine(step, 25_000, peak=0.01, final=0.001, warmup_steps=25_000 * config.warmup)
         assert ours == pytest.approx(stage1.learning_rate(step), abs=1e-12)
     assert phase_at(12_500, 25_000) is Phase.joint and phase_at(12_501, 25_000) is Phase.residual
     assert phase_at(0, 1) is Phase.joint

@@ -5,11 +5,11 @@ from functools import partial
 import pytest
 import torch
 
-from dvt.decomposition.neural_field.objective import learning_rate_at
 from dvt.decomposition.neural_field.table_adam import TableAdam
+from dvt.schedules import warmup_then_cosine
 
 ROWS, STEPS, BETAS, EPS = 50, 300, (0.9, 0.99), 1e-15
-rate_at = partial(learning_rate_at, num_steps=STEPS, highest=0.01, final=0.001, warmup=0.1)
+rate_at = partial(warmup_then_cosine, num_steps=STEPS, peak=0.01, final=0.001, warmup_steps=0.1 * STEPS)
 
 
 def whole_table_adam(table):

@@ -18,7 +18,7 @@ from dvt.errors import WeightsError
 from dvt.export import graph_files
 from dvt.export.run import export_model
 from dvt.export.weights_folder import load_fixed_size
-from dvt.weights.info import ModelInfo
+from dvt.weights.info import parse_config
 
 OF_THIS_MACHINE = (b"site-packages", b"fixed_size.py", b"/dvt/")
 
@@ -67,7 +67,7 @@ def test_onnx(model, tmp_path, images):
     assert (patches.name, patches.shape) == ("patches", ["batch", 4, 6, 64])
     assert (prefix.name, prefix.shape) == ("prefix", ["batch", 1, 64])
     text = found.get_modelmeta().custom_metadata_map["dvt"]
-    info = ModelInfo.from_json(text)
+    info = parse_config(text, "dvt")[0]
     assert info == exported.info
     assert (info.kind, info.spec.layer, info.spec.norm, info.spec.grid) == ("fixed_size", 1, True, backbone.grid)
     assert info.architecture["head_channels"] == 16
@@ -106,7 +106,7 @@ def test_torch_export(timm_name, more, model, tmp_path, images):
     assert list(tmp_path.iterdir()) == [path]
     extra = {"dvt.json": ""}
     module = torch.export.load(path, extra_files=extra).module()
-    assert ModelInfo.from_json(extra["dvt.json"]) == exported.info
+    assert parse_config(extra["dvt.json"], "dvt.json")[0] == exported.info
     for count in (1, 2, 5):
         pictures = images(count, *backbone.grid.image_hw)
         assert_close(*module(pictures), backbone(pictures))

@@ -14,7 +14,7 @@ from dvt.files import DiskError, write_atomic
 from dvt.grid import PatchGrid
 from dvt.spec import FeatureSpec
 from dvt.weights.folder import is_model_folder, read_model_folder, read_model_info, write_model_folder
-from dvt.weights.info import ModelInfo
+from dvt.weights.info import ModelInfo, parse_config
 
 INFO = ModelInfo(
     kind="denoiser",
@@ -85,10 +85,10 @@ def test_the_same_model_gives_the_same_bytes(folder, state, tmp_path):
 
 
 def test_json_there_and_back():
-    assert ModelInfo.from_json(INFO.to_json()) == INFO
+    assert parse_config(INFO.to_json(), "config.json") == (INFO, None)
     spec = replace(INFO.spec, weights_hash=None)
     none = replace(INFO, kind="distilled", spec=spec, base_license=None, architecture={}, metrics={})
-    assert ModelInfo.from_json(none.to_json()) == none
+    assert parse_config(none.to_json(), "config.json") == (none, None)
     assert replace(INFO, training={"size": (1, 2)}).training == {"size": [1, 2]}, "as it comes back from JSON"
 
 

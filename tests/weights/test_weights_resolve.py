@@ -1,5 +1,7 @@
 """Names: the authors' catalogue, local folders, and what is said of names that do not exist."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from originals import block_state
@@ -117,12 +119,9 @@ def test_model_folders_in_a_local_folder(save, here):
     dvt.load_denoiser("voc_denoised/dinov2_base").save_pretrained(f"checkpoints/own/{BASE}")
     assert dvt.load_denoiser("own/dinov2_base").info.spec.backbone == BASE
     state, info = read_model_folder(f"checkpoints/own/{BASE}")
-    write_model_folder(
-        "checkpoints/own/student", state, type(info).from_json(info.to_json().replace('"denoiser"', '"distilled"', 1))
-    )
+    write_model_folder("checkpoints/own/student", state, replace(info, kind="distilled"))
     assert f"own/{BASE}" in dvt.list_denoisers() and "own/student" in dvt.list_denoisers(distilled=True)
-    text = info.to_json().replace('"denoiser"', '"fixed_size"', 1)
-    write_model_folder("checkpoints/own/exported", state, type(info).from_json(text))
+    write_model_folder("checkpoints/own/exported", state, replace(info, kind="fixed_size"))
     assert "own/exported" not in [*dvt.list_denoisers(), *dvt.list_denoisers(distilled=True)]
     dvt.load_denoiser("own/dinov2_base").save_pretrained("checkpoints/alone")
     assert "alone" in dvt.list_denoisers() and dvt.load_denoiser("alone").info.spec.backbone == BASE

@@ -15,9 +15,10 @@ from dvt.decomposition.neural_field.model import (
     ResidualPredictor,
     SemanticField,
 )
-from dvt.decomposition.neural_field.objective import learning_rate_at, objective, phase_at
+from dvt.decomposition.neural_field.objective import objective, phase_at
 from dvt.decomposition.neural_field.table_adam import TableAdam
 from dvt.decomposition.solution import Solution, ViewTokens
+from dvt.schedules import warmup_then_cosine
 
 _BETAS, _EPS = (0.9, 0.99), 1e-15
 """Of Adam, as released."""
@@ -93,11 +94,11 @@ class FitOptimizer:
         self._model, self._config = model, config
         self._num_done = 0
         self._rate_at = partial(
-            learning_rate_at,
+            warmup_then_cosine,
             num_steps=config.num_steps,
-            highest=config.learning_rate,
+            peak=config.learning_rate,
             final=config.final_learning_rate,
-            warmup=config.warmup,
+            warmup_steps=int(config.warmup * config.num_steps),
         )
         self._table = self._table_apart()
         self._whole_tables = [] if self._table else list(model.field.encoding.parameters())

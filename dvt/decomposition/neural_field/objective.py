@@ -1,6 +1,5 @@
-"""What the gradient solver minimises, and when: loss, phases and learning rate, as pure functions."""
+"""What the gradient solver minimises, and when: loss and phases, as pure functions."""
 
-import math
 from enum import Enum
 from typing import NamedTuple
 
@@ -23,15 +22,6 @@ class Phase(Enum):
 def phase_at(step: int, num_steps: int) -> Phase:
     """The phase of a step, counted from 0; the switch is after half the steps plus one, as in the released code."""
     return Phase.residual if step > num_steps // 2 else Phase.joint
-
-
-def learning_rate_at(step: int, num_steps: int, *, highest: float, final: float, warmup: float) -> float:
-    """Linear rise from zero over a share `warmup` of the steps, then half a cosine down to `final`."""
-    warmup_steps = int(warmup * num_steps)
-    if step < warmup_steps:
-        return highest * step / warmup_steps
-    progress = (step - warmup_steps) / max(num_steps - warmup_steps, 1)
-    return final + 0.5 * (highest - final) * (1 + math.cos(math.pi * progress))
 
 
 class Loss(NamedTuple):

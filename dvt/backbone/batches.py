@@ -1,4 +1,4 @@
-"""Features of many images of one size, in batches that fit into memory."""
+"""Features of many images of one size, in batches that fit into memory; `Backbone.forward` computes one batch."""
 
 import logging
 from collections.abc import Callable

@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from dvt.backbone.extract import extract
+from dvt.backbone.batches import extract
 from dvt.errors import BackboneError
 
 
