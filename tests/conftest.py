@@ -1,5 +1,6 @@
 """Shared by all tests: module paths, checked annotations, and the order of the tests."""
 
+import gc
 import sys
 from pathlib import Path
 
@@ -22,3 +23,10 @@ def pytest_collection_modifyitems(items):
     marks = ("slow", "ddp", "ray", "slurm", "wandb", "network", "browser", "plugins", "docs")
     marked = {item.path for item in items if any(item.get_closest_marker(mark) for mark in marks)}
     items.sort(key=lambda item: item.path not in marked)
+
+
+def pytest_collection_finish():
+    """Collect garbage seldom, and leave what the imports made out of it: a collection takes half a second."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 20)

@@ -69,18 +69,19 @@ def test_c_job_prints_the_options_and_does_nothing(dvt, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "part"),
+    ("argument", "part", "flag"),
     [
-        (["+zzzz=3"], "no option 'zzzz'"),
-        (["views.num_views=0"], "views.num_views=0: give at least 1"),
-        (["closed_form.smoothness=nan"], "give a finite number"),
-        (["shard=9/4"], "shard=9/4: give i/n"),
-        (["views.num_view=1"], "did you mean views.num_views"),
+        ("+zzzz=3", "no option 'zzzz'", ["--cfg", "job"]),
+        ("views.num_views=0", "views.num_views=0: give at least 1", ["--cfg", "job"]),
+        ("closed_form.smoothness=nan", "give a finite number", ["--cfg", "job"]),
+        ("shard=9/4", "shard=9/4: give i/n", ["--cfg", "job"]),
+        ("views.num_view=1", "did you mean views.num_views", ["--cfg", "job"]),
+        ("shard=9/4", "shard=9/4: give i/n", ["--cfg", "all"]),
+        ("shard=9/4", "shard=9/4: give i/n", ["--info", "defaults"]),
     ],
 )
-@pytest.mark.parametrize("flag", [["--cfg", "job"], ["--cfg", "all"], ["--info", "defaults"]])
-def test_configs_are_checked_before_they_are_printed(dvt, options, part, flag):
-    result = dvt("decompose", *options, *flag)
+def test_configs_are_checked_before_they_are_printed(dvt, argument, part, flag):
+    result = dvt("decompose", argument, *flag)
     assert result.code == 2 and part in result.err and result.out == ""
 
 

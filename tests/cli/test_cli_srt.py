@@ -13,7 +13,7 @@ from dvt.srt.config import SrtConfig
 from dvt.store import FeatureStore
 from dvt.weights.folder import read_model_folder
 
-VIT = ("backbone.timm=vit_tiny_patch16_224", "backbone.weights=random", "backbone.image_size=64")
+VIT = ("backbone.timm=vit_micro_patch16_224", "backbone.weights=random", "backbone.image_size=64")
 FEW_STEPS = (
     "num_steps=2", "batch_size=2", "save_every=2", "validate_every=2", "show_every=0", "log_every=1", "trainer=cpu",
     "logger=none",
@@ -31,7 +31,7 @@ def photos(photo, tmp_path):
 
 @pytest.fixture
 def vit():
-    return load_backbone("vit_tiny_patch16_224", weights="random", image_size=64, device="cpu")
+    return load_backbone("vit_micro_patch16_224", weights="random", image_size=64, device="cpu")
 
 
 def test_a_store_of_srt_is_filled_and_a_denoiser_learns_from_it(dvt, photos, vit):
@@ -40,10 +40,10 @@ def test_a_store_of_srt_is_filled_and_a_denoiser_learns_from_it(dvt, photos, vit
     assert "srt, mean over shifts of up to 2 px every 2 px" in result.err and "3 done" in result.err
     store, srt = FeatureStore.open("s"), SrtBackbone(vit, SrtConfig(max_shift=2, step=2))
     for image in find_images(photos):
-        picture = srt.preprocess(read_image(image.path))[None]
+        view = srt.preprocess(read_image(image.path))[None]
         for name, model in (("clean", srt), ("raw", vit)):
             stored = getattr(store[image.key], name).float()
-            torch.testing.assert_close(stored, model(picture).patches[0], atol=5e-3, rtol=5e-3)
+            torch.testing.assert_close(stored, model(view).patches[0], atol=5e-3, rtol=5e-3)
     trained = dvt("train", "store=s", "out=denoiser", *FEW_STEPS)
     assert trained.code == 0, trained.err
     _, info = read_model_folder(photos.parent / "denoiser", kind="denoiser")
@@ -66,9 +66,9 @@ def test_the_same_command_skips_what_is_there_and_other_settings_are_refused(dvt
         assert result.code == 2 and text in result.err, result.err
 
 
-def test_a_decomposed_store_is_not_continued_by_srt(tiny, photos):
-    assert tiny("decompose", "images=photos", "store=s").code == 0
-    result = tiny("decompose", "images=photos", "store=s", "method=srt")
+def test_a_decomposed_store_is_not_continued_by_srt(tiny, made):
+    made("photos", "store")
+    result = tiny("decompose", "images=photos", "store=store", "method=srt")
     assert result.code == 2 and "solver.solver: 'closed_form' in the store, 'srt' in the request" in result.err
     assert "quality: 'tiny' in the store, 'none' in the request" in result.err
 
@@ -93,7 +93,7 @@ def test_options_that_do_not_go_together(options, text, dvt, photos):
 
 def test_images_that_cannot_be_done_are_listed(dvt, photos, photo):
     photo("photos/dot.png", size=(3, 3))
-    (photos / "text.jpg").write_text("no picture")
+    (photos / "text.jpg").write_text("no image")
     result = dvt(*STORE)
     assert result.code == 3 and "3 done, 0 there already, 2 failed" in result.err
     assert "failed: dot.png: the image is 3 x 3 px, smaller than one patch of 16 px" in result.err
@@ -111,7 +111,7 @@ def test_python_makes_the_same_store(dvt, photos, vit):
 def test_a_vit_learns_from_srt_and_the_same_command_continues(dvt, photos, vit):
     result = dvt(*DISTILL)
     assert result.code == 0, result.err
-    assert "3 images -> run   vit_tiny_patch16_224" in result.err and "+srt" in result.err.splitlines()[0]
+    assert "3 images -> run   vit_micro_patch16_224" in result.err and "+srt" in result.err.splitlines()[0]
     _, info = read_model_folder(photos.parent / "run", kind="distilled")
     assert info.training["teacher_settings"]["srt"]["max_shift"] == 1
     assert info.training["teacher_sha256"] == SrtBackbone(vit, SrtConfig(max_shift=1)).weights_hash

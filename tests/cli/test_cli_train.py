@@ -16,17 +16,23 @@ FEW = (
 
 
 @pytest.fixture
-def store(tiny, photo):
-    for number in range(5):
-        photo(f"photos/{number}.png", seed=number)
-    assert tiny("decompose", "images=photos", "store=store").code == 0
+def store(made):
+    """store and photos in the working folder."""
+    made("store", "photos")
     return "store"
+
+
+@pytest.fixture
+def trained(store, made):
+    """The folder of a finished denoiser of that store; `FEW` made it."""
+    made("denoiser").rename("run")
+    return "run"
 
 
 def test_from_a_store_to_a_denoiser(dvt, store, tmp_path):
     result = dvt("train", f"store={store}", "out=run", *FEW)
     assert result.code == 0
-    assert "5 images -> run   vit_tiny_patch16_224" in result.err and "4 steps of 2" in result.err
+    assert "5 images -> run   vit_micro_patch16_224" in result.err and "4 steps of 2" in result.err
     assert "raw -> denoised, on the validation images: squared error" in result.err
     state, info = read_model_folder(tmp_path / "run", kind="denoiser")
     assert info.spec == FeatureStore.open(tmp_path / store).meta.spec
@@ -43,7 +49,7 @@ def test_the_smoke_trainer_sees_everything_once(dvt, store, tmp_path):
     assert len(list((tmp_path / "run" / "pictures").iterdir())) == 2
 
 
-def test_tensorboard_gets_numbers_and_pictures(dvt, store, tmp_path):
+def test_tensorboard_gets_numbers_and_images(dvt, store, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     assert dvt("train", f"store={store}", "out=run", *FEW, "logger=tensorboard", "show_every=2").code == 0
@@ -61,8 +67,7 @@ def test_a_sweep(dvt, store, tmp_path):
     assert sizes == [13, 25]
 
 
-def test_more_steps_on_a_finished_run_are_a_change_and_are_refused(dvt, store):
-    assert dvt("train", f"store={store}", "out=run", *FEW).code == 0
+def test_more_steps_on_a_finished_run_are_a_change_and_are_refused(dvt, store, trained):
     refused = dvt("train", f"store={store}", "out=run", *FEW, "num_steps=6")
     assert refused.code == 2 and "num_steps: 4 in the checkpoint, 6 in the request" in refused.err
     allowed = dvt("train", f"store={store}", "out=run", *FEW, "num_steps=6", "allow_changes=true")
@@ -71,7 +76,7 @@ def test_more_steps_on_a_finished_run_are_a_change_and_are_refused(dvt, store):
     assert dvt("train", f"store={store}", "out=run", *FEW, "resume=none").code == 2
 
 
-def test_with_pictures_raw_features_are_computed(dvt, store, tmp_path):
+def test_with_images_raw_features_are_computed(dvt, store, tmp_path):
     result = dvt(
         "train", f"store={store}", "out=run", *FEW, "pairs.raw=recomputed", "images=photos", "backbone.weights=random"
     )
@@ -83,9 +88,9 @@ def test_with_pictures_raw_features_are_computed(dvt, store, tmp_path):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (("backbone=dinov2_base",), "backbone: 'vit_tiny_patch16_224.augreg_in21k_ft_in1k' in the store, 'vit_base"),
-        (("backbone.layer=3",), "layer: 11 in the store, 3 in the request"),
-        (("backbone.layer=-2",), "layer: 11 in the store, 10 in the request"),
+        (("backbone=dinov2_base",), "backbone: 'vit_micro_patch16_224.dvt' in the store, 'vit_base"),
+        (("backbone.layer=3",), "layer: 5 in the store, 3 in the request"),
+        (("backbone.layer=-2",), "layer: 5 in the store, 4 in the request"),
         (("recipe=layers",), "give images=... as for dvt decompose"),
         (("backbone.norm=false",), "norm: True in the store, False in the request"),
         (("backbone.image_size=128",), "grid: 64 x 64 px"),
@@ -99,15 +104,12 @@ def test_with_pictures_raw_features_are_computed(dvt, store, tmp_path):
     ],
 )
 def test_slips_are_named(dvt, store, photo, options, text):
-    for number in range(6):
-        photo(f"more/{number}.png", seed=number)
-    extra = ("backbone.weights=random",) if "pairs.raw=recomputed" in options else ()
-    result = dvt("train", f"store={store}", "out=run", *FEW, *options, *extra)
+    if "images=more" in options:
+        for number in range(6):
+            photo(f"more/{number}.png", seed=number)
+        options += ("backbone.weights=random",)
+    result = dvt("train", f"store={store}", "out=run", *FEW, *options)
     assert result.code == 2 and text in result.err
-
-
-def test_the_last_block_may_be_called_so(dvt, store):
-    assert dvt("train", f"store={store}", "out=run", *FEW, "backbone.layer=-1").code == 0
 
 
 def test_a_store_that_is_not_there(dvt):
@@ -116,8 +118,8 @@ def test_a_store_that_is_not_there(dvt):
     assert "needs out=..." in dvt("train").err
 
 
-def test_the_record_says_what_was_run(dvt, store, tmp_path):
-    dvt("train", f"store={store}", "out=run", *FEW, "seed=7")
+def test_the_record_says_what_was_run_and_the_last_block_may_be_called_so(dvt, store, tmp_path):
+    assert dvt("train", f"store={store}", "out=run", *FEW, "seed=7", "backbone.layer=-1").code == 0
     (record,) = (tmp_path / "run" / "runs").glob("*.json")
     written = json.loads(record.read_text())
     assert written["config"]["seed"] == 7 and written["environment"]["torch"] == torch.__version__
@@ -134,35 +136,33 @@ def test_help_lists_recipes_trainers_and_loggers(dvt):
         assert text in out
 
 
-def test_a_run_that_was_moved_continues_from_other_paths(dvt, store, tmp_path):
-    assert dvt("train", f"store={store}", "out=run", *FEW).code == 0
-    (tmp_path / "run").rename(tmp_path / "moved")
+def test_a_run_that_was_moved_continues_from_other_paths(dvt, store, trained, tmp_path):
+    (tmp_path / trained).rename(tmp_path / "moved")
     (tmp_path / store).rename(tmp_path / "elsewhere")
     again = dvt("train", "store=elsewhere", "out=moved", *FEW, "num_workers=0")
     assert again.code == 0 and "continuing at step 4" in again.err
 
 
 STREAM = (
-    "images=photos", "backbone.timm=vit_tiny_patch16_224", "backbone.weights=random", "backbone.image_size=64",
+    "images=photos", "backbone.timm=vit_micro_patch16_224", "backbone.weights=random", "backbone.image_size=64",
     "stream.quality=tiny", "stream.num_views=3",
 )  # fmt: skip
 
 
-def test_from_photographs_to_a_denoiser(dvt, photo, tmp_path):
-    for number in range(5):
-        photo(f"photos/{number}.png", seed=number)
+def test_from_images_to_a_denoiser(dvt, made, tmp_path):
+    made("photos")
     result = dvt("train", *STREAM, "out=run", *FEW)
     assert result.code == 0
-    assert "5 images -> run   vit_tiny_patch16_224" in result.err and "stage 1 in memory (tiny)" in result.err
+    assert "5 images -> run   vit_micro_patch16_224" in result.err and "stage 1 in memory (tiny)" in result.err
     assert "5 images decomposed, 0 failed" in result.err and "raw -> denoised" in result.err
     assert read_model_folder(tmp_path / "run", kind="denoiser")[1].training["num_images"] == 4
     again = dvt("train", *STREAM, "out=run", *FEW, "num_steps=6", "allow_changes=true")
     assert again.code == 0 and "continuing at step 4" in again.err
-    (tmp_path / "photos" / "2.png").write_bytes(b"no picture")
+    (tmp_path / "photos" / "2.png").write_bytes(b"no image")
     broken = dvt("train", *STREAM, "out=other", *FEW)
     assert broken.code == 3 and "failed: 2.png: " in broken.err and "4 images decomposed, 1 failed" in broken.err
 
 
-def test_without_a_store_and_without_photographs(dvt):
+def test_without_a_store_and_without_images(dvt):
     result = dvt("train", "out=run")
     assert result.code == 2 and "needs store=... (what dvt decompose wrote), or images=..." in result.err
