@@ -59,6 +59,11 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
     return torch.device(device)
 
 
+def sum_dtype(device: torch.device) -> torch.dtype:
+    """Number format of long sums on a device: float64; float32 on mps, which has no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def _present_devices() -> list[str]:
     present = ["cpu"]
     if torch.cuda.is_available():

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
+from dvt.errors import EvaluationError
 from dvt.grid import PatchGrid
 from dvt.shapes import FeatureMaps, ImageBatch, PrefixTokens
 
@@ -19,6 +21,19 @@ class Features:
     """(B, P, C): class and register tokens in the model's own order; P may be 0."""
     grid: PatchGrid
     """Places of the patches; `grid.hw` is (H, W)."""
+
+
+def require_finite(name: str, *tokens: Tensor) -> None:
+    """Refuse features that are NaN or infinite; `name` says whose they are.
+
+    Raises:
+        EvaluationError: some are.
+    """
+    if not all(bool(each.isfinite().all()) for each in tokens):
+        raise EvaluationError(
+            f"{name} gives features that are NaN or infinite. With precision=fp16, use fp32 or bf16; otherwise check"
+            " the weights."
+        )
 
 
 @runtime_checkable

@@ -62,7 +62,7 @@ def run(arguments: list[str]) -> int:
 
 def print_environment() -> int:
     """Versions and devices, a line each."""
-    from dvt.diagnosis.environment import machine_report
+    from dvt.cli.environment import machine_report
 
     report = machine_report()
     width = max(map(len, report))
@@ -74,9 +74,11 @@ def print_environment() -> int:
 def work(options: Options, choices: dict[str, str]) -> JobOutcome:
     """Diagnose a ViT, write the image, print table, diagnosis and advice."""
     from dvt.backbone.load import load_from_config
+    from dvt.cli.advice import advice
     from dvt.cli.reporter import TerminalReporter
-    from dvt.diagnosis.diagnose import diagnose
+    from dvt.diagnosis.diagnose import diagnose_layers
     from dvt.diagnosis.figure import draw_diagnosis
+    from dvt.diagnosis.layers import BackboneLayers
     from dvt.diagnosis.windows import choose_images
     from dvt.files import to_json
     from dvt.images import find_images
@@ -90,25 +92,17 @@ def work(options: Options, choices: dict[str, str]) -> JobOutcome:
     backbone = load_from_config(options.backbone, pick_device(options.device))
     say(f"{backbone.timm_name}, {backbone.grid}: {len(chosen)} of {len(images)} images")
     with TerminalReporter() as reporter:
-        diagnosis = diagnose(
-            backbone,
-            options.images,
-            num_images=options.num_images,
-            layers=options.layers,
-            seed=options.seed,
-            batch_size=options.batch_size,
-            max_pixels=options.max_pixels,
-            reporter=reporter,
-        )
+        layers = BackboneLayers(backbone, options.layers)
+        diagnosis = diagnose_layers(layers, chosen, options, max_pixels=options.max_pixels, reporter=reporter)
     given = options.images if isinstance(options.images, str) else "IMAGES"
-    advice = diagnosis.advice(backbone=backbone_arguments(options.backbone), images=shlex.quote(given))
+    lines = advice(diagnosis, backbone=backbone_arguments(options.backbone), images=shlex.quote(given))
     save_png(draw_diagnosis(diagnosis), options.out)
     if options.json:
         body = diagnosis.to_json() | {"environment": environment(backbone.device)}
-        body["diagnosis"]["advice"] = advice
+        body["diagnosis"]["advice"] = lines
         print(to_json(body, indent=None), end="")
     else:
-        print(diagnosis, "\n".join(advice), sep="\n\n")
+        print(diagnosis, "\n".join(lines), sep="\n\n")
     say(f"{options.out} written; {time.monotonic() - start:.0f} s")
     return JobOutcome()
 

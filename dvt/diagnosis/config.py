@@ -7,6 +7,8 @@ from dvt.errors import ConfigError
 
 MIN_IMAGES = 16
 """With fewer images, chance looks like a pattern."""
+BATCH_SIZE = 4
+"""Images per forward pass, three views of each."""
 MAX_LAYERS = 12
 """Number of blocks that are measured by default; those of deeper ViTs are evenly spaced and include the last one."""
 
@@ -36,7 +38,7 @@ class DoctorConfig:
     """Number of images, drawn at random; all of them if there are fewer."""
     layers: list[int] | None = None
     """Blocks to measure, counted from 0, as [8,11]; default: all up to backbone.layer, at most 12."""
-    batch_size: int = 4
+    batch_size: int = BATCH_SIZE
     """Images per forward pass, three views of each."""
     seed: int = 0
     """Seed for the choice of images, windows and flips."""

@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from dvt.backbone.backbone import Backbone
+from dvt.backbone.wrapped import WrappedBackbone
 from dvt.diagnosis.config import DoctorConfig
 from dvt.diagnosis.findings import find_artifacts, remarks
-from dvt.diagnosis.layers import BackboneLayers, LayerFeatures
+from dvt.diagnosis.layers import LayerFeatures, layers_of
 from dvt.diagnosis.report import Diagnosis
 from dvt.diagnosis.scores import ArtifactMeter
 from dvt.diagnosis.windows import choose_images, cut_windows
@@ -22,15 +23,17 @@ from dvt.progress import SILENT, Reporter
 from dvt.runtime import seed_for
 from dvt.shapes import AnySizeImage, FeatureMaps
 
+_DEFAULTS = DoctorConfig()
+
 
 def diagnose(
-    backbone: Backbone,
+    backbone: Backbone | WrappedBackbone,
     images: str | Path | Sequence[str | Path],
     *,
-    num_images: int = 100,
+    num_images: int = _DEFAULTS.num_images,
     layers: Sequence[int] | None = None,
-    seed: int = 0,
-    batch_size: int = 4,
+    seed: int = _DEFAULTS.seed,
+    batch_size: int = _DEFAULTS.batch_size,
     max_pixels: int = MAX_PIXELS,
     reporter: Reporter = SILENT,
 ) -> Diagnosis:
@@ -39,7 +42,7 @@ def diagnose(
     Costs three forward passes per image: two windows and the whole image.
 
     Args:
-        backbone: what `dvt.load_backbone` returned.
+        backbone: what `dvt.load_backbone` returned; of a denoised one its output is measured.
         images: a folder, glob, list file, or a list of these; at least 16 images, better 100, of any size and content.
         num_images: number of images, drawn at random; all of them if there are fewer.
         layers: blocks to measure, counted from 0; default: all up to the block that the backbone reads, at most 12.
@@ -56,6 +59,7 @@ def diagnose(
     Raises:
         ImageError: too few images, or one that cannot be read.
         ConfigError: fewer than 16 images wanted, or layers that do not exist.
+        BackboneError: `backbone` is no backbone.
         GeometryError: the backbone has fewer than 2 x 2 patches.
         EvaluationError: features that are not finite.
 
@@ -70,15 +74,15 @@ def diagnose(
     config = DoctorConfig(
         num_images=num_images, layers=None if layers is None else list(layers), batch_size=batch_size, seed=seed
     )
-    return diagnose_layers(
-        BackboneLayers(backbone, config.layers), find_images(images), config, max_pixels=max_pixels, reporter=reporter
-    )
+    model = layers_of(backbone, config.layers)
+    chosen = choose_images(find_images(images), num_images, seed)
+    return diagnose_layers(model, chosen, config, max_pixels=max_pixels, reporter=reporter)
 
 
 def diagnose_layers(
     model: LayerFeatures,
     images: Sequence[ImageFile],
-    config: DoctorConfig | None = None,
+    config: DoctorConfig,
     *,
     max_pixels: int = MAX_PIXELS,
     reporter: Reporter = SILENT,
@@ -87,29 +91,28 @@ def diagnose_layers(
 
     Args:
         model: the model.
-        images: what `find_images` returned.
-        config: the options; its `layers` are the model's choice.
+        images: what `choose_images` returned.
+        config: the seed and the batch size.
         max_pixels: larger images are refused.
         reporter: receives the progress.
 
     Raises:
-        ImageError: too few images, or one that cannot be read.
+        ImageError: an image cannot be read.
         GeometryError: the model has fewer than 2 x 2 patches.
         EvaluationError: features that are not finite.
     """
-    config = config or DoctorConfig()
-    chosen, layers, grid = choose_images(images, config.num_images, config.seed), tuple(model.layers), model.grid
-    meters = [ArtifactMeter(f"{model.name}, {layer.name}", len(chosen), seed=config.seed) for layer in layers]
+    layers, grid = tuple(model.layers), model.grid
+    meters = [ArtifactMeter(f"{model.name}, {layer.name}", len(images), seed=config.seed) for layer in layers]
 
     def features(views: list[AnySizeImage]) -> Sequence[FeatureMaps]:
         return model(torch.stack([resize(view, grid.image_hw) for view in views]).to(model.device))
 
-    reporter.start(len(chosen), "images", "features")
+    reporter.start(len(images), "images", "features")
     fill_meters(
         meters,
         features,
         grid,
-        chosen,
+        images,
         seed=config.seed,
         batch_size=config.batch_size,
         max_pixels=max_pixels,
@@ -123,7 +126,7 @@ def diagnose_layers(
     return Diagnosis(
         model=model.name,
         grid=grid,
-        num_images=len(chosen),
+        num_images=len(images),
         layers=layers,
         reports=tuple(reports),
         findings=find_artifacts(layers, reports),
@@ -137,8 +140,8 @@ def fill_meters(
     grid: PatchGrid,
     images: Sequence[ImageFile],
     *,
-    seed: int = 0,
-    batch_size: int = 4,
+    seed: int,
+    batch_size: int,
     max_pixels: int = MAX_PIXELS,
     reporter: Reporter = SILENT,
 ) -> None:

@@ -7,8 +7,9 @@ from typing import Protocol
 import torch
 
 from dvt.backbone.backbone import Backbone
+from dvt.backbone.wrapped import WrappedBackbone
 from dvt.diagnosis.config import MAX_LAYERS
-from dvt.errors import ConfigError
+from dvt.errors import BackboneError, ConfigError
 from dvt.grid import PatchGrid
 from dvt.shapes import FeatureMaps, ImageBatch
 
@@ -84,6 +85,36 @@ class BackboneLayers:
         *blocks, output = self._backbone.forward_layers(images, self._blocks)
         shown = [*blocks, output] if self._backbone.norm else blocks
         return [features.patches.float() for features in shown]
+
+
+class OutputAlone:
+    """The output of a denoised ViT, or of another one that is wrapped; its blocks are those of the ViT inside."""
+
+    def __init__(self, model: WrappedBackbone):
+        self._model = model
+        self.name, self.grid, self.device = model.timm_name, model.grid, model.device
+        self.layers = [Layer(block=model.layer, normed=model.norm, late=True)]
+
+    @torch.no_grad()
+    def __call__(self, images: ImageBatch) -> Sequence[FeatureMaps]:
+        """Features of the output, in float32."""
+        return [self._model(images).patches.float()]
+
+
+def layers_of(model: Backbone | WrappedBackbone, blocks: Sequence[int] | None = None) -> LayerFeatures:
+    """The layers of a ViT that are measured: all of `BackboneLayers`, or the output of a denoised one.
+
+    Raises:
+        ConfigError: blocks that do not exist, or any of a denoised ViT.
+        BackboneError: `model` is no backbone.
+    """
+    if isinstance(model, Backbone):
+        return BackboneLayers(model, blocks)
+    if not isinstance(model, WrappedBackbone):
+        raise BackboneError(f"backbone={model!r} is not a backbone: give what dvt.load_backbone(...) returned.")
+    if blocks is not None:
+        raise ConfigError(f"layers=[{','.join(map(str, blocks))}]: of {model.name} the output alone is measured.")
+    return OutputAlone(model)
 
 
 def spread_blocks(last: int) -> list[int]:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from dvt.runtime import sum_dtype
 from dvt.shapes import FeatureMap, FeatureMaps
 
 LOWEST = 2.0
@@ -27,22 +28,29 @@ class PositionShare:
     """
 
     def __init__(self) -> None:
-        self._num_maps = 0
+        self.num_maps = 0
         self._sum: Tensor | float = 0.0
         self._squares: Tensor | float = 0.0
 
     def update(self, maps: FeatureMaps) -> None:
         """Add (B, H, W, C) feature maps, all of one shape."""
-        exact = maps.detach().to(torch.float64 if maps.device.type != "mps" else torch.float32)
+        exact = maps.detach().to(sum_dtype(maps.device))
         self._sum = self._sum + exact.sum(dim=0)
         self._squares = self._squares + exact.square().sum(dim=(0, 3))
-        self._num_maps += len(maps)
+        self.num_maps += len(maps)
+
+    def __add__(self, other: "PositionShare") -> "PositionShare":
+        """The share of the maps of both."""
+        both = PositionShare()
+        both.num_maps = self.num_maps + other.num_maps
+        both._sum, both._squares = self._sum + other._sum, self._squares + other._squares
+        return both
 
     @property
     def mean_map(self) -> FeatureMap:
         """(H, W, C) mean of all maps."""
         assert isinstance(self._sum, Tensor), "at least one map was added"
-        return self._sum / self._num_maps
+        return self._sum / self.num_maps
 
     @property
     def value(self) -> float:
@@ -55,7 +63,7 @@ class PositionShare:
         """Mean squared distance of the tokens of these patches from their mean; above zero."""
         assert isinstance(self._squares, Tensor), "at least one map was added"
         mean = self.mean_map[patches].mean(dim=0)
-        variance = self._squares[patches].mean() / self._num_maps - mean.square().sum()
+        variance = self._squares[patches].mean() / self.num_maps - mean.square().sum()
         return variance.clamp(min=torch.finfo(torch.float32).tiny)
 
 
@@ -67,8 +75,7 @@ class LockedPattern:
     """
 
     def __init__(self) -> None:
-        self._halves = (PositionShare(), PositionShare())
-        self._all = PositionShare()
+        self.halves = (PositionShare(), PositionShare())
 
     def update(self, maps: FeatureMaps, images: Sequence[int]) -> None:
         """Add feature maps.
@@ -78,24 +85,29 @@ class LockedPattern:
             images: number of the image of each map; even numbers are one half, odd ones the other.
         """
         odd = torch.tensor([number % 2 == 1 for number in images], device=maps.device)
-        for half, members in zip(self._halves, (~odd, odd), strict=True):
+        for half, members in zip(self.halves, (~odd, odd), strict=True):
             if bool(members.any()):
                 half.update(maps[members])
-        self._all.update(maps)
+
+    @property
+    def _all(self) -> PositionShare:
+        return self.halves[0] + self.halves[1]
 
     @property
     def map(self) -> Float[Tensor, "H W"]:
         """What position explains at each patch, in units of the mean variance of a token; its mean is `share()`."""
-        patches = everywhere(self._all.mean_map)
+        both = self._all
+        patches = everywhere(both.mean_map)
         first, second = self._centred(patches)
-        return ((first * second).sum(dim=-1) / self._all.variance(patches)).cpu().float()
+        return ((first * second).sum(dim=-1) / both.variance(patches)).cpu().float()
 
     def share(self, patches: Bool[Tensor, "H W"] | None = None) -> float:
         """Share of the variance of these patches (default: all) that position explains."""
-        patches = everywhere(self._all.mean_map) if patches is None else patches
+        both = self._all
+        patches = everywhere(both.mean_map) if patches is None else patches
         first, second = self._centred(patches)
         energy = (first * second).sum() / patches.sum()
-        return float(energy / self._all.variance(patches.to(energy.device)))
+        return float(energy / both.variance(patches.to(energy.device)))
 
     def low_frequency(self, patches: Bool[Tensor, "H W"] | None = None) -> float:
         """Share of the energy of the pattern in the lowest frequencies, in [0, 1]; NaN without a pattern.
@@ -114,7 +126,7 @@ class LockedPattern:
         first, second = (
             (half.mean_map - half.mean_map[patches.to(half.mean_map.device)].mean(dim=0))
             * patches.to(half.mean_map.device)[..., None]
-            for half in self._halves
+            for half in self.halves
         )
         return first, second
 

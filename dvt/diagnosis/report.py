@@ -1,28 +1,16 @@
-"""The diagnosis of a ViT: as a table, in words, as JSON, and what to do about it."""
+"""The diagnosis of a ViT: as a table, in words, as JSON."""
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
-from dvt.diagnosis.findings import OUTLIER_ENERGY, Finding, Kind, Severity
+from dvt.diagnosis.findings import Finding, Kind
 from dvt.diagnosis.layers import Layer
-from dvt.diagnosis.scores import ArtifactReport
+from dvt.diagnosis.scores import SCORES, ArtifactReport
 from dvt.files import plain
 from dvt.grid import PatchGrid
 
-_COLUMNS = (
-    ("position", "position share", 3),
-    ("upright", "upright share", 3),
-    ("low freq", "low frequency", 2),
-    ("R2", "position R2", 2),
-    ("MIC", "MIC", 2),
-    ("shift", "shift error", 3),
-    ("locked", "shift locked", 2),
-    ("outliers", "outliers", 4),
-    ("x median", "outlier ratio", 1),
-    ("energy", "outlier energy", 3),
-)
-"""Head of each column of the table, name of its score, and number of digits."""
+_COLUMNS = {name: score for name, score in SCORES.items() if name != "shift cosine"}
 
 LEGEND = """\
 position  share of variance that position explains, over random crops and flips; upright: of whole images as taken
@@ -57,10 +45,9 @@ class Diagnosis:
 
     def table(self) -> str:
         """The scores of every layer as a table of text."""
-        rows = [["layer", *(head for head, _, _ in _COLUMNS)]]
+        rows = [["layer", *(score.head for score in _COLUMNS.values())]]
         for layer, report in zip(self.layers, self.reports, strict=True):
-            numbers = report.numbers()
-            rows.append([layer.name, *(_cell(numbers[name], digits) for _, name, digits in _COLUMNS)])
+            rows.append([layer.name, *(_cell(score.value(report), score.digits) for score in _COLUMNS.values())])
         first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
         lines = (
             [row[0].ljust(first), *(cell.rjust(width) for cell, width in zip(row[1:], others, strict=True))]
@@ -102,74 +89,6 @@ class Diagnosis:
             "layers": layers,
         }
         return dict(plain(body))
-
-    def advice(self, *, backbone: str, images: str) -> list[str]:
-        """What to do, as sentences and commands, the cheapest remedy first.
-
-        Args:
-            backbone: the options that select the ViT on the command line.
-            images: the images, as given on the command line.
-        """
-        show = f"    dvt show image=PHOTO.jpg method=[raw,decomposed] {backbone}"
-        compare = f"    dvt evaluate task=artifact_scores data={images} method=[raw,raw@2x,srt,decomposed] {backbone}"
-        if not self.findings:
-            return [
-                "There is nothing to remove: use the features as they are, a denoiser could only cost. For finer"
-                " features use a larger backbone.image_size or average sub-token shifts, and compare:",
-                compare,
-            ]
-        lines = [*self._norm_advice(), *self._kind_advice()]
-        output = self.layers[-1].name
-        at_output = [finding for finding in self.findings if finding.at_output]
-        if not at_output:
-            lines += [f"{output} itself has no artifact: if you use that layer, there is nothing to do."]
-        elif any(finding.severity is Severity.strong for finding in at_output):
-            lines += ["See what the decomposition removes:", show]
-        else:
-            lines += [f"In {output} it is mild: first check whether it matters, by eye and in numbers.", show, compare]
-        if any(finding.fixed for finding in self.findings):
-            lines += [
-                "A denoiser removes what belongs to the position, in one pass:",
-                f"    dvt decompose images={images} store=runs/store {backbone}",
-                "    dvt train store=runs/store out=runs/denoiser",
-            ]
-        return lines
-
-    def _norm_advice(self) -> list[str]:
-        """The final norm removes high norms; say what it leaves."""
-        outliers = [finding for finding in self.findings if finding.kind is Kind.outliers]
-        if not outliers:
-            return []
-        if not self.layers[-1].normed:
-            return [
-                "Use the features after the final norm (backbone.norm=true, the default) if the model has one: it gives"
-                " all tokens nearly the same norm."
-            ]
-        if self.reports[-1].outliers.energy >= OUTLIER_ENERGY[0]:
-            return []
-        sentence = "Use the features after the final norm (backbone.norm=true, the default): they have no outliers."
-        if outliers[0].fixed:
-            late = [report for layer, report in zip(self.layers, self.reports, strict=True) if layer.late]
-            worst = max(late, key=lambda report: report.outliers.energy)
-            sentence += (
-                f" Position explains {self.reports[-1].position_share:.3f} of the variance instead of"
-                f" {worst.position_share:.3f}."
-            )
-        return [sentence]
-
-    def _kind_advice(self) -> list[str]:
-        lines = []
-        if any(finding.kind is Kind.outliers and not finding.fixed for finding in self.findings):
-            lines.append(
-                "The outliers move with the image, so no fixed pattern removes them; a ViT with registers has few"
-                " (for example backbone=dinov2_reg_base)."
-            )
-        if any(finding.kind is Kind.ramp for finding in self.findings):
-            lines.append(
-                "A ramp is wider than the shifts of method=srt, which cannot remove it; the decomposition can. Keep raw"
-                " features where the position is needed (boxes, counting)."
-            )
-        return lines
 
 
 def _cell(value: float, digits: int) -> str:

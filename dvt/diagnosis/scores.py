@@ -1,19 +1,18 @@
 """All artifact scores of one kind of features: maps of pairs of windows in, numbers and maps out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dvt.backbone.features import require_finite
 from dvt.diagnosis.mic import position_mic
 from dvt.diagnosis.outliers import OutlierNorms, Outliers
 from dvt.diagnosis.position import LockedPattern
 from dvt.diagnosis.probe import PositionR2, TokenSample, position_r2
 from dvt.diagnosis.shift import ShiftError
-from dvt.errors import EvaluationError
 from dvt.files import plain
 from dvt.shapes import FeatureMaps
 
@@ -52,20 +51,8 @@ class ArtifactReport:
     """The position score of the DVT paper."""
 
     def numbers(self) -> dict[str, float]:
-        """The scores by name; NaN where there is no value."""
-        return {
-            "position share": self.position_share,
-            "upright share": self.upright_share,
-            "low frequency": self.low_frequency,
-            "shift error": self.shift_error,
-            "shift cosine": self.shift_cosine,
-            "shift locked": self.shift_locked,
-            "position R2": self.probe.value,
-            "MIC": self.mic,
-            "outliers": self.outliers.share,
-            "outlier ratio": self.outliers.ratio,
-            "outlier energy": self.outliers.energy,
-        }
+        """The `SCORES` by name; NaN where there is no value."""
+        return {name: score.value(self) for name, score in SCORES.items()}
 
     def maps(self) -> dict[str, Float[Tensor, "H W"]]:
         """The scores at each patch, by name; NaN where there is no value."""
@@ -82,6 +69,68 @@ class ArtifactReport:
         maps = {name: [[_rounded(each) for each in row] for row in one.tolist()] for name, one in self.maps().items()}
         scores = {name: _rounded(value) for name, value in self.numbers().items()}
         return {"scores": plain(scores), "maps": plain(maps)}
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How one number of a report is shown."""
+
+    head: str
+    """Head of its column in the table of layers."""
+    digits: int
+    """Digits after the point in that table."""
+    lower_is_better: bool
+    """False for a diagnostic, where neither is better."""
+    meaning: str
+    """One sentence."""
+    value: Callable[[ArtifactReport], float]
+    """Reads it from a report."""
+
+
+SCORES: Final = {
+    "position share": Score(
+        "position", 3, True, "Share of token variance explained by position, in random crops and flips.",
+        lambda report: report.position_share,
+    ),
+    "upright share": Score(
+        "upright", 3, False, "Position share of whole images: artifact and the layout that images share.",
+        lambda report: report.upright_share,
+    ),
+    "low frequency": Score(
+        "low freq", 2, False, "Share of the position-locked pattern in the lowest frequencies: 1 is a ramp.",
+        lambda report: report.low_frequency,
+    ),
+    "position R2": Score(
+        "R2", 2, False, "R^2 of a linear probe from a token to its position, on unseen images.",
+        lambda report: report.probe.value,
+    ),
+    "MIC": Score(
+        "MIC", 2, False, "Position score of the DVT paper (s. 5.1): largest MIC of a channel with x and y.",
+        lambda report: report.mic,
+    ),
+    "shift error": Score(
+        "shift", 3, True, "Squared difference of tokens of the same content in two windows, normed.",
+        lambda report: report.shift_error,
+    ),
+    "shift cosine": Score(
+        "cosine", 3, True, "Mean of 1 - cosine of these tokens.", lambda report: report.shift_cosine
+    ),
+    "shift locked": Score(
+        "locked", 2, True, "Share of that difference that is the same in all images.",
+        lambda report: report.shift_locked,
+    ),
+    "outliers": Score(
+        "outliers", 4, True, "Tokens with a norm above median + 6 robust deviations and twice the median.",
+        lambda report: report.outliers.share,
+    ),
+    "outlier ratio": Score(
+        "x median", 1, True, "Mean norm of the outliers over the median.", lambda report: report.outliers.ratio
+    ),
+    "outlier energy": Score(
+        "energy", 3, True, "Share of all squared norms that outliers carry.", lambda report: report.outliers.energy
+    ),
+}  # fmt: skip
+"""The numbers of a report by name."""
 
 
 def _rounded(value: float) -> float:
@@ -125,12 +174,7 @@ class ArtifactMeter:
         Raises:
             EvaluationError: features that are not finite.
         """
-        for maps in (first, second, whole):
-            if not bool(torch.isfinite(maps).all()):
-                raise EvaluationError(
-                    f"the features of {self._name} are not all finite, so they cannot be scored. With fp16 they may"
-                    " have overflowed: give backbone.precision=fp32. Otherwise check the weights."
-                )
+        require_finite(self._name, first, second, whole)
         for maps in (first, second):
             self._pattern.update(maps, images)
             self._outliers.update(maps)

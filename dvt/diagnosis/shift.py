@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dvt.diagnosis.position import LockedPattern
+from dvt.runtime import sum_dtype
 from dvt.shapes import FeatureMaps
 
 
@@ -24,8 +26,8 @@ class ShiftError:
         self._sum: Tensor | float = 0.0
         self._error_map: Tensor | None = None
         self._count_map: Tensor | None = None
-        self._differences: dict[tuple[int, int], list[tuple[Tensor | float, int]]] = {}
-        """For each shift: sum of the difference maps, and number of pairs, of the even and of the odd images."""
+        self._differences: dict[tuple[int, int], LockedPattern] = {}
+        """The difference maps of each shift."""
 
     def update(self, first: FeatureMaps, second: FeatureMaps, shift: tuple[int, int], images: Sequence[int]) -> None:
         """Add pairs of windows.
@@ -38,9 +40,9 @@ class ShiftError:
             images: number of the image of each pair; even and odd ones are the two halves for `locked`.
         """
         assert shift != (0, 0) and len(first) == len(second) == len(images)
-        kind = torch.float64 if first.device.type != "mps" else torch.float32
         here, there = zip(*(_overlap(*each) for each in zip(first.shape[1:3], shift, strict=True)), strict=True)
-        one, other = (maps[:, box[0], box[1]].detach().to(kind) for maps, box in ((first, here), (second, there)))
+        dtype = sum_dtype(first.device)
+        one, other = (maps[:, box[0], box[1]].detach().to(dtype) for maps, box in ((first, here), (second, there)))
         difference = one - other
         errors = difference.square().sum(dim=-1)
         self._error += float(errors.sum())
@@ -55,11 +57,7 @@ class ShiftError:
         for box in (here, there):
             self._error_map[box] += errors.sum(dim=0)
             self._count_map[box] += len(errors)
-        halves = self._differences.setdefault(shift, [(0.0, 0), (0.0, 0)])
-        for half, (total, count) in enumerate(halves):
-            members = [place for place, number in enumerate(images) if number % 2 == half]
-            if members:
-                halves[half] = (total + difference[members].sum(dim=0), count + len(members))
+        self._differences.setdefault(shift, LockedPattern()).update(difference, images)
 
     @property
     def value(self) -> float:
@@ -89,11 +87,12 @@ class ShiftError:
         for any shift, or there is no error.
         """
         common, shared, pairs = 0.0, 0, 0
-        for (even, num_even), (odd, num_odd) in self._differences.values():
-            pairs += num_even + num_odd
-            if isinstance(even, Tensor) and isinstance(odd, Tensor):
-                common += float((even / num_even * (odd / num_odd)).sum()) * (num_even + num_odd)
-                shared += num_even + num_odd
+        for even, odd in (pattern.halves for pattern in self._differences.values()):
+            count = even.num_maps + odd.num_maps
+            pairs += count
+            if even.num_maps and odd.num_maps:
+                common += float((even.mean_map * odd.mean_map).sum()) * count
+                shared += count
         if not shared or self._error == 0:
             return math.nan
         return common / shared / (self._pairs / pairs) / (self._error / self._pairs)

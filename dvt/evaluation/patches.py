@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dvt.backbone.features import Features
-from dvt.errors import EvaluationError, GeometryError
+from dvt.backbone.features import Features, require_finite
+from dvt.errors import GeometryError
 from dvt.evaluation.datasets.samples import Sample
 from dvt.grid import PatchGrid
 from dvt.methods.method import Images, Method
@@ -54,11 +54,7 @@ def finite_features(method: Method, images: Images, image_hw: tuple[int, int]) -
         EvaluationError: they are not finite.
     """
     features = method(images, image_hw)
-    if not bool(features.patches.isfinite().all() & features.prefix.isfinite().all()):
-        raise EvaluationError(
-            f"{method.name} gives features that are NaN or infinite. With precision=fp16, use fp32 or bf16; otherwise"
-            " check the weights."
-        )
+    require_finite(method.name, features.patches, features.prefix)
     return features
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from PIL import Image
 
 TINY = ("backbone.timm=vit_tiny_patch16_224", "backbone.weights=random", "backbone.image_size=64", "device=cpu")
@@ -39,8 +40,13 @@ def test_json(dvt, photos, tmp_path):
 
 def test_the_environment(dvt, tmp_path):
     result = dvt("doctor", "env")
-    assert result.code == 0 and result.out.splitlines()[0].startswith("dvt ") and result.err == ""
-    assert str(tmp_path) not in result.out
+    assert result.code == 0 and result.err == "" and str(tmp_path) not in result.out
+    report = dict(line.split(maxsplit=1) for line in result.out.splitlines())
+    assert (
+        next(iter(report)) == "dvt" and report["torch"].startswith(torch.__version__) and report["cores"][0].isdigit()
+    )
+    assert {"python", "timm", "lightning", "scipy", "rich", "cuda", "memory", "processor"} <= set(report)
+    assert report["tinycudann"].endswith("(optional)")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from PIL import Image
 from planted_model import CHANNELS, PlantedModel
 from torch.nn import functional
 
+from dvt.diagnosis.config import DoctorConfig
 from dvt.diagnosis.diagnose import diagnose_layers
 from dvt.images import find_images
 from dvt.images.resize import resize
@@ -27,7 +28,7 @@ def photos(tmp_path_factory):
 @pytest.fixture
 def diagnosed(photos):
     """diagnosed(block5=change) -> the diagnosis of such a model."""
-    return lambda **changes: diagnose_layers(PlantedModel(**changes), photos)
+    return lambda **changes: diagnose_layers(PlantedModel(**changes), photos, DoctorConfig())
 
 
 @pytest.fixture(scope="session")

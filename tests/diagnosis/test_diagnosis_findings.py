@@ -5,6 +5,7 @@ import torch
 from PIL import Image
 from planted_model import PlantedModel
 
+from dvt.cli.advice import advice
 from dvt.diagnosis.config import DoctorConfig
 from dvt.diagnosis.diagnose import diagnose_layers
 from dvt.diagnosis.findings import Kind, Severity, percent, span, where
@@ -22,15 +23,15 @@ def names(finding):
 
 
 def advice_of(diagnosis):
-    return "\n".join(diagnosis.advice(backbone="backbone=x", images="photos"))
+    return "\n".join(advice(diagnosis, backbone="backbone=x", images="photos"))
 
 
 def test_clean_features_have_none(diagnosed):
     diagnosis = diagnosed()
     assert diagnosis.findings == () and diagnosis.kind is Kind.none
     assert diagnosis.words().startswith("No artifact")
-    advice = diagnosis.advice(backbone="backbone=x", images="photos")
-    assert advice[0].startswith("There is nothing to remove") and "dvt evaluate" in advice[-1]
+    lines = advice_of(diagnosis).splitlines()
+    assert lines[0].startswith("There is nothing to remove") and "dvt evaluate" in lines[-1]
 
 
 @pytest.mark.parametrize(("size", "severity"), [(0.35, Severity.mild), (1.0, Severity.strong)])
@@ -41,9 +42,9 @@ def test_a_static_pattern(diagnosed, plant, size, severity):
     assert names(finding) == ["block 4", "block 5 + norm"] and finding.at_output and finding.fixed
     share = max(diagnosis.reports[place].rest_share for place in (2, 4))
     assert f"position explains {share:.3f} of the variance" in finding.text
-    advice = advice_of(diagnosis)
-    assert "dvt decompose images=photos store=runs/store backbone=x" in advice and "dvt train" in advice
-    assert ("it is mild" in advice) == (severity is Severity.mild)
+    text = advice_of(diagnosis)
+    assert "dvt decompose images=photos store=runs/store backbone=x" in text and "dvt train" in text
+    assert ("it is mild" in text) == (severity is Severity.mild)
 
 
 @pytest.mark.parametrize(("size", "severity"), [(0.6, Severity.mild), (2.0, Severity.strong)])
@@ -114,7 +115,7 @@ def test_layout_is_no_artifact(tmp_path):
         rng = torch.Generator().manual_seed(number)
         sky = torch.linspace(200, 0, 150)[:, None, None] + 50 * torch.rand(150, 190, 3, generator=rng)
         Image.fromarray(sky.byte().numpy()).save(tmp_path / f"{number}.png")
-    report = diagnose_layers(PlantedModel(), find_images(tmp_path)).reports[-1]
+    report = diagnose_layers(PlantedModel(), find_images(tmp_path), DoctorConfig()).reports[-1]
     assert report.upright_share > 0.8 and report.position_share < 0.1 * report.upright_share + 0.05
     assert report.shift_error < 0.1
 

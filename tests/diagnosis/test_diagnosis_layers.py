@@ -1,14 +1,17 @@
 """The layers of a real ViT, and its diagnosis."""
 
+import inspect
+
 import pytest
 import torch
 from planted_model import PlantedModel
 
 import dvt
 from dvt.backbone.load import load_backbone
+from dvt.diagnosis.config import DoctorConfig
 from dvt.diagnosis.diagnose import diagnose_layers
-from dvt.diagnosis.layers import BackboneLayers, spread_blocks
-from dvt.errors import ConfigError, EvaluationError, ImageError
+from dvt.diagnosis.layers import BackboneLayers, layers_of, spread_blocks
+from dvt.errors import BackboneError, ConfigError, EvaluationError, ImageError
 
 
 @pytest.fixture(scope="module")
@@ -89,5 +92,19 @@ def test_too_few_images(backbone, photos):
 
 
 def test_features_that_are_not_finite_are_named(photos):
-    with pytest.raises(EvaluationError, match="features of planted, block 4 are not all finite"):
-        diagnose_layers(PlantedModel(block4=lambda maps, _: maps / 0), photos)
+    with pytest.raises(EvaluationError, match="planted, block 4 gives features that are NaN"):
+        diagnose_layers(PlantedModel(block4=lambda maps, _: maps / 0), photos, DoctorConfig())
+
+
+def test_of_a_denoised_vit_the_output_is_measured(photos):
+    denoised, _ = dvt.load_denoised(weights="vit_micro/denoiser", image_size=64)
+    files = [file.path for file in photos]
+    diagnosis = dvt.diagnose(denoised, files, num_images=16)
+    assert diagnosis.model == denoised.timm_name and [layer.normed for layer in diagnosis.layers] == [denoised.norm]
+    with pytest.raises(ConfigError, match="the output alone is measured"):
+        dvt.diagnose(denoised, files, layers=[5])
+
+
+def test_other_objects_are_refused():
+    with pytest.raises(BackboneError, match=r"give what dvt\.load_backbone"):
+        inspect.unwrap(layers_of)("dinov2_base")  # without the type checks of the tests

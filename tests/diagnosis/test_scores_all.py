@@ -64,5 +64,5 @@ def test_json_has_five_digits_and_no_nan():
 
 def test_features_that_are_not_finite_are_named():
     meter, maps = ArtifactMeter("block 3", 4), torch.zeros(1, *HW, 10)
-    with pytest.raises(EvaluationError, match=r"block 3 are not all finite.*backbone.precision=fp32"):
+    with pytest.raises(EvaluationError, match=r"block 3 gives features that are NaN.*use fp32"):
         meter.update(maps, maps + math.inf, [(2, 2)], maps, [0])

@@ -6,14 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from dvt.backbone.load import image_hw
-from dvt.diagnosis.config import ArtifactScoresConfig
+from dvt.diagnosis.config import BATCH_SIZE, ArtifactScoresConfig
 from dvt.diagnosis.diagnose import fill_meters
-from dvt.diagnosis.scores import ArtifactMeter
+from dvt.diagnosis.scores import SCORES, ArtifactMeter
 from dvt.diagnosis.windows import choose_images
 from dvt.evaluation.task import Metric, Scores
 from dvt.images.sources import find_images
 from dvt.methods.method import Method
 from dvt.progress import SILENT, Reporter
+
+_SHOWN = (
+    "position share", "shift error", "shift locked", "upright share", "position R2", "MIC", "outliers", "low frequency",
+)  # fmt: skip
+"""Columns, the main metric first."""
 
 
 class ArtifactScores:
@@ -24,24 +29,8 @@ class ArtifactScores:
     """
 
     name = "artifact_scores"
-    metrics = (
-        Metric(
-            "position share", "", False, "Share of token variance explained by position, in random crops and flips."
-        ),
-        Metric("shift error", "", False, "Squared difference of tokens of the same content in two windows, normed."),
-        Metric("shift locked", "", False, "Share of that difference that is the same in all images."),
-        Metric("upright share", "", None, "Position share of whole images: artifact and the layout that images share."),
-        Metric("position R2", "", None, "R^2 of a linear probe from a token to its position, on unseen images."),
-        Metric("MIC", "", None, "Position score of the DVT paper (s. 5.1): largest MIC of a channel with x and y."),
-        Metric(
-            "outliers",
-            "",
-            False,
-            "Tokens with a norm above median + 6 robust deviations and twice the median.",
-        ),
-        Metric(
-            "low frequency", "", None, "Share of the position-locked pattern in the lowest frequencies: 1 is a ramp."
-        ),
+    metrics = tuple(
+        Metric(name, "", False if SCORES[name].lower_is_better else None, SCORES[name].meaning) for name in _SHOWN
     )
 
     def __init__(self, config: ArtifactScoresConfig, images: str | Path | Sequence[str | Path]):
@@ -86,6 +75,7 @@ class ArtifactScores:
                 grid,
                 images,
                 seed=seed,
+                batch_size=BATCH_SIZE,
                 reporter=reporter,
             )
             reports.append(meter.result())

@@ -2,20 +2,18 @@
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 
 import torch
 
 from dvt.version import __version__
 
-_REQUIRED = (
-    *("torchvision", "timm", "lightning", "hydra-core", "omegaconf", "numpy", "scikit-learn", "matplotlib"),
-    *("pillow", "safetensors", "huggingface-hub", "jaxtyping", "wandb"),
-)
 _OPTIONAL = ("tensorboard", "onnx", "onnxruntime", "onnxscript", "tinycudann", "ray", "submitit")
+_NAME = re.compile(r"[\w.-]+")
 _VARIABLES = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTORCH_CUDA_ALLOC_CONF", "HF_HUB_OFFLINE", "HF_ENDPOINT")
 """Environment variables that change how things run and contain nothing private."""
 
@@ -33,10 +31,18 @@ def machine_report() -> dict[str, str]:
         "cuda": _cuda(),
         **{f"cuda:{index}": _gpu(index) for index in range(torch.cuda.device_count())},
         "mps": "available" if torch.backends.mps.is_available() else "no",
-        **{name: _version(name) for name in _REQUIRED},
+        **{name: _version(name) for name in _required() if name != "torch"},
         **{name: f"{_version(name)} (optional)" for name in _OPTIONAL},
         **{name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }
+
+
+def _required() -> list[str]:
+    """Packages that dvt needs, extras left out; none where dvt runs without being installed."""
+    with suppress(PackageNotFoundError):
+        needed = [text for text in requires("dvt") or () if "extra ==" not in text]
+        return [match[0] for text in needed if (match := _NAME.match(text))]
+    return []
 
 
 def _version(name: str) -> str:
