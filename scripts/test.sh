@@ -7,7 +7,7 @@
 #   PYTHON=python3.12 scripts/test.sh      another Python, when .venv is made
 set -euo pipefail
 
-fast="not (slow or gpu or ddp or ray or slurm or wandb or network or browser or plugins or docs)"
+fast="not (slow or gpu or ddp or ray or slurm or wandb or network or browser or plugins or docs or process)"
 case "${1:-}" in
     "") tests=$fast ;;
     --ci) tests="not (slow or gpu)" ;;
@@ -24,6 +24,8 @@ python=${PYTHON:-python3}
 export OMP_NUM_THREADS=1
 # The tests are about this checkout, not about the environment.
 unset PYTHONPATH PYTHONHOME HYDRA_FULL_ERROR
+# Compiled modules are kept: without them every test process compiles dvt and the tests again, 15 seconds.
+unset PYTHONDONTWRITEBYTECODE
 
 step() { printf '\n== %s  (%d s)\n' "$1" "$SECONDS"; }
 

@@ -53,6 +53,7 @@ def test_seeds_depend_on_seed_and_key_alone():
     assert max(seeds) > 2**62
 
 
+@pytest.mark.process
 def test_seeds_are_the_same_in_another_process():
     code = "from dvt.runtime import seed_for; print(seed_for(7, 'Grüße/ä.png'))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

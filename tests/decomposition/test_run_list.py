@@ -234,6 +234,7 @@ def start(folder, store, stop_after=0):
     )
 
 
+@pytest.mark.process
 def test_kill_9_at_a_random_moment_then_resume_equals_an_uninterrupted_run(vit, folder, whole, tmp_path):
     store = tmp_path / "s"
     process = start(folder, store)
@@ -247,6 +248,7 @@ def test_kill_9_at_a_random_moment_then_resume_equals_an_uninterrupted_run(vit, 
     assert verify(store).ok
 
 
+@pytest.mark.process
 def test_ctrl_c_keeps_what_is_done_and_says_so(folder, whole, tmp_path):
     process = start(folder, tmp_path / "s", stop_after=2)
     while process.stdout.readline() != "2\n":

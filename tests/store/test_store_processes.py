@@ -16,6 +16,7 @@ import torch
 from dvt.errors import StoreError
 from dvt.store import DiskError, FeatureStore, StoreWriter, verify
 
+pytestmark = pytest.mark.process
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["pytest", "torch", "dvt.store"])
 KEYS = [f"folder {number % 3}/{number:03d}.jpg" for number in range(60)]

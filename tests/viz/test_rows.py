@@ -196,6 +196,7 @@ assert not loaded, loaded
 """
 
 
+@pytest.mark.process
 def test_importing_and_drawing_need_neither_pyplot_nor_the_other_stages():
     result = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

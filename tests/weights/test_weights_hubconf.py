@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from originals import block_state, run_blocks
 
@@ -46,6 +47,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.process
 def test_torch_hub_needs_torch_and_timm_alone(save, here):
     path = save({"denoiser": block_state(192)}, "denoiser.pth")
     kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "DVT_HOME")}
