@@ -142,13 +142,6 @@ def test_every_backbone_of_the_catalogue_is_a_choice():
     assert composed("decompose", "backbone=mae_huge").backbone == BackboneConfig(name="mae_huge")
 
 
-def test_print_is_for_the_command_line():
-    for path in (ROOT / "dvt").rglob("*.py"):
-        calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
-        prints = [node.lineno for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]
-        assert not prints or path.is_relative_to(ROOT / "dvt" / "cli"), f"{path}: {prints}"
-
-
 def test_no_path_of_one_machine_is_in_a_file():
     ours = [path for pattern in TEXTS for path in ROOT.glob(f"[!.]*/**/{pattern}")]
     ours += [path for pattern in TEXTS for path in ROOT.glob(pattern)]
