@@ -34,6 +34,7 @@ def assert_close(patches, prefix, expected):
 
 # ---------------------------------------------------------------------------------------------------- ONNX
 
+ONE_BLOCK = {"depth": 1, "embed_dim": 32, "num_heads": 2, "mlp_ratio": 2}
 FAMILIES = [
     ("vit_small_patch14_reg4_dinov2", {}),
     ("eva02_base_patch16_clip_224", {"denoised": False}),
@@ -50,26 +51,26 @@ def check_onnx(backbone, path, images):
     assert exported.parity.batch_sizes == (1, 2) and 0 < exported.parity.max_difference < 1e-4
     assert exported.num_bytes == path.stat().st_size
     for count in (1, 3):
-        pictures = images(count, height, width)
-        patches, prefix = session(path).run(None, {"images": pictures.numpy()})
-        assert_close(patches, prefix, backbone(pictures))
+        views = images(count, height, width)
+        patches, prefix = session(path).run(None, {"images": views.numpy()})
+        assert_close(patches, prefix, backbone(views))
     return exported
 
 
 def test_onnx(model, tmp_path, images):
-    backbone, path = model(image_hw=(64, 96)), tmp_path / "new folder" / "model.onnx"
+    backbone, path = model(image_hw=(64, 96), architecture=ONE_BLOCK), tmp_path / "new folder" / "model.onnx"
     exported = check_onnx(backbone, path, images)
     assert [file.name for file in path.parent.iterdir()] == ["model.onnx"]
 
     found = session(path)
     (taken,), (patches, prefix) = found.get_inputs(), found.get_outputs()
     assert (taken.name, taken.type, taken.shape) == ("images", "tensor(float)", ["batch", 3, 64, 96])
-    assert (patches.name, patches.shape) == ("patches", ["batch", 4, 6, 64])
-    assert (prefix.name, prefix.shape) == ("prefix", ["batch", 1, 64])
+    assert (patches.name, patches.shape) == ("patches", ["batch", 4, 6, 32])
+    assert (prefix.name, prefix.shape) == ("prefix", ["batch", 1, 32])
     text = found.get_modelmeta().custom_metadata_map["dvt"]
     info = parse_config(text, "dvt")[0]
     assert info == exported.info
-    assert (info.kind, info.spec.layer, info.spec.norm, info.spec.grid) == ("fixed_size", 1, True, backbone.grid)
+    assert (info.kind, info.spec.layer, info.spec.norm, info.spec.grid) == ("fixed_size", 0, True, backbone.grid)
     assert info.architecture["head_channels"] == 16
     assert not any(part in path.read_bytes() for part in OF_THIS_MACHINE)
 
@@ -83,14 +84,14 @@ def test_onnx_of_every_family(timm_name, more, model, tmp_path, images, caplog):
 
 def test_onnx_with_weights_that_are_too_large_for_one_file(model, tmp_path, images, monkeypatch):
     monkeypatch.setattr(graph_files, "ONE_FILE_BYTES", 1000)
-    backbone = model("vit_small_patch16_dinov3", denoised=False)
+    backbone = model(denoised=False, architecture=ONE_BLOCK)
     (tmp_path / "m.onnx").write_text("an older one")
     exported = export_model(backbone, tmp_path / "m.onnx")
     weights = tmp_path / "m.onnx.data"
     assert sorted(tmp_path.iterdir()) == [tmp_path / "m.onnx", weights]
     assert exported.num_bytes == weights.stat().st_size + exported.path.stat().st_size
-    pictures = images(2, 48, 80)
-    assert_close(*session(exported.path).run(None, {"images": pictures.numpy()}), backbone(pictures))
+    views = images(2, 48, 80)
+    assert_close(*session(exported.path).run(None, {"images": views.numpy()}), backbone(views))
 
 
 # ---------------------------------------------------------------------------------------------------- torch.export
@@ -98,7 +99,10 @@ def test_onnx_with_weights_that_are_too_large_for_one_file(model, tmp_path, imag
 
 @pytest.mark.parametrize(
     ("timm_name", "more"),
-    [("vit_small_patch16_dinov3", {"stride": 8}), ("vit_base_patch16_siglip_512", {"denoised": False})],
+    [
+        ("vit_small_patch16_dinov3", {"stride": 8, "architecture": ONE_BLOCK}),
+        ("vit_base_patch16_siglip_512", {"denoised": False, "architecture": ONE_BLOCK}),
+    ],
 )
 def test_torch_export(timm_name, more, model, tmp_path, images):
     backbone, path = model(timm_name, **more), tmp_path / "m.pt2"
@@ -108,8 +112,8 @@ def test_torch_export(timm_name, more, model, tmp_path, images):
     module = torch.export.load(path, extra_files=extra).module()
     assert parse_config(extra["dvt.json"], "dvt.json")[0] == exported.info
     for count in (1, 2, 5):
-        pictures = images(count, *backbone.grid.image_hw)
-        assert_close(*module(pictures), backbone(pictures))
+        views = images(count, *backbone.grid.image_hw)
+        assert_close(*module(views), backbone(views))
     with zipfile.ZipFile(path) as archive:
         texts = b"".join(archive.read(name) for name in archive.namelist() if name.endswith(".json"))
     assert len(texts) > 1000 and not any(part in texts for part in OF_THIS_MACHINE)
@@ -117,18 +121,18 @@ def test_torch_export(timm_name, more, model, tmp_path, images):
 
 @pytest.mark.slow
 def test_torch_export_needs_pytorch_alone(model, tmp_path, images):
-    backbone, pictures = model(), images(3, 48, 80)
+    backbone, views = model(), images(3, 48, 80)
     export_model(backbone, tmp_path / "m.pt2")
-    np.save(tmp_path / "pictures.npy", pictures.numpy())
+    np.save(tmp_path / "views.npy", views.numpy())
     code = (
         "import sys; sys.modules.update(dvt=None, timm=None)\n"
         "import numpy as np, torch\n"
-        "patches, prefix = torch.export.load('m.pt2').module()(torch.from_numpy(np.load('pictures.npy')))\n"
+        "patches, prefix = torch.export.load('m.pt2').module()(torch.from_numpy(np.load('views.npy')))\n"
         "np.savez('got.npz', patches=patches.numpy(), prefix=prefix.numpy())"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
     with np.load(tmp_path / "got.npz") as got:
-        assert_close(got["patches"], got["prefix"], backbone(pictures))
+        assert_close(got["patches"], got["prefix"], backbone(views))
 
 
 # ---------------------------------------------------------------------------------------------------- safetensors
@@ -150,8 +154,8 @@ def test_safetensors_are_all_that_is_needed(denoised, whole, tmp_path, images):
     assert (config["kind"], config["layer"], config["grid"]["image_hw"]) == ("fixed_size", 3, [64, 96])
     assert config["backbone"] == "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
     assert exported.parity.max_difference < 1e-5
-    pictures = images(2, 64, 96)
-    assert_close(*load_fixed_size(tmp_path / "m")(pictures), backbone(pictures))
+    views = images(2, 64, 96)
+    assert_close(*load_fixed_size(tmp_path / "m")(views), backbone(views))
 
 
 def test_safetensors_replace_an_older_export(whole, tmp_path, images):
