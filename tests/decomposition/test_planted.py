@@ -40,7 +40,7 @@ def fitted(num_steps, **gradient):
     return decompose(coordinate_image(), backbone, held_out_views=16, **options), backbone
 
 
-@pytest.mark.parametrize(("num_steps", "options"), [(800, {}), (80, {"warm_start": True})])
+@pytest.mark.parametrize(("num_steps", "options"), [(500, {}), (40, {"warm_start": True})])
 def test_gradient_solver_recovers_what_was_planted(num_steps, options):
     result, backbone = fitted(num_steps, **options)
     assert correlation(result.artifact, backbone.artifact) >= 0.99
@@ -53,7 +53,7 @@ def test_a_warm_start_needs_few_steps():
     """Noise and outliers are what nothing explains; a long fit leaves little more."""
     error = {
         name: result.diagnostics["held_out_error"]
-        for name, (result, _) in {"long": fitted(800), "cold": fitted(80), "warm": fitted(80, warm_start=True)}.items()
+        for name, (result, _) in {"long": fitted(500), "cold": fitted(40), "warm": fitted(40, warm_start=True)}.items()
     }
     assert error["warm"] < 1.2 * error["long"] < 0.5 * error["cold"]
 

@@ -1,4 +1,4 @@
-"""Photographs, and the diagnosis of a model with planted artifacts."""
+"""Images, and the diagnosis of a model with planted artifacts."""
 
 import pytest
 import torch
@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from dvt.diagnosis.config import DoctorConfig
 from dvt.diagnosis.diagnose import diagnose_layers
+from dvt.diagnosis.mic import position_mic
 from dvt.images import find_images
 from dvt.images.resize import resize
 
@@ -25,9 +26,24 @@ def photos(tmp_path_factory):
     return find_images(folder)
 
 
+@pytest.fixture(scope="session")
+def _mic_once():
+    """position_mic, the slowest score, computed once for every sample: most layers are the same in all tests."""
+    known = {}
+
+    def once(sample):
+        key = sample.tokens.numpy().tobytes(), sample.rows_columns.numpy().tobytes(), tuple(sample.hw)
+        if key not in known:
+            known[key] = position_mic(sample)
+        return known[key]
+
+    return once
+
+
 @pytest.fixture
-def diagnosed(photos):
+def diagnosed(photos, _mic_once, monkeypatch):
     """diagnosed(block5=change) -> the diagnosis of such a model."""
+    monkeypatch.setattr("dvt.diagnosis.scores.position_mic", _mic_once)
     return lambda **changes: diagnose_layers(PlantedModel(**changes), photos, DoctorConfig())
 
 

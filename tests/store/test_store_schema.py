@@ -17,7 +17,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(solver=st.dictionaries(st.text(max_size=5), JSON, max_size=4), layer=st.integers(-12, 12), norm=st.booleans())
 def test_json_there_and_back_is_identity(solver, layer, norm):
     meta = StoreMeta(
