@@ -85,7 +85,7 @@ def _sections(kind: type) -> tuple[list[str], dict[str, list[str]]]:
 
 def option_lines(options: Any, prefix: str = "") -> list[str]:
     """A line or two for every option of a dataclass: name, value, meaning; its groups last."""
-    docs = attribute_docs(type(options))
+    docs = attribute_docs(options.__class__)
     lines = list(_own_lines(options, prefix))
     for entry in fields(options):
         if is_dataclass(group := getattr(options, entry.name)):
@@ -96,7 +96,7 @@ def option_lines(options: Any, prefix: str = "") -> list[str]:
 
 def _own_lines(options: Any, prefix: str) -> Iterator[str]:
     """The options that are not groups; those of the class itself before inherited ones."""
-    docs, own = attribute_docs(type(options)), inspect.get_annotations(type(options))
+    docs, own = attribute_docs(options.__class__), inspect.get_annotations(type(options))
     for entry in sorted(fields(options), key=lambda entry: entry.name not in own):
         value = getattr(options, entry.name)
         if not is_dataclass(value):

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from dvt.cluster.worker import Answer, Found, Started
 from dvt.decomposition.outcome import Outcome
@@ -43,6 +43,7 @@ class Reply:
     """What ended it instead."""
 
 
+@runtime_checkable
 class Pool(Protocol):
     """Processes that each have one `Worker` and run its calls in order."""
 

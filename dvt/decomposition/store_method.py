@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from dvt.backbone.backbone import Backbone
 from dvt.decomposition.config import DecomposeConfig
@@ -25,6 +25,7 @@ class ImageMaps:
     """Seconds by kind of work: extract, solve."""
 
 
+@runtime_checkable
 class StoreMethod(Protocol):
     """Computes the clean features of images, one at a time."""
 

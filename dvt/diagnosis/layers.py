@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -31,6 +31,7 @@ class Layer:
         return f"block {self.block} + norm" if self.normed else f"block {self.block}"
 
 
+@runtime_checkable
 class LayerFeatures(Protocol):
     """A model that gives the features of several layers."""
 

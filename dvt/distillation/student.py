@@ -1,7 +1,7 @@
 """Student: the copy of a ViT that is trained, and the Teacher that it learns from."""
 
 import copy
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from dvt.errors import ConfigError
 from dvt.shapes import ImageBatch
 
 
+@runtime_checkable
 class Teacher(FeatureExtractor, Protocol):
     """A feature extractor with a ViT inside, such as a `DenoisedBackbone` or an `SrtBackbone`."""
 

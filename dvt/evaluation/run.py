@@ -17,7 +17,7 @@ from dvt.methods.cache import cached
 from dvt.methods.method import Method, Model, OnePass, fingerprint
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import environment
-from dvt.spec import differences
+from dvt.settings import differences
 from dvt.version import __version__
 
 
