@@ -37,7 +37,7 @@ def store(tmp_path_factory, backbone, image_folder):
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def options():
     """options(num_steps=8, pairs={"raw": ...}): a few steps on the CPU, nothing logged."""
 

@@ -68,7 +68,7 @@ def test_a_short_list_is_decomposed_once(image_folder, backbone):
 
 
 def test_it_learns_and_says_what_it_is(image_folder, backbone, tmp_path, options):
-    config = options(num_steps=60, optimizer={"base_learning_rate": 4e-3})
+    config = options(num_steps=30, save_every=30, validate_every=30, optimizer={"base_learning_rate": 8e-3})
     online = OnlineConfig(**ONLINE | {"buffer": 9})
     done = train_from_images(find_images(image_folder), tmp_path / "out", backbone, config, online)
     metrics = done.trained.metrics
@@ -131,7 +131,7 @@ def test_one_image_is_too_few(image_folder, backbone, tmp_path, options):
 
 
 def test_a_store_and_images_give_alike_denoisers(image_folder, backbone, store, tmp_path, options):
-    config = {"num_steps": 40, "optimizer": {"base_learning_rate": 4e-3}}
+    config = {"num_steps": 20, "save_every": 20, "validate_every": 20, "optimizer": {"base_learning_rate": 4e-3}}
     online = OnlineConfig(**ONLINE | {"buffer": 9, "val_images": 1})
     one = train_from_images(
         find_images(image_folder), tmp_path / "a", backbone, options(**config), online
@@ -150,7 +150,7 @@ SIZES = {
 
 
 @given(**SIZES, number=st.integers(0, 400))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_it_depends_on_the_draw_alone(num_images, capacity, first, reuse, number):
     options = {"capacity": capacity, "first": first, "reuse": reuse, "seed": 3}
     walked, asked = Buffer(num_images, **options), Buffer(num_images, **options)
@@ -160,7 +160,7 @@ def test_it_depends_on_the_draw_alone(num_images, capacity, first, reuse, number
 
 
 @given(**SIZES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_it_moves_on_by_one(num_images, capacity, first, reuse):
     held = Buffer(num_images, capacity=capacity, first=first, reuse=reuse, seed=0)
     before = held.images(0)

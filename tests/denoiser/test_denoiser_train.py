@@ -1,6 +1,7 @@
 """Stage 2 as a run: it learns, stops, resumes to the same weights, and says what is wrong."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -27,9 +28,13 @@ def same(one, other):
 
 
 def test_it_learns(store, tmp_path, options):
-    trained = train_denoiser([store], tmp_path / "out", options(num_steps=60, optimizer={"base_learning_rate": 4e-3}))
+    trained = train_denoiser(
+        [store],
+        tmp_path / "out",
+        options(num_steps=30, save_every=30, validate_every=30, optimizer={"base_learning_rate": 8e-3}),
+    )
     metrics = trained.metrics
-    assert trained.step == 60 and not trained.interrupted
+    assert trained.step == 30 and not trained.interrupted
     assert metrics["val/mse"] < 0.9 * metrics["val/raw_mse"]
     assert metrics["val/cosine"] > metrics["val/raw_cosine"]
 
@@ -47,14 +52,22 @@ def test_what_is_published_says_what_it_is(store, tmp_path, options, backbone):
 
 def test_the_seed_decides(store, tmp_path, options):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        train_denoiser([store], tmp_path / name, options(seed=seed))
+        train_denoiser([store], tmp_path / name, options(num_steps=2, seed=seed))
     assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
     assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
 
 
-@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
-def test_stopped_and_resumed_it_ends_with_the_same_weights(store, tmp_path, options, ema_decay):
-    config = {"num_steps": 7, "batch_size": 3, "optimizer": {"ema_decay": ema_decay}}
+@pytest.fixture(scope="module")
+def whole(store, options, tmp_path_factory):
+    """The weights of a run that nothing interrupts."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    train_denoiser([store], out, options())
+    return weights(out)
+
+
+def test_stopped_and_resumed_it_ends_with_the_same_weights(store, tmp_path, options):
+    """With a moving average; without one below."""
+    config = {"num_steps": 7, "batch_size": 3, "optimizer": {"ema_decay": 0.9}}
     train_denoiser([store], tmp_path / "whole", options(**config))
     first = train_denoiser([store], tmp_path / "parts", options(**config), reporter=ActAt(3))
     assert first.interrupted and first.step == 3
@@ -64,44 +77,63 @@ def test_stopped_and_resumed_it_ends_with_the_same_weights(store, tmp_path, opti
     assert second.step == 7 and same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
 
-def test_a_crash_between_checkpoints_repeats_their_steps(store, tmp_path, options):
+def test_a_crash_between_checkpoints_repeats_their_steps(store, tmp_path, options, whole):
     class Crash(Exception):
         pass
 
     def crash():
         raise Crash
 
-    train_denoiser([store], tmp_path / "whole", options())
     with pytest.raises(Crash):
         train_denoiser([store], tmp_path / "parts", options(), reporter=ActAt(5, crash))
     again = Collect()
     train_denoiser([store], tmp_path / "parts", options(), reporter=again)
     assert again.notes[-1].endswith("continuing at step 4") and again.num_done == 2
-    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    assert same(whole, weights(tmp_path / "parts"))
 
 
-def test_a_half_written_checkpoint_is_passed_over(store, tmp_path, options):
-    train_denoiser([store], tmp_path / "whole", options())
-    train_denoiser([store], tmp_path / "parts", options(), reporter=ActAt(5))
-    newest = checkpoint_path(tmp_path / "parts" / "checkpoints", 5)
-    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
-    trained = train_denoiser([store], tmp_path / "parts", options())
-    assert "step-00000005.ckpt is damaged" in trained.notes[0]
-    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+def half(data):
+    return data[: len(data) // 2]
 
 
-def test_resumed_with_other_settings_it_refuses_and_names_them(store, tmp_path, options):
-    train_denoiser([store], tmp_path / "out", options(), reporter=ActAt(2))
+def wrong_bytes(data):
+    return data[: len(data) // 2] + b"\xff" * 2000 + data[len(data) // 2 + 2000 :]
+
+
+@pytest.fixture(scope="module")
+def stopped(store, options, tmp_path_factory):
+    """A run with checkpoints of steps 4 and 5."""
+    out = tmp_path_factory.mktemp("stopped") / "out"
+    train_denoiser([store], out, options(), reporter=ActAt(5))
+    return out
+
+
+@pytest.mark.parametrize("damage", [half, wrong_bytes])
+def test_a_damaged_checkpoint_is_passed_over(store, tmp_path, options, whole, stopped, damage):
+    out = shutil.copytree(stopped, tmp_path / "out")
+    newest = checkpoint_path(out / "checkpoints", 5)
+    newest.write_bytes(damage(newest.read_bytes()))
+    reporter = Collect()
+    trained = train_denoiser([store], out, options(), reporter=reporter)
+    assert "step-00000005.ckpt is damaged" in trained.notes[0] and "step-00000005.ckpt is damaged" in reporter.notes[0]
+    assert same(whole, weights(out))
+
+
+@pytest.fixture
+def begun(stopped, tmp_path):
+    return shutil.copytree(stopped, tmp_path / "begun")
+
+
+def test_resumed_with_other_settings_it_refuses_and_names_them(store, begun, options):
     with pytest.raises(TrainingError, match=r"batch_size: 4 in the checkpoint, 2 in(.|\n)*allow_changes=true"):
-        train_denoiser([store], tmp_path / "out", options(batch_size=2))
-    assert train_denoiser([store], tmp_path / "out", options(batch_size=2, allow_changes=True)).step == 6
+        train_denoiser([store], begun, options(batch_size=2))
 
 
-def test_settings_that_were_allowed_to_change_are_in_force(store, tmp_path, options):
-    train_denoiser([store], tmp_path / "out", options(), reporter=ActAt(2))
+def test_settings_that_were_allowed_to_change_are_in_force(store, begun, options):
     changed = {"base_learning_rate": 1e-2, "weight_decay": 0.5, "beta1": 0.5}
-    train_denoiser([store], tmp_path / "out", options(optimizer=changed, batch_size=2, allow_changes=True))
-    content = torch.load(checkpoint_paths(tmp_path / "out" / "checkpoints")[0], weights_only=True)
+    allowed = options(optimizer=changed, batch_size=2, allow_changes=True)
+    assert train_denoiser([store], begun, allowed).step == 6
+    content = torch.load(checkpoint_paths(begun / "checkpoints")[0], weights_only=True)
     (group,) = content["optimizer_states"][0]["param_groups"]
     peak = 1e-2 * (2 / 256) ** 0.5
     assert group["weight_decay"] == 0.5 and group["betas"] == (0.5, 0.999)
@@ -110,11 +142,10 @@ def test_settings_that_were_allowed_to_change_are_in_force(store, tmp_path, opti
     ]
 
 
-def test_another_network_is_refused_whatever_is_allowed(store, tmp_path, options):
-    train_denoiser([store], tmp_path / "out", options(), reporter=ActAt(2))
+def test_another_network_is_refused_whatever_is_allowed(store, begun, options):
     wider = options(denoiser=DenoiserConfig(num_blocks=2), allow_changes=True)
     with pytest.raises(TrainingError, match=r"another network:\n  denoiser.num_blocks: 1 in the checkpoint, 2 in"):
-        train_denoiser([store], tmp_path / "out", wider)
+        train_denoiser([store], begun, wider)
 
 
 def test_from_an_older_checkpoint_the_newer_ones_are_set_aside(store, tmp_path, options):
@@ -132,28 +163,15 @@ def test_from_an_older_checkpoint_the_newer_ones_are_set_aside(store, tmp_path, 
     assert not list(folder.glob(".step-*"))
 
 
-def test_a_checkpoint_with_a_wrong_byte_is_passed_over(store, tmp_path, options):
-    train_denoiser([store], tmp_path / "whole", options())
-    train_denoiser([store], tmp_path / "parts", options(), reporter=ActAt(5))
-    newest = checkpoint_path(tmp_path / "parts" / "checkpoints", 5)
-    data = bytearray(newest.read_bytes())
-    data[len(data) // 2 : len(data) // 2 + 2000] = b"\xff" * 2000
-    newest.write_bytes(data)
-    reporter = Collect()
-    train_denoiser([store], tmp_path / "parts", options(), reporter=reporter)
-    assert "step-00000005.ckpt is damaged" in reporter.notes[0]
-    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
-
-
 @pytest.mark.parametrize("ema_decay", [0.0, 0.5])
 def test_a_finished_run_is_not_run_again(store, tmp_path, options, ema_decay):
     """And publishes the same weights again: the average where there is one, not what was averaged."""
-    config = options(optimizer={"ema_decay": ema_decay})
+    config = options(num_steps=2, optimizer={"ema_decay": ema_decay})
     train_denoiser([store], tmp_path / "out", config)
     before = weights(tmp_path / "out")
     reporter = Collect()
     again = train_denoiser([store], tmp_path / "out", config, reporter=reporter)
-    assert again.step == 6 and reporter.num_done == 0 and same(before, weights(tmp_path / "out"))
+    assert again.step == 2 and reporter.num_done == 0 and same(before, weights(tmp_path / "out"))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_images(store, tmp_path, options):
@@ -174,14 +192,15 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_images(store
     assert all(value.isfinite().all() for value in content["state_dict"].values())
 
 
-def test_raw_features_computed_from_images(store, image_folder, tmp_path, options, backbone):
-    recomputed = options(pairs={"raw": Raw.recomputed, "flip_probability": 0.0})
-    images = find_images(image_folder)
-    train_denoiser([store], tmp_path / "computed", recomputed, backbone=backbone, images=images)
-    train_denoiser([store], tmp_path / "stored", options())
-    one, other = weights(tmp_path / "computed"), weights(tmp_path / "stored")
-    assert all(torch.allclose(one[key], other[key], atol=2e-3) for key in one)  # a store has 16 bits
-    assert not any("vit" in key for key in one)
+def test_raw_features_of_the_store_or_computed_once_or_in_every_step_are_the_same(
+    store, image_folder, tmp_path, options, backbone, whole
+):
+    for raw in (Raw.computed, Raw.recomputed):
+        config = options(pairs={"raw": raw, "flip_probability": 0.0})
+        train_denoiser([store], tmp_path / raw.value, config, backbone=backbone, images=find_images(image_folder))
+        made = weights(tmp_path / raw.value)
+        assert all(torch.allclose(made[key], whole[key], atol=2e-3) for key in whole)  # a store has 16 bits
+        assert not any("vit" in key for key in made)
 
 
 def test_earlier_blocks_are_learnt_from(store, image_folder, tmp_path, options, backbone):
@@ -194,14 +213,6 @@ def test_earlier_blocks_are_learnt_from(store, image_folder, tmp_path, options, 
     deep = options(pairs={"raw": Raw.computed}, denoiser=DenoiserConfig(layers=[11]))
     with pytest.raises(ConfigError, match="give blocks before block 11"):
         train_denoiser([store], tmp_path / "deep", deep, backbone=backbone, images=find_images(image_folder))
-
-
-def test_computed_once_or_in_every_step_is_the_same(store, image_folder, tmp_path, options, backbone):
-    for raw in (Raw.computed, Raw.recomputed):
-        config = options(pairs={"raw": raw, "flip_probability": 0.0})
-        train_denoiser([store], tmp_path / raw.value, config, backbone=backbone, images=find_images(image_folder))
-    one, other = weights(tmp_path / "computed"), weights(tmp_path / "recomputed")
-    assert all(torch.allclose(one[key], other[key], atol=2e-3) for key in one)  # float16 in memory
 
 
 def test_images_are_needed_where_raw_features_are_computed(store, tmp_path, options):
@@ -236,25 +247,21 @@ def test_clipping_bounds_what_a_step_can_do(store, tmp_path, options):
 def test_bf16(store, tmp_path, options):
     from dvt.training.config import TrainerConfig
 
-    config = options(trainer=TrainerConfig(accelerator="cpu", precision="bf16-mixed"))
+    config = options(num_steps=3, trainer=TrainerConfig(accelerator="cpu", precision="bf16-mixed"))
     assert train_denoiser([store], tmp_path / "out", config).metrics["val/mse"] < 10
     assert all(value.dtype is torch.float32 for value in weights(tmp_path / "out").values())
 
 
-def test_panels_of_validation_images(store, tmp_path, options):
-    train_denoiser([store], tmp_path / "out", options(show_every=3))
-    assert [path.name for path in sorted((tmp_path / "out" / "pictures").iterdir())] == [
-        "step-00000003.png",
-        "step-00000006.png",
-    ]
-
-
-def test_panels_show_the_average_that_is_published(store, tmp_path, options, monkeypatch):
+def test_panels_of_validation_images_show_the_average_that_is_published(store, tmp_path, options, monkeypatch):
     shown = []
     draw = dvt.training.validation.sample_rows
     monkeypatch.setattr("dvt.training.validation.sample_rows", lambda rows: (shown.append(rows), draw(rows))[1])
     optimizer = {"ema_decay": 0.9, "base_learning_rate": 4e-3}
-    train_denoiser([store], tmp_path / "out", options(show_every=6, optimizer=optimizer))
+    train_denoiser([store], tmp_path / "out", options(show_every=3, optimizer=optimizer))
+    assert [path.name for path in sorted((tmp_path / "out" / "pictures").iterdir())] == [
+        "step-00000003.png",
+        "step-00000006.png",
+    ]
     _, maps = shown[-1][0]
     published = load_denoiser(tmp_path / "out")
     assert torch.allclose(published(maps["raw"][None])[0], maps["denoised"], atol=1e-5)
@@ -271,8 +278,8 @@ def test_weights_that_are_not_finite_are_not_saved():
 
 def test_skipping_images_is_no_other_run(store, image_folder, tmp_path, options):
     images = find_images(image_folder)
-    train_denoiser([store], tmp_path / "out", options(), images=images)
-    config = options(pairs={"missing": Missing.skip})
+    train_denoiser([store], tmp_path / "out", options(num_steps=2), images=images)
+    config = options(num_steps=2, pairs={"missing": Missing.skip})
     assert train_denoiser([store], tmp_path / "out", config, images=images).notes == ()
 
 

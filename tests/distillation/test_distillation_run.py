@@ -20,7 +20,7 @@ from dvt.weights.checkpoint import checkpoint_path, checkpoint_paths
 from dvt.weights.folder import WEIGHTS_FILE, read_model_folder
 
 NARROW = {"depth": 2, "embed_dim": 64, "num_heads": 4, "mlp_ratio": 4}
-LEARN = {"num_steps": 25, "optimizer": {"base_learning_rate": 2e-2}}
+LEARN = {"num_steps": 12, "save_every": 12, "validate_every": 12, "optimizer": {"base_learning_rate": 2e-2}}
 
 
 def weights(out):
@@ -44,8 +44,8 @@ def learnt(tmp_path_factory, images, teacher, options):
     """A run that has learnt something, and its options."""
     out = tmp_path_factory.mktemp("run") / "out"
     config = options(
-        **(LEARN | {"num_steps": 80}), save_every=40, validate_every=80, show_every=80, pictures={"val_share": 0.25},
-        logger=LoggerConfig(),
+        **(LEARN | {"num_steps": 80, "save_every": 80, "validate_every": 80}),
+        show_every=80, pictures={"val_share": 0.25}, logger=LoggerConfig(),
     )  # fmt: skip
     return distill(images, out, config, teacher=teacher), config
 
@@ -117,9 +117,7 @@ def test_it_loads_as_a_plain_timm_model_and_as_a_backbone(tmp_path, images, opti
 def test_the_class_token_is_kept_where_it_has_a_weight(tmp_path, images, options, teacher):
     cosines = {}
     for weight in (0.0, 1.0):
-        config = options(
-            **LEARN, batch_size=6, validate_every=25, save_every=25, student={"class_token_weight": weight}
-        )
+        config = options(**LEARN, batch_size=6, student={"class_token_weight": weight})
         cosines[weight] = distill(images, tmp_path / f"{weight}", config, teacher=teacher).metrics[
             "val/class_token_cosine"
         ]
@@ -127,21 +125,23 @@ def test_the_class_token_is_kept_where_it_has_a_weight(tmp_path, images, options
 
 
 def test_a_vit_without_class_token(tmp_path, images, options, make_teacher):
-    run = distill(images, tmp_path / "out", options(), teacher=make_teacher("vit_base_patch16_siglip_512.v2_webli"))
+    run = distill(
+        images, tmp_path / "out", options(num_steps=2), teacher=make_teacher("vit_base_patch16_siglip_512.v2_webli")
+    )
     assert "val/class_token_cosine" not in run.metrics and "val/mse" in run.metrics
     assert plain_vit(run.out, global_pool="", **NARROW)
 
 
 def test_the_seed_decides(tmp_path, images, options, teacher):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        distill(images, tmp_path / name, options(seed=seed), teacher=teacher)
+        distill(images, tmp_path / name, options(num_steps=2, seed=seed), teacher=teacher)
     assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
     assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 def test_what_is_not_trained_stays_bit_for_bit(ema_decay, tmp_path, images, options, teacher):
-    config = options(student={"trained_blocks": 1}, optimizer={"ema_decay": ema_decay})
+    config = options(num_steps=3, student={"trained_blocks": 1}, optimizer={"ema_decay": ema_decay})
     distill(images, tmp_path / "out", config, teacher=teacher)
     before, after = teacher.backbone.vit.state_dict(), weights(tmp_path / "out")
     changed = {key for key in before if not torch.equal(before[key], after[key])}
@@ -150,7 +150,7 @@ def test_what_is_not_trained_stays_bit_for_bit(ema_decay, tmp_path, images, opti
 
 def test_gradient_checkpointing_gives_the_same_weights(tmp_path, images, options, teacher):
     for saves in (False, True):
-        config = options(student={"gradient_checkpointing": saves})
+        config = options(num_steps=3, student={"gradient_checkpointing": saves})
         distill(images, tmp_path / str(saves), config, teacher=teacher)
     assert same(weights(tmp_path / "False"), weights(tmp_path / "True"))
 
@@ -188,13 +188,17 @@ def test_any_teacher_with_a_vit_inside_will_do(tmp_path, images, options, teache
         def to(self, device):
             return self
 
-    run = distill(images, tmp_path / "out", options(**LEARN, pictures={"val_share": 0.25}), teacher=Smoother())
+    run = distill(
+        images,
+        tmp_path / "out",
+        options(**(LEARN | {"num_steps": 25}), pictures={"val_share": 0.25}),
+        teacher=Smoother(),
+    )
     assert run.metrics["val/mse"] < run.metrics["val/raw_mse"]
 
 
-@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
-def test_stopped_and_resumed_is_the_same_as_never_stopped(ema_decay, tmp_path, images, options, teacher):
-    config = options(optimizer={"ema_decay": ema_decay})
+def test_stopped_and_resumed_is_the_same_as_never_stopped(tmp_path, images, options, teacher):
+    config = options(optimizer={"ema_decay": 0.9})
     whole = distill(images, tmp_path / "whole", config, teacher=teacher)
     first = distill(images, tmp_path / "parts", config, teacher=teacher, reporter=ActAt(3))
     assert first.interrupted and first.step == 3 and not (tmp_path / "parts" / WEIGHTS_FILE).exists()
