@@ -1,10 +1,12 @@
 """PatchGrid: rows, columns and centres of the patches of an image. All patch counts come from here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from dvt.errors import GeometryError
+from dvt.errors import ConfigError, GeometryError
 from dvt.shapes import ImageXY
 
 
@@ -85,3 +87,17 @@ class PatchGrid:
     def __str__(self) -> str:
         rows, columns = self.hw
         return f"{rows} x {columns} patches of {self.patch} px every {self.stride} px"
+
+
+def image_hw(image_size: Any) -> tuple[int, int]:
+    """Height and width from an option: one number of pixels, or two.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    sides = [image_size, image_size] if isinstance(image_size, int) else image_size
+    is_pair = isinstance(sides, Sequence) and not isinstance(sides, str) and len(sides) == 2
+    if not is_pair or any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in sides):
+        raise ConfigError(f"image_size={image_size!r}: give one number of pixels, or two: [height,width].")
+    height, width = sides
+    return height, width

@@ -11,7 +11,7 @@ from dvt.backbone.build import Vit, build_vit
 from dvt.backbone.catalogue import lookup
 from dvt.backbone.config import DEFAULT_BACKBONE, BackboneConfig
 from dvt.backbone.weights import load_weights
-from dvt.errors import ConfigError
+from dvt.grid import image_hw
 from dvt.runtime import Precision, pick_device
 
 
@@ -82,18 +82,4 @@ def _image_hw(image_size: Any, vit: Vit) -> tuple[int, int]:
         return image_hw(image_size)
     config: Any = vit.pretrained_cfg
     _, height, width = config["input_size"]
-    return height, width
-
-
-def image_hw(image_size: Any) -> tuple[int, int]:
-    """Height and width from an option: one number of pixels, or two.
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    sides = [image_size, image_size] if isinstance(image_size, int) else image_size
-    is_pair = isinstance(sides, Sequence) and not isinstance(sides, str) and len(sides) == 2
-    if not is_pair or any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in sides):
-        raise ConfigError(f"image_size={image_size!r}: give one number of pixels, or two: [height,width].")
-    height, width = sides
     return height, width

@@ -138,8 +138,7 @@ def needs_of(wanted: StoreBackboneConfig, spec: "FeatureSpec") -> "FeatureSpec":
         GeometryError: an image size that does not fit the patches of the store.
     """
     from dvt.backbone.build import facts_of
-    from dvt.backbone.load import image_hw
-    from dvt.grid import PatchGrid
+    from dvt.grid import PatchGrid, image_hw
 
     name, layer = wanted.timm or wanted.name, wanted.layer
     if layer is not None and layer < 0:

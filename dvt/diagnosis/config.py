@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dvt.errors import ConfigError
+from dvt.options import check_range
 
 MIN_IMAGES = 16
 """With fewer images, chance looks like a pattern."""
@@ -26,8 +27,7 @@ class ArtifactScoresConfig:
 
     def __post_init__(self) -> None:
         require_images(self.num_images)
-        if self.seeds < 1:
-            raise ConfigError(f"seeds={self.seeds}: give at least 1.")
+        check_range(self, "seeds", least=1)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -45,8 +45,7 @@ class DoctorConfig:
 
     def __post_init__(self) -> None:
         require_images(self.num_images)
-        if self.batch_size < 1:
-            raise ConfigError(f"batch_size={self.batch_size}: give at least 1.")
+        check_range(self, "batch_size", least=1)
 
 
 def require_images(num_images: int) -> None:

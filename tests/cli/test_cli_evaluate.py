@@ -37,7 +37,7 @@ def test_a_table_is_printed_and_nothing_is_kept(tiny, camvid, tmp_path):
     result = tiny("evaluate", *_KNN, camvid, "method=[raw,tiles,decomposed]")
     assert result.code == 0, result.err
     lines = result.out.splitlines()
-    assert lines[0].startswith("knn_segmentation, vit_tiny") and "mIoU" in lines[1]
+    assert lines[0].startswith("knn_segmentation, vit_micro") and "mIoU" in lines[1]
     assert [line.split()[0] for line in lines[2:5]] == ["raw", "tiles", "decomposed"]
     assert "decomposed: mIoU" in result.err and "over the best zoom baseline (tiles, 4 passes)" in result.err
     assert [path.name for path in tmp_path.iterdir()] == ["camvid"]
@@ -65,8 +65,8 @@ def test_what_was_scored_is_not_scored_again(tiny, camvid, tmp_path):
 
 def test_what_was_measured_in_another_way_is_not_lost(tiny, camvid):
     assert tiny("evaluate", *_KNN, camvid, "method=[raw]", "out=run").code == 0
-    other = tiny("evaluate", *_KNN, camvid, "method=[raw]", "out=run", "knn_segmentation.neighbours=3")
-    assert other.code == 2 and "neighbours: 20 in the file, 3 in the request" in other.err
+    other = tiny("evaluate", *_KNN, camvid, "method=[raw]", "out=run", "knn_segmentation.num_neighbours=3")
+    assert other.code == 2 and "num_neighbours: 20 in the file, 3 in the request" in other.err
 
 
 def test_features_that_are_dear_are_kept(tiny, camvid, tmp_path):
@@ -90,7 +90,10 @@ def test_features_that_are_dear_are_kept(tiny, camvid, tmp_path):
         (["method=[raw,tiles]", "backbone.stride=8"], "leave out backbone.stride, or leave out tiles"),
         (["out=camvid/train/0.jpg"], "is a file"),
         (["knn_segmentation.image_size=65"], "65"),
-        (["knn_segmentation.neighbors=3"], "did you mean knn_segmentation.neighbours"),
+        (["knn_segmentation.num_neighbors=3"], "did you mean knn_segmentation.num_neighbours"),
+        (["knn_segmentation.neighbours=3"], "it is called knn_segmentation.num_neighbours"),
+        (["linear_depth.paper.workers=3"], "it is called linear_depth.paper.num_workers"),
+        (["linear_segmentation.patches.lr=3"], "it is called linear_segmentation.patches.learning_rate"),
     ],
 )
 def test_slips_are_named(tiny, camvid, options, part):

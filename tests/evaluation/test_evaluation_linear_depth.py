@@ -130,7 +130,7 @@ def test_a_real_vit(scene):
 
 
 def paper(**options):
-    numbers = {"train_size": [36, 44], "test_size": [44, 60], "workers": 2, "rotation_degrees": 0.0}
+    numbers = {"train_size": [36, 44], "test_size": [44, 60], "num_workers": 2, "rotation_degrees": 0.0}
     numbers["optimizer"] = SHORT_FIT
     return PaperConfig(**(numbers | options))
 
@@ -147,7 +147,7 @@ def test_the_papers_protocol(scene, layout):
 def test_the_papers_protocol_repeats_itself_whatever_the_number_of_threads(scene):
     options = {"protocol": DepthProtocol.paper, "seeds": 2}
     one, other = (
-        linear_depth(scene, paper=paper(workers=workers, optimizer=GLANCE), **options).evaluate(Colours())
+        linear_depth(scene, paper=paper(num_workers=workers, optimizer=GLANCE), **options).evaluate(Colours())
         for workers in (1, 3)
     )
     assert one == other and len(set(one.values["RMSE"])) == 2
@@ -233,7 +233,7 @@ def test_nyuv2_is_scored_in_the_eigen_crop(tmp_path):
 def test_the_protocol_is_plain_json(scene):
     quick = linear_depth(scene).protocol
     assert json.loads(json.dumps(quick)) == quick
-    assert quick["train_images"] == 14 and quick["test_images"] == 6 and quick["image_hw"] == [48, 64]
+    assert quick["train_images"] == 14 and quick["test_images"] == 6 and quick["image_size"] == [48, 64]
     full = linear_depth(scene, protocol=DepthProtocol.paper, num_train=3).protocol
     assert full["train_images"] == 3 and full["train_size"] == [416, 544] and full["loss"]["gradient"] == "correct"
     json.dumps(full, allow_nan=False)

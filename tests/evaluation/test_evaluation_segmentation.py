@@ -30,7 +30,7 @@ from dvt.evaluation.tasks.linear_segmentation import LinearSegmentation
 from dvt.grid import PatchGrid
 
 ALL = [Layout.usual, Layout.crops, Layout.upside_down]
-QUICK = PatchProbeConfig(num_steps=60, batch_size=64, lr=0.1)
+QUICK = PatchProbeConfig(num_steps=60, batch_size=64, learning_rate=0.1)
 
 
 def linear(root, **options):
@@ -55,7 +55,7 @@ def test_a_probe_that_is_trained_to_the_end_is_logistic_regression():
     rng = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 3, (500,), generator=rng)
     tokens = torch.randn(500, 4, generator=rng) * 3 + 2 * functional.one_hot(labels, 4) + 7
-    config = PatchProbeConfig(num_steps=1000, batch_size=1000, lr=0.05, weight_decay=0.0)
+    config = PatchProbeConfig(num_steps=1000, batch_size=1000, learning_rate=0.05, weight_decay=0.0)
     probe = train_probe(tokens, labels, 3, config, 0)
     standardised = (tokens - tokens.mean(dim=0)) / (tokens.std(dim=0) + 1e-6)
     fitted = LogisticRegression(C=1e6, max_iter=1000).fit(standardised.numpy(), labels.numpy())
@@ -82,13 +82,13 @@ def test_a_probe_that_cannot_be_trained_says_so():
     tokens = torch.randn(4, 2)
     with pytest.raises(EvaluationError, match=r"1 of 4 training patches have a label"):
         train_probe(tokens, torch.tensor([-1, 0, -1, -1]), 2, QUICK, 0)
-    with pytest.raises(EvaluationError, match=r"diverged with patches\.lr=1e\+37"):
-        train_probe(tokens, torch.tensor([0, 1, 0, 1]), 2, PatchProbeConfig(num_steps=3, lr=1e37), 0)
+    with pytest.raises(EvaluationError, match=r"diverged with patches\.learning_rate=1e\+37"):
+        train_probe(tokens, torch.tensor([0, 1, 0, 1]), 2, PatchProbeConfig(num_steps=3, learning_rate=1e37), 0)
 
 
 def test_colours_are_told_apart_by_both_tasks(tmp_path):
     write_camvid(tmp_path)
-    for task in (linear(tmp_path), knn(tmp_path, neighbours=1)):
+    for task in (linear(tmp_path), knn(tmp_path, num_neighbours=1)):
         scores = task.evaluate(MeanColours())
         assert isinstance(task, Task) or task.name  # Task is a protocol: it is what mypy checks
         assert scores.values["mIoU"] == pytest.approx([100.0] * len(scores.values["mIoU"]))
@@ -218,7 +218,7 @@ def test_centroids_are_means_over_the_pixels_of_a_class():
 
 def test_votes_are_weighted_by_cosine():
     centroids = functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [-1.0, 0.0]]), dim=1)
-    bank = CentroidBank(centroids, torch.tensor([0, 1, 1, 2]), num_classes=4, neighbours=3, temperature=0.5)
+    bank = CentroidBank(centroids, torch.tensor([0, 1, 1, 2]), num_classes=4, num_neighbours=3, temperature=0.5)
     votes = bank(torch.tensor([5.0, 0.0]).reshape(1, 1, 1, 2))[0, 0, 0]
     weights = torch.tensor([1.0, 0.5**0.5, 0.0]).div(0.5).exp()
     expected = torch.tensor([weights[0], weights[1] + weights[2], 0.0, 0.0]) / weights.sum()
@@ -241,8 +241,8 @@ def test_many_neighbours_outvote_the_nearest(tmp_path):
     write_camvid(tmp_path, counts=(6, 1, 3), classes=(0, 1))
     write_scene(tmp_path, "train", "train_9", blocks(np.random.default_rng(1), (3,)))
     write_scene(tmp_path, "test", "test_9", blocks(np.random.default_rng(1), (3,)))
-    few = knn(tmp_path, neighbours=1).evaluate(MeanColours()).details["usual, patches"]["IoU"]
-    many = knn(tmp_path, neighbours=13, temperature=1e6).evaluate(MeanColours()).details["usual, patches"]["IoU"]
+    few = knn(tmp_path, num_neighbours=1).evaluate(MeanColours()).details["usual, patches"]["IoU"]
+    many = knn(tmp_path, num_neighbours=13, temperature=1e6).evaluate(MeanColours()).details["usual, patches"]["IoU"]
     assert few["Road"] == 100.0 and many["Road"] == 0.0
 
 

@@ -155,7 +155,7 @@ def test_crops_depend_on_seed_and_number_alone():
 
 
 def test_the_learning_rate_rises_and_falls():
-    config = WindowsConfig(num_steps=100, warmup_steps=10, lr=1.0, warmup_start=0.1)
+    config = WindowsConfig(num_steps=100, warmup_steps=10, learning_rate=1.0, warmup_start=0.1)
     rates = [learning_rate_factor(step, config) for step in range(101)]
     assert rates[0] == pytest.approx(0.1) and rates[5] == pytest.approx(0.95 * 0.55)
     assert rates[10] == pytest.approx(0.9) and rates[50] == pytest.approx(0.5) and rates[100] == 0.0
@@ -249,13 +249,13 @@ def test_training_that_fails_says_so():
     void = [Sample("void", torch.rand(3, 40, 56), torch.full((40, 56), -1))]
     with pytest.raises(EvaluationError, match=r"no pixel of 1 training images has a class"):
         train_head(windowed, void, 4, config, 0, SILENT)
-    with pytest.raises(EvaluationError, match=r"diverged with windows\.lr=1e\+37"):
-        train_head(windowed, some_samples(), 4, WindowsConfig(**TINY, num_steps=4, lr=1e37), 0, SILENT)
+    with pytest.raises(EvaluationError, match=r"diverged with windows\.learning_rate=1e\+37"):
+        train_head(windowed, some_samples(), 4, WindowsConfig(**TINY, num_steps=4, learning_rate=1e37), 0, SILENT)
 
 
 def test_the_whole_protocol_tells_colours_apart(tmp_path):
     write_camvid(tmp_path, classes=(0, 1, 3))
-    windows = WindowsConfig(**{**TINY, "distortion": 0.0}, num_steps=25, lr=0.1)
+    windows = WindowsConfig(**{**TINY, "distortion": 0.0}, num_steps=25, learning_rate=0.1)
     layouts = [Layout.usual, Layout.upside_down]
     config = LinearSegmentationConfig(protocol=LinearProtocol.windows, windows=windows, layouts=layouts, seeds=2)
     task, recorder = LinearSegmentation(config, tmp_path), Recorder()

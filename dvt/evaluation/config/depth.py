@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dvt.errors import ConfigError
-from dvt.evaluation.config.layout import Choice, Layout, check_layouts, check_range
+from dvt.evaluation.config.layout import Layout
+from dvt.options import Choice, check_each_once, check_range
 
 
 class DepthDataset(Choice):
@@ -121,15 +122,10 @@ class OptimizerConfig:
     """Share of the steps after which beta1 rises again."""
 
     def __post_init__(self) -> None:
-        for name in ("num_steps", "batch_size", "learning_rate", "clip_norm"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name}={getattr(self, name)} of the depth head's optimizer: give a number above 0.")
-        for name in ("warmup_steps", "weight_decay"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name}={getattr(self, name)} of the depth head's optimizer: give 0 or more.")
-        for name in ("warmup_factor", "momentum_high", "momentum_low", "momentum_turn"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)} of the depth head's optimizer: give 0 <= {name} < 1.")
+        check_range(self, "num_steps", "batch_size", least=1)
+        check_range(self, "learning_rate", "clip_norm", above=0)
+        check_range(self, "warmup_steps", "weight_decay", least=0)
+        check_range(self, "warmup_factor", "momentum_high", "momentum_low", "momentum_turn", least=0, below=1)
 
 
 def _quick_optimizer() -> OptimizerConfig:
@@ -160,7 +156,7 @@ class PaperConfig:
     """Range of the brightness factor: 1 - x to 1 + x."""
     channel_range: float = 0.1
     """Range of the factors of red, green and blue: 1 - x to 1 + x."""
-    workers: int = 4
+    num_workers: int = 4
     """Threads that read and augment training images during training."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Training of the head."""
@@ -168,7 +164,7 @@ class PaperConfig:
     def __post_init__(self) -> None:
         check_range(self, "rotation_share", "flip_share", "colour_share", least=0, most=1, group="paper.")
         check_range(self, "gamma_range", "brightness_range", "channel_range", least=0, most=1, group="paper.")
-        check_range(self, "workers", least=1, group="paper.")
+        check_range(self, "num_workers", least=1, group="paper.")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -204,7 +200,7 @@ class LinearDepthConfig:
 
     def __post_init__(self) -> None:
         check_range(self, "seeds", "num_train", "num_test", least=1)
-        check_layouts(self.layouts)
+        check_each_once("layouts", self.layouts, Layout)
         if self.image_size is not None and self.chosen_protocol is DepthProtocol.paper:
             raise ConfigError(
                 f"image_size={self.image_size} has no effect with protocol=paper: set paper.train_size and"

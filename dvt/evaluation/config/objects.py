@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields
 
 from dvt.errors import ConfigError
-from dvt.evaluation.config.layout import Choice, check_range
+from dvt.options import Choice, check_range
 
 
 class Algorithm(Choice):
@@ -70,10 +70,8 @@ class ObjectsConfig:
 
     def __post_init__(self) -> None:
         check_range(self, "num_candidates", "image_size", "every", "num_test", least=1)
-        if not -1 < self.tau < 1:
-            raise ConfigError(f"tau={self.tau}: give a cosine similarity between -1 and 1.")
-        if not 0 < self.eps < 1:
-            raise ConfigError(f"eps={self.eps}: give a weight between 0 and 1, both excluded.")
+        check_range(self, "tau", above=-1, below=1)
+        check_range(self, "eps", above=0, below=1)
         other, names = {
             Algorithm.lost: (Algorithm.tokencut, ("tau", "eps")),
             Algorithm.tokencut: (Algorithm.lost, ("seed", "num_candidates")),

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dvt.errors import ConfigError
-from dvt.evaluation.config.layout import Choice, check_range
+from dvt.options import Choice, check_each_once, check_range
 
 
 class Pooling(Choice):
@@ -49,13 +49,8 @@ class RetrievalConfig:
     """Images used as queries, likewise."""
 
     def __post_init__(self) -> None:
-        if not self.pooling or len(set(self.pooling)) < len(self.pooling):
-            given = ",".join(map(str, self.pooling))
-            raise ConfigError(f"pooling=[{given}]: give at least one of {', '.join(map(str, Pooling))}, and each once.")
+        check_each_once("pooling", self.pooling, Pooling)
         check_range(self, "num_neighbours", "num_train", "num_test", least=1)
-        for name in ("gem_power", "temperature"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"{name}={value}: give a number above 0.")
+        check_range(self, "gem_power", "temperature", above=0)
         if not self.train or not self.val or self.train == self.val:
             raise ConfigError(f"train={self.train!r}, val={self.val!r}: give the names of two folders.")

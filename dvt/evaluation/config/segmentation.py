@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dvt.errors import ConfigError
-from dvt.evaluation.config.layout import Choice, Layout, check_layouts, check_range
+from dvt.evaluation.config.layout import Layout
+from dvt.options import Choice, check_each_once, check_range
 
 
 class DatasetName(Choice):
@@ -55,7 +56,7 @@ class SegmentationConfig:
 
     def __post_init__(self) -> None:
         check_range(self, "num_train", "num_test", least=1)
-        check_layouts(self.layouts)
+        check_each_once("layouts", self.layouts, Layout)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -66,14 +67,14 @@ class PatchProbeConfig:
     """Training steps."""
     batch_size: int = 2048
     """Patches per step, drawn with replacement."""
-    lr: float = 1e-2
+    learning_rate: float = 1e-2
     """Learning rate of AdamW at the first step."""
     weight_decay: float = 1e-2
     """Weight decay of AdamW."""
 
     def __post_init__(self) -> None:
         check_range(self, "num_steps", "batch_size", least=1, group="patches.")
-        check_range(self, "lr", "weight_decay", least=0, group="patches.")
+        check_range(self, "learning_rate", "weight_decay", least=0, group="patches.")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -112,7 +113,7 @@ class WindowsConfig:
     """Training steps."""
     batch_size: int = 16
     """Crops per step."""
-    lr: float = 1e-3
+    learning_rate: float = 1e-3
     """Learning rate of AdamW; it falls linearly to 0 over all steps."""
     warmup_steps: int = 1500
     """Warm-up: steps over which a factor of the learning rate rises linearly to 1."""
@@ -126,7 +127,7 @@ class WindowsConfig:
     def __post_init__(self) -> None:
         counts = ("size", "stride", "short_side", "long_side", "max_draws", "num_steps", "batch_size")
         check_range(self, *counts, least=1, group="windows.")
-        check_range(self, "lr", "weight_decay", "warmup_steps", "num_workers", least=0, group="windows.")
+        check_range(self, "learning_rate", "weight_decay", "warmup_steps", "num_workers", least=0, group="windows.")
         shares = ("flip", "distortion", "brightness", "contrast", "saturation")
         check_range(self, *shares, least=0, most=1, group="windows.")
         check_range(self, "warmup_start", most=1, group="windows.")
@@ -164,13 +165,12 @@ class LinearSegmentationConfig(SegmentationConfig):
 class KnnSegmentationConfig(SegmentationConfig):
     """Semantic segmentation by the nearest class centroids of the training images."""
 
-    neighbours: int = 20
+    num_neighbours: int = 20
     """Centroids that vote on a patch."""
     temperature: float = 0.07
     """A vote counts exp(cosine / temperature); with a large number all votes count the same."""
 
     def __post_init__(self) -> None:
         SegmentationConfig.__post_init__(self)
-        check_range(self, "neighbours", least=1)
-        if self.temperature <= 0:
-            raise ConfigError(f"temperature={self.temperature}: give a positive number.")
+        check_range(self, "num_neighbours", least=1)
+        check_range(self, "temperature", above=0)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dvt.errors import ConfigError
-from dvt.evaluation.config.layout import check_range
+from dvt.options import check_range
 
 
 @dataclass(kw_only=True, slots=True)
@@ -34,7 +34,6 @@ class VideoSegmentationConfig:
             )
         check_range(self, "previous_frames", "neighbourhood", least=0)
         check_range(self, "top_k", least=1)
-        if not self.temperature > 0:
-            raise ConfigError(f"temperature={self.temperature}: give a number above 0.")
+        check_range(self, "temperature", above=0)
         if len(set(self.sequences)) < len(self.sequences):
             raise ConfigError(f"sequences=[{','.join(self.sequences)}]: give each once.")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from dvt.errors import ConfigError, EvaluationError
-from dvt.evaluation.config.segmentation import DatasetName, SegmentationConfig, Split
+from dvt.evaluation.config.segmentation import SegmentationConfig, Split
 from dvt.evaluation.datasets.samples import FileSamples, SampleFiles
 from dvt.images.pillow_settings import pillow_settings
 
@@ -52,9 +52,6 @@ class SegmentationSet:
         return FileSamples(files, partial(read_labels, codes=self.codes))
 
 
-_MODULES: Final = {DatasetName.camvid: "camvid", DatasetName.voc2012: "voc", DatasetName.ade20k: "ade20k"}
-
-
 @dataclass(frozen=True, slots=True)
 class SegmentationData:
     """Labelled images to train and to test on."""
@@ -81,7 +78,8 @@ def find_data(config: SegmentationConfig, root: Path) -> SegmentationData:
         ConfigError: the data set has no such split.
         EvaluationError: files are missing or do not pair.
     """
-    data: SegmentationSet = import_module(f"dvt.evaluation.datasets.{_MODULES[config.dataset]}").DATA
+    # each data set is a file of its name with a `DATA`
+    data: SegmentationSet = import_module(f"dvt.evaluation.datasets.{config.dataset}").DATA
     split = (config.split or (Split.test if "test" in data.splits else Split.val)).value
     if split not in data.splits:
         known = ", ".join(name for name in data.splits if name != "train")

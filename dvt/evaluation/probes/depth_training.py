@@ -10,14 +10,13 @@ from torch.nn import functional
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import rotate
 
-from dvt.backbone.load import image_hw
 from dvt.errors import EvaluationError
 from dvt.evaluation.config.depth import LinearDepthConfig, OptimizerConfig, PaperConfig
 from dvt.evaluation.datasets.samples import Sample
 from dvt.evaluation.layouts import LaidOut
 from dvt.evaluation.patches import features_and_targets, finite_features, fitting_hw
 from dvt.evaluation.probes.depth_head import Batch, DepthHead, fit_head, is_known, with_class_token
-from dvt.grid import PatchGrid
+from dvt.grid import PatchGrid, image_hw
 from dvt.methods.method import Method
 from dvt.progress import Reporter
 from dvt.runtime import seed_for
@@ -105,7 +104,7 @@ def paper_heads(method: Method, samples: LaidOut, config: LinearDepthConfig, rep
     reporter.start(config.seeds * optimizer.num_steps, "steps", f"{method.name} heads")
     heads = []
     for seed in range(config.seeds):
-        with ThreadPoolExecutor(config.paper.workers) as pool:
+        with ThreadPoolExecutor(config.paper.num_workers) as pool:
             batches = _crops(method, samples, seed, config.paper, pool)
             first = next(batches)
             rng = torch.Generator().manual_seed(seed_for(seed, "linear depth"))

@@ -24,7 +24,7 @@ class CentroidBank:
     """(N,) int64, their classes."""
     num_classes: int
     """K."""
-    neighbours: int
+    num_neighbours: int
     """How many of them vote."""
     temperature: float
     """A vote counts exp(cosine / temperature)."""
@@ -35,7 +35,7 @@ class CentroidBank:
         centroids, classes = self.centroids.to(tokens), self.classes.to(tokens.device)
         votes = []
         for some in torch.split(tokens, max(1, _MOST_SIMILARITIES // len(centroids))):
-            nearest = (some @ centroids.T).topk(min(self.neighbours, len(centroids)), dim=1)
+            nearest = (some @ centroids.T).topk(min(self.num_neighbours, len(centroids)), dim=1)
             weights = (nearest.values / self.temperature).softmax(dim=1)
             empty = torch.zeros(len(some), self.num_classes).to(some)
             votes.append(empty.scatter_add_(1, classes[nearest.indices], weights))

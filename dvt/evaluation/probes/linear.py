@@ -54,7 +54,7 @@ def train_probe(tokens: Tokens, labels: Tensor, num_classes: int, config: PatchP
     inputs, targets = ((tokens - mean) / std)[used], labels[used]
     weight = torch.zeros(num_classes, tokens.shape[1], requires_grad=True)
     bias = torch.zeros(num_classes, requires_grad=True)
-    optimizer = torch.optim.AdamW([weight, bias], lr=config.lr, weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW([weight, bias], lr=config.learning_rate, weight_decay=config.weight_decay)
     decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=config.num_steps)
     for _ in range(config.num_steps):
         pick = torch.randint(len(inputs), (config.batch_size,), generator=generator)
@@ -64,5 +64,7 @@ def train_probe(tokens: Tokens, labels: Tensor, num_classes: int, config: PatchP
         optimizer.step()
         decay.step()
     if not bool(weight.isfinite().all()):
-        raise EvaluationError(f"the probe diverged with patches.lr={config.lr}: give a smaller one.")
+        raise EvaluationError(
+            f"the probe diverged with patches.learning_rate={config.learning_rate}: give a smaller one."
+        )
     return PatchProbe(mean=mean, std=std, weight=weight.detach(), bias=bias.detach())

@@ -100,7 +100,7 @@ def train_head(
         EvaluationError: the training diverged, or no pixel had a class.
     """
     head = BatchNormHead(windowed.num_channels, num_classes, seed)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, config))
     crops = DataLoader(
         TrainingCrops(samples, config, seed),
@@ -123,7 +123,9 @@ def train_head(
     if not int(seen[1:].sum()):
         raise EvaluationError(f"no pixel of {len(samples)} training images has a class. Give other images.")
     if not all(bool(each.isfinite().all()) for each in head.parameters()):
-        raise EvaluationError(f"the probe diverged with windows.lr={config.lr}: give a smaller one.")
+        raise EvaluationError(
+            f"the probe diverged with windows.learning_rate={config.learning_rate}: give a smaller one."
+        )
     return head.eval(), frozenset(seen[1:].nonzero()[:, 0].tolist())
 
 
@@ -139,7 +141,7 @@ def pixel_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def learning_rate_factor(step: int, config: WindowsConfig) -> float:
-    """Factor of `lr`: linear from 1 to 0, times a warm-up that is linear to 1 over the first steps."""
+    """Factor of the learning rate: linear from 1 to 0, times a warm-up that is linear to 1 over the first steps."""
     factor = 1 - step / config.num_steps
     if step >= config.warmup_steps:
         return factor

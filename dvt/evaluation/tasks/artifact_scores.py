@@ -5,12 +5,12 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from dvt.backbone.load import image_hw
 from dvt.diagnosis.config import BATCH_SIZE, ArtifactScoresConfig
 from dvt.diagnosis.diagnose import fill_meters
 from dvt.diagnosis.scores import SCORES, ArtifactMeter
 from dvt.diagnosis.windows import choose_images
 from dvt.evaluation.task import Metric, Scores
+from dvt.grid import image_hw
 from dvt.images.sources import find_images
 from dvt.methods.method import Method
 from dvt.progress import SILENT, Reporter

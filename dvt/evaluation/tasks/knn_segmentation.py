@@ -43,7 +43,7 @@ class KnnSegmentation:
             **self._data.about,
             "image_size": list(self._size),
             "layouts": [layout.value for layout in config.layouts],
-            "neighbours": config.neighbours,
+            "num_neighbours": config.num_neighbours,
             "similarity": "cosine",
             "temperature": config.temperature,
         }
@@ -80,4 +80,4 @@ class KnnSegmentation:
         bank, numbers = torch.cat(centroids), torch.cat(classes)
         if not len(numbers):
             raise EvaluationError(f"none of {len(samples)} training images has a labelled pixel. Give more of them.")
-        return CentroidBank(bank, numbers, num_classes, config.neighbours, config.temperature)
+        return CentroidBank(bank, numbers, num_classes, config.num_neighbours, config.temperature)

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from dvt.backbone.load import image_hw
 from dvt.errors import EvaluationError
 from dvt.evaluation.config.depth import DepthDataset, DepthProtocol, LinearDepthConfig
 from dvt.evaluation.datasets.depth import EIGEN_BOX, NYU_BORDER_BOX, crop_box, keep_box, read_depth
@@ -21,6 +20,7 @@ from dvt.evaluation.patches import BATCH_SIZE, finite_features, fitting_hw
 from dvt.evaluation.probes.depth_head import DepthHead, is_known, resized_depth, with_class_token
 from dvt.evaluation.probes.depth_training import paper_heads, quick_heads
 from dvt.evaluation.task import Scores
+from dvt.grid import image_hw
 from dvt.methods.method import Method
 from dvt.progress import SILENT, Reporter
 
@@ -75,9 +75,9 @@ class LinearDepth:
         config = self._config
         split = {"sevenscenes": asdict(config.sevenscenes)} if config.dataset is DepthDataset.sevenscenes else {}
         if self._quick:
-            numbers = {"image_hw": list(self._size), **asdict(config.quick)}
+            numbers = {"image_size": list(self._size), **asdict(config.quick)}
         else:
-            numbers = {name: value for name, value in asdict(config.paper).items() if name != "workers"}
+            numbers = {name: value for name, value in asdict(config.paper).items() if name != "num_workers"}
         return {
             "dataset": str(config.dataset),
             "split": self._split,

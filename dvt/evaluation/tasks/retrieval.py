@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dvt.backbone.load import image_hw
 from dvt.errors import EvaluationError
 from dvt.evaluation.config.retrieval import Pooling, RetrievalConfig
 from dvt.evaluation.datasets.class_folders import ClassImage, find_class_folders
 from dvt.evaluation.patches import features_of
 from dvt.evaluation.probes.image_ranking import Ranking, koleo, pool, rank
 from dvt.evaluation.task import Metric, Scores
+from dvt.grid import image_hw
 from dvt.images.read import read_image
 from dvt.methods.method import Method
 from dvt.progress import SILENT, Reporter
@@ -73,9 +73,9 @@ class Retrieval:
             "queries": len(self._queries),
             "database": size if self._own is None else f"the other {size - 1}",
             "classes": len(self._class_names),
-            "image size": list(self._image_hw),
+            "image_size": list(self._image_hw),
             "fit": "central part" if config.crop else "squashed",
-            "neighbours": config.num_neighbours,
+            "num_neighbours": config.num_neighbours,
             "temperature": "none" if config.temperature is None else config.temperature,
         }
         return about | ({"GeM power": config.gem_power} if Pooling.gem in config.pooling else {})

@@ -8,13 +8,13 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from dvt.backbone.load import image_hw
 from dvt.evaluation.config.segmentation import SegmentationConfig
 from dvt.evaluation.datasets.samples import Sample
 from dvt.evaluation.datasets.segmentation import SegmentationData
 from dvt.evaluation.metrics import Confusion
 from dvt.evaluation.patches import features_and_targets, majority_labels, upsample_scores, winners
 from dvt.evaluation.task import Scores
+from dvt.grid import image_hw
 from dvt.methods.method import Method
 from dvt.progress import Reporter
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dvt.backbone.load import image_hw
 from dvt.errors import EvaluationError
 from dvt.evaluation.config.video import VideoSegmentationConfig
 from dvt.evaluation.datasets.davis import VideoSequence, find_sequences
@@ -21,7 +20,7 @@ from dvt.evaluation.metrics_masks import boundary_measure, region_similarity
 from dvt.evaluation.patches import features_of, fitting_hw, upsample
 from dvt.evaluation.probes.label_propagation import LabelPropagation
 from dvt.evaluation.task import Metric, Scores
-from dvt.grid import PatchGrid
+from dvt.grid import PatchGrid, image_hw
 from dvt.images.read import read_image
 from dvt.methods.method import Method
 from dvt.progress import SILENT, Reporter
