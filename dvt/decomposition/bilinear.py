@@ -1,9 +1,11 @@
 """F as a grid of nodes with bilinear interpolation: a linear model with a direct solution.
 
 `LinearModel` is the matrix A of the closed form, (tokens x nodes) with four entries per row. A and its transpose are
-applied as embedding bags, PyTorch's fast weighted gather on every device.
+applied as embedding bags, PyTorch's fast weighted gather on every device. A^T W A couples a node with its eight
+neighbours alone, so it is block tridiagonal, with one block per row of nodes.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +13,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from dvt.decomposition.solution import Field
+from dvt.decomposition.block_tridiagonal import BlockTridiagonal
+from dvt.decomposition.field import Field
 from dvt.shapes import ImageXY, Tokens
 
 
@@ -44,14 +47,16 @@ class NodeGrid:
         node, weight = self.corners(image_xy.reshape(-1, 2))
         return _weighted_rows(values, node, weight).reshape(*image_xy.shape[:-1], -1)
 
-    def add_roughness_(self, system: Float[Tensor, "M M"], pull: float) -> None:
+    def add_roughness_(self, system: BlockTridiagonal, pull: float) -> None:
         """Add, in place, the quadratic form of `pull` times the squared differences of neighbouring nodes."""
-        index = torch.arange(self.num_nodes, device=system.device).reshape(self.hw)
-        one = torch.cat((index[1:].flatten(), index[:, 1:].flatten()))
-        other = torch.cat((index[:-1].flatten(), index[:, :-1].flatten()))
-        flat, amount = system.view(-1), torch.full_like(one, 1, dtype=system.dtype).mul_(pull)
-        for row, column, sign in ((one, one, 1), (other, other, 1), (one, other, -1), (other, one, -1)):
-            flat.index_add_(0, row * self.num_nodes + column, amount, alpha=sign)
+        along, across = system.diagonal.diagonal(dim1=1, dim2=2), system.below.diagonal(dim1=1, dim2=2)
+        along[:, 1:] += pull
+        along[:, :-1] += pull
+        along[1:] += pull
+        along[:-1] += pull
+        across -= pull
+        system.diagonal.diagonal(1, dim1=1, dim2=2).sub_(pull)
+        system.diagonal.diagonal(-1, dim1=1, dim2=2).sub_(pull)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -92,29 +97,54 @@ class LinearModel:
 
     def transpose(self, features: Tokens, token_weight: Float[Tensor, " N"]) -> Float[Tensor, "M C"]:
         """A^T W y: the weighted sum of the tokens around each node."""
-        entry = (self.weight * token_weight[:, None]).flatten()[self._order]
-        return functional.embedding_bag(
-            self._token, features, self._starts, per_sample_weights=entry.to(features.dtype), mode="sum"
+        return self._sum_at_nodes(self._token, features, token_weight)
+
+    def artifact_at_nodes(self, artifact: Float[Tensor, "P C"], token_weight: Float[Tensor, " N"]) -> Tensor:
+        """(M, C) A^T W S G: `transpose` of the artifacts of the tokens; S maps patch positions to tokens."""
+        return self._sum_at_nodes(self.patch_index[self._token], artifact, token_weight)
+
+    def field_at_patches(self, values: Float[Tensor, "M K"], token_weight: Float[Tensor, " N"]) -> Tensor:
+        """(P, K) S^T W A F: the weighted sum of the field over the tokens of each patch position."""
+        return _weighted_rows(values, self._by_patch(self.node), self._by_patch(self.weight * token_weight[:, None]))
+
+    def node_system(self, token_weight: Float[Tensor, " N"], device: torch.device) -> BlockTridiagonal:
+        """A^T W A in float64, on the device of the system."""
+        rows, columns = self.nodes.hw
+        row, column = self.node // columns, self.node % columns
+        value = self.weight[:, :, None] * self.weight[:, None, :] * token_weight[:, None, None]
+        pair = (row[:, :, None] * columns + column[:, :, None]) * columns + column[:, None, :]
+        upper, lower = slice(0, 2), slice(2, 4)  # corners of a cell in its upper and lower row of nodes
+        within = torch.stack((pair[:, upper, upper], pair[:, lower, lower]))
+        values = torch.stack((value[:, upper, upper], value[:, lower, lower]))
+        between = pair[:, lower, upper] - columns * columns  # block r is between rows r and r + 1
+        return BlockTridiagonal(
+            diagonal=_scatter(within, values, (rows, columns, columns), device),
+            below=_scatter(between, value[:, lower, upper], (rows - 1, columns, columns), device),
         )
 
-    def node_gram(self, token_weight: Float[Tensor, " N"], device: torch.device) -> Float[Tensor, "M M"]:
-        """A^T W A in float64, on the device of the system."""
-        pair = self.node[:, :, None] * self.num_nodes + self.node[:, None, :]
-        value = self.weight[:, :, None] * self.weight[:, None, :] * token_weight[:, None, None]
-        return _scatter(pair, value, (self.num_nodes, self.num_nodes), device)
+    def node_patch_gram(
+        self, token_weight: Float[Tensor, " N"], patches: slice, device: torch.device
+    ) -> Float[Tensor, "M K"]:
+        """A^T W S in float64 for some patch positions, on the device of the system."""
+        node, weight = self._by_patch(self.node)[patches], self._by_patch(self.weight * token_weight[:, None])[patches]
+        column = torch.arange(len(node), device=node.device)[:, None]
+        return _scatter(node * len(node) + column, weight, (self.num_nodes, len(node)), device)
 
-    def node_patch_gram(self, token_weight: Float[Tensor, " N"], device: torch.device) -> Float[Tensor, "M P"]:
-        """A^T W S in float64, on the device of the system; S maps tokens to patch positions."""
-        pair = self.node * self.num_patches + self.patch_index[:, None]
-        return _scatter(pair, self.weight * token_weight[:, None], (self.num_nodes, self.num_patches), device)
+    def _by_patch(self, entries: Tensor) -> Tensor:
+        """(P, 4 V) from (N, 4): tokens are in the order of the views, patch by patch."""
+        return entries.reshape(-1, self.num_patches, 4).transpose(0, 1).reshape(self.num_patches, -1)
+
+    def _sum_at_nodes(self, source: Tensor, rows: Tensor, token_weight: Tensor) -> Tensor:
+        entry = (self.weight * token_weight[:, None]).flatten()[self._order]
+        return functional.embedding_bag(source, rows, self._starts, per_sample_weights=entry.to(rows.dtype), mode="sum")
 
 
 def _weighted_rows(values: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     return functional.embedding_bag(index, values, per_sample_weights=weight.to(values.dtype), mode="sum")
 
 
-def _scatter(index: Tensor, value: Tensor, shape: tuple[int, int], device: torch.device) -> Tensor:
-    flat = torch.zeros(shape[0] * shape[1], device=device, dtype=torch.float64)
+def _scatter(index: Tensor, value: Tensor, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    flat = torch.zeros(math.prod(shape), device=device, dtype=torch.float64)
     index, value = index.flatten().to(device), value.flatten().to(device).double()
     if device.type == "cpu":
         flat.index_add_(0, index, value)

@@ -1,9 +1,10 @@
-"""The direct solver: F is a bilinear grid, so the equation is linear and one Cholesky factorisation solves it.
+"""The direct solver: F is a bilinear grid, so the equation is linear and Cholesky factorisation solves it.
 
     minimise  sum_n w_n |y_n - (A F)_n - G_p(n)|^2  +  smoothness |grad F|^2  +  ridge sum_p w_p |G_p|^2
 
-G is eliminated, because its block is diagonal. One symmetric system in the nodes of F remains, the same for all
-channels. The weights w are then computed from the errors, and the system is solved again. Tokens that fit neither F
+The nodes of F are coupled with their neighbours alone: their block is sparse and is factorised first. One dense system
+for G remains. Both are the same for all channels. The weights w are then computed from the errors, and the system is
+solved again. Tokens that fit neither F
 nor G are downweighted; this plays the role of h in the paper. Errors are relative to the median error at the same
 patch position, and the ridge on G_p is relative to the total weight w_p there. Some ViTs have corner tokens that vary
 as much as all others together, and G must not lose them as outliers.
@@ -23,8 +24,10 @@ from dvt.grid import PatchGrid
 
 _CHUNK = 4096
 """Tokens per chunk of error computation."""
-_MOST_NODES = 20_000
-"""Limit for a dense system: 6.4 GB with its factor."""
+_MOST_ENTRIES = 2**25
+"""Size of the largest temporary matrix over the nodes: 256 MB."""
+_MOST_BYTES = 8 * 2**30
+"""Limit for the factor."""
 _JITTER = 1e-6
 """Ridge on F, in units of the mean weight per node; matters only at nodes without tokens."""
 _LEAST_USUAL = 0.1
@@ -46,19 +49,20 @@ def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
             float64, except on devices without float64, where it runs on the CPU.
         config: grid, regularisation, reweightings.
 
-    Memory: 16 M^2 bytes for the system and its factor with M nodes, in addition to the tokens: 0.5 GB for 37 x 37
-    patches.
+    Memory in addition to the tokens: 16 M^1.5 bytes for the factor of M nodes of a square image, 24 P^2 bytes for G at
+    P patch positions, and up to 1 GB.
 
     Raises:
-        DecompositionError: more than 20,000 nodes, or a system without a solution.
+        DecompositionError: the factor would need more than 8 GB, or the system has no solution.
     """
     num_channels, num_patches = tokens.raw.shape[-1], tokens.grid.num_patches
     nodes = NodeGrid(hw=node_counts(tokens.grid, config.nodes_per_patch))
-    if nodes.num_nodes > _MOST_NODES:
+    needed = 16 * nodes.hw[0] * nodes.hw[1] ** 2
+    if needed > _MOST_BYTES:
         raise DecompositionError(
             f"closed_form.nodes_per_patch={config.nodes_per_patch:g} makes {nodes.hw[0]} x {nodes.hw[1]} nodes of the"
-            f" {tokens.grid}; the direct solver allows at most {_MOST_NODES}. Give fewer nodes_per_patch, or"
-            " solver=gradient."
+            f" {tokens.grid}; their system needs {needed / 2**30:.0f} GB, more than {_MOST_BYTES / 2**30:.0f}."
+            " Give fewer nodes_per_patch, or solver=gradient."
         )
     raw, image_xy = tokens.raw.reshape(-1, num_channels), tokens.image_xy.reshape(-1, 2)
     patch_index = torch.arange(len(raw), device=raw.device) % num_patches
@@ -95,28 +99,41 @@ def solve_weighted(
     ridge: Float[Tensor, " P"],
     config: ClosedFormConfig,
 ) -> Fit:
-    """F and G for given token weights and ridges on G; the ridges divide a constant between them."""
+    """F and G for given token weights and ridges on G; the ridges divide a constant between them.
+
+    With N = A^T W A + smoothness, B = A^T W S and D the weights and ridges of G, the equations are
+
+        N F + B G = A^T W y          B^T F + D G = S^T W y
+
+    N is block tridiagonal. The system that is left for G after eliminating F is dense, but has one row per patch
+    position only: (D - B^T N^-1 B) G = S^T W y - B^T N^-1 A^T W y.
+    """
     device = _solve_device(raw.device)
     per_patch = weight.reshape(-1, model.num_patches).sum(dim=0).to(device).double()
     patch_sum = _patch_sums(raw, weight, model.num_patches).to(device).double()
     node_sum = model.transpose(raw, weight).to(device).double()
-    coupling = model.node_patch_gram(weight, device)
-    system = model.node_gram(weight, device)
 
-    diagonal = (per_patch * (1 + ridge.to(device).double()))[:, None]
     per_node = per_patch.sum() / model.num_nodes
-    model.nodes.add_roughness_(system, config.smoothness * float(per_node))
-    system.addmm_(coupling / diagonal.T, coupling.T, alpha=-1)
-    system.diagonal().add_(_JITTER * per_node)
-    factor, failed = torch.linalg.cholesky_ex(system)
-    if failed.item():
+    nodes = model.node_system(weight, device)
+    model.nodes.add_roughness_(nodes, config.smoothness * float(per_node))
+    nodes.diagonal.diagonal(dim1=1, dim2=2).add_(_JITTER * per_node)
+    solvable = nodes.factor_()
+    system = torch.diag(per_patch * (1 + ridge.to(device).double()))
+    columns = max(1, _MOST_ENTRIES // model.num_nodes)
+    for start in range(0, model.num_patches, columns):
+        part = slice(start, start + columns)
+        reach = nodes.solve_factored_(model.node_patch_gram(weight, part, device))
+        system[:, part] -= model.field_at_patches(reach, weight)
+    factor, failed = torch.linalg.cholesky_ex((system + system.T) / 2)
+    if failed.item() or not solvable:
         raise DecompositionError(
             f"the closed form cannot be solved in float64: features up to {float(raw.abs().max()):.3g}, token weights"
             f" from {float(weight.min()):.3g} to {float(weight.max()):.3g}. Features this large are damaged: check"
             " the weights and the precision of the backbone."
         )
-    field = torch.cholesky_solve(node_sum - coupling @ (patch_sum / diagonal), factor)
-    artifact = (patch_sum - coupling.T @ field) / diagonal
+    unexplained = patch_sum - model.field_at_patches(nodes.solve_factored_(node_sum.clone()), weight)
+    artifact = torch.cholesky_solve(unexplained, factor)
+    field = nodes.solve_factored_(node_sum - model.artifact_at_nodes(artifact, weight))
     return Fit(nodes=field.float().to(raw.device), artifact=artifact.float().to(raw.device))
 
 

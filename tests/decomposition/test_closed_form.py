@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from dvt.decomposition.bilinear import LinearModel, NodeGrid
+from dvt.decomposition.block_tridiagonal import BlockTridiagonal
 from dvt.decomposition.closed_form import (
     artifact_pull,
     inlier_weights,
@@ -32,9 +33,20 @@ def problem(num_views=9, channels=3, seed=0):
 
 def roughness():
     """The quadratic form that pulls neighbouring nodes together, at a pull of one."""
-    system = torch.zeros(20, 20, dtype=torch.float64)
+    system = BlockTridiagonal(torch.zeros(4, 5, 5).double(), torch.zeros(3, 5, 5).double())
     NODES.add_roughness_(system, 1.0)
-    return system
+    return dense(system)
+
+
+def dense(system):
+    """The matrix in full."""
+    rows, size, _ = system.diagonal.shape
+    full = torch.block_diag(*system.diagonal)
+    for row, block in enumerate(system.below):
+        here, after = slice(row * size, (row + 1) * size), slice((row + 1) * size, (row + 2) * size)
+        full[after, here], full[here, after] = block, block.T
+    assert full.shape == (rows * size, rows * size)
+    return full
 
 
 def dense_matrix(image_xy):
@@ -51,9 +63,30 @@ def test_the_linear_model_equals_its_dense_matrix():
     torch.testing.assert_close(model.apply(values, slice(0, None)), a @ values)
     torch.testing.assert_close(NODES.interpolate(values, image_xy.reshape(9, 12, 2)).reshape(-1, 3), a @ values)
     torch.testing.assert_close(model.transpose(raw, weight), a.T @ (weight[:, None] * raw))
-    torch.testing.assert_close(model.node_gram(weight, raw.device).float(), a.T @ (weight[:, None] * a))
+    torch.testing.assert_close(dense(model.node_system(weight, raw.device)).float(), a.T @ (weight[:, None] * a))
     s = torch.nn.functional.one_hot(index, 12).float()
-    torch.testing.assert_close(model.node_patch_gram(weight, raw.device).float(), a.T @ (weight[:, None] * s))
+    coupling = a.T @ (weight[:, None] * s)
+    for part in (slice(0, 12), slice(3, 8), slice(10, 99)):
+        torch.testing.assert_close(model.node_patch_gram(weight, part, raw.device).float(), coupling[:, part])
+    torch.testing.assert_close(model.field_at_patches(values, weight), coupling.T @ values)
+    artifact = torch.randn(12, 3)
+    torch.testing.assert_close(model.artifact_at_nodes(artifact, weight), coupling @ artifact)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 6])
+def test_the_block_tridiagonal_factor_solves_the_full_matrix(rows):
+    blocks = torch.randn(rows, 4, 4).double()
+    system = BlockTridiagonal(blocks @ blocks.mT + 20 * torch.eye(4).double(), torch.randn(rows - 1, 4, 4).double())
+    full, columns = dense(system), torch.randn(rows * 4, 3).double()
+    assert system.factor_()
+    torch.testing.assert_close(full @ system.solve_factored_(columns.clone()), columns)
+
+
+@pytest.mark.parametrize("row", [0, 2])
+def test_a_matrix_that_is_not_positive_definite_is_reported(row):
+    system = BlockTridiagonal(torch.eye(4).double().repeat(3, 1, 1), torch.zeros(2, 4, 4).double())
+    system.diagonal[row, 1, 1] = -1
+    assert not system.factor_()
 
 
 def test_the_far_edges_of_the_image_belong_to_the_grid():
@@ -150,10 +183,10 @@ def test_nodes_that_no_token_looks_at_still_have_a_solution_without_smoothness()
     assert solution.artifact.isfinite().all() and solution.field.at(torch.rand(9, 2)).isfinite().all()
 
 
-def test_more_nodes_than_a_dense_system_can_have_are_refused():
+def test_nodes_beyond_the_memory_limit_are_refused():
     tokens = ViewTokens(raw=torch.zeros(1, 3, 4, 2), image_xy=torch.rand(1, 3, 4, 2), grid=GRID)
-    with pytest.raises(DecompositionError, match=r"150 x 200 nodes .* fewer nodes_per_patch"):
-        solve_closed_form(tokens, ClosedFormConfig(nodes_per_patch=50))
+    with pytest.raises(DecompositionError, match=r"900 x 1200 nodes .* needs 19 GB.* fewer nodes_per_patch"):
+        solve_closed_form(tokens, ClosedFormConfig(nodes_per_patch=300))
 
 
 def test_features_beyond_float64_are_an_error_for_people():

@@ -1,0 +1,79 @@
+"""Field: F, the clean features at any position of the image."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dvt.errors import GeometryError
+from dvt.grid import PatchGrid
+from dvt.shapes import FeatureMap, ImageXY
+
+_PLACES_AT_ONCE = 2**17
+"""Positions per chunk of F evaluation: 400 MB at 768 channels."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Field(ABC):
+    """F, the clean features as a function of the image position; it can be read at any resolution."""
+
+    samples_per_patch: int = 1
+    """A patch is the mean over this many positions along each side; 1: its centre."""
+
+    @abstractmethod
+    def at(self, image_xy: ImageXY) -> Tensor:
+        """(..., C) F at (..., 2) positions, x then y in [0, 1], on the device of the field."""
+
+    def read(self, where: PatchGrid | Tensor) -> Tensor:
+        """Clean features at the patches of a grid or at single positions.
+
+        Args:
+            where: a grid of any size over the whole image, or (..., 2) positions, x then y in [0, 1].
+
+        Returns:
+            (H, W, C) for a grid, each feature the mean of F over its patch; (..., C) for positions. float32 on the CPU.
+
+        Raises:
+            GeometryError: positions outside [0, 1], or not pairs.
+
+        Examples:
+            >>> import dvt, torch
+            >>> image = torch.rand(3, 64, 64)
+            >>> backbone = dvt.load_backbone("vit_micro", image_size=64, device="cpu")
+            >>> result = dvt.decompose(image, backbone, quality="tiny")
+            >>> torch.equal(result.field.read(result.grid), result.clean)
+            True
+            >>> finer = dvt.PatchGrid.of((64, 64), patch=4)
+            >>> result.field.read(finer).shape == (16, 16, backbone.num_channels)
+            True
+            >>> result.field.read(torch.tensor([0.5, 0.5])).shape == (backbone.num_channels,)
+            True
+        """
+        if isinstance(where, PatchGrid):
+            return self.over_patches(where.centres_xy, where).float().cpu()
+        if where.shape[-1:] != (2,):
+            raise GeometryError(f"positions of shape {tuple(where.shape)}: expected (..., 2), x then y.")
+        if where.numel() and not (where.min() >= 0 and where.max() <= 1):  # false for NaN as well
+            raise GeometryError(
+                f"positions from {float(where.min()):g} to {float(where.max()):g}: expected [0, 1], x then y."
+                " Divide pixels by the width and height of the image."
+            )
+        return self.at(where.float()).float().cpu()
+
+    def over_patches(self, centres: ImageXY, grid: PatchGrid) -> FeatureMap:
+        """(H, W, C) means of F over the patches of a grid.
+
+        A token describes its whole patch, and crops resolve F finer than a patch.
+
+        Args:
+            centres: (H, W, 2) centres of the patches.
+            grid: sizes of the patches and the image.
+        """
+        count = self.samples_per_patch
+        offset = (torch.arange(count, device=centres.device) + 0.5) / count - 0.5
+        x, y = offset * grid.patch / grid.image_hw[1], offset * grid.patch / grid.image_hw[0]
+        offsets = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
+        places = (centres[:, :, None, :] + offsets).clamp(0, 1)  # corner-aligned centres are on the edge
+        rows = max(1, _PLACES_AT_ONCE // (places.shape[1] * places.shape[2]))
+        return torch.cat([self.at(part).mean(dim=2) for part in torch.split(places, rows)])
