@@ -49,7 +49,7 @@ def dvt(capsys, tmp_path, monkeypatch):
     return call
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_options():
     """A ViT that needs no download, and few views."""
     return _TINY

@@ -1,5 +1,6 @@
 """`dvt distill` as people call it."""
 
+import shutil
 from dataclasses import fields, is_dataclass
 
 import pytest
@@ -7,12 +8,13 @@ import pytest
 from dvt.backbone.load import load_backbone
 from dvt.cli.distill import Options
 from dvt.cli.help import attribute_docs
+from dvt.cli.main import run
 from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.network import Denoiser
 from dvt.weights.folder import read_model_folder, write_model_folder
 from dvt.weights.info import ModelInfo
 
-VIT = ("backbone.timm=vit_tiny_patch16_224", "backbone.weights=random")
+VIT = ("backbone.timm=vit_micro_patch16_224", "backbone.weights=random")
 FEW = (
     "num_steps=2", "batch_size=2", "save_every=2", "validate_every=2", "show_every=0", "log_every=1", "trainer=cpu",
     "logger=none",
@@ -20,12 +22,10 @@ FEW = (
 ALL = ("denoiser=denoiser", "images=photos", "out=run", *VIT, *FEW)
 
 
-@pytest.fixture
-def place(dvt, photo, tmp_path):
-    """A working folder with five photos and a denoiser of layer 1."""
-    for number in range(5):
-        photo(f"photos/{number}.png", seed=number)
-    vit = load_backbone("vit_tiny_patch16_224", weights="random", image_size=64, layer=1, device="cpu")
+@pytest.fixture(scope="session")
+def denoiser_of_layer_1(tmp_path_factory):
+    """A denoiser of layer 1."""
+    vit = load_backbone("vit_micro_patch16_224", weights="random", image_size=64, layer=1, device="cpu")
     info = ModelInfo(
         kind="denoiser",
         spec=vit.spec,
@@ -35,25 +35,46 @@ def place(dvt, photo, tmp_path):
         base_license=None,
         code_version="0",
     )
-    write_model_folder(tmp_path / "denoiser", Denoiser(DenoiserConfig(), 192, vit.grid.hw).state_dict(), info)
+    folder = tmp_path_factory.mktemp("distill") / "denoiser"
+    write_model_folder(folder, Denoiser(DenoiserConfig(), 192, vit.grid.hw).state_dict(), info)
+    return folder
+
+
+@pytest.fixture
+def place(made, denoiser_of_layer_1, tmp_path):
+    """A working folder with five images and a denoiser of layer 1."""
+    made("photos")
+    shutil.copytree(denoiser_of_layer_1, tmp_path / "denoiser")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def distilled(denoiser_of_layer_1, shared_folder, tmp_path_factory):
+    """run/ of a finished distillation; `ALL` made it."""
+    folder = tmp_path_factory.mktemp("distilled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        (folder / "denoiser").symlink_to(denoiser_of_layer_1)
+        (folder / "photos").symlink_to(shared_folder / "photos")
+        assert run(["distill", *ALL]) == 0
+    return folder / "run"
 
 
 def test_from_a_denoiser_to_a_plain_vit(dvt, place):
     result = dvt("distill", *ALL)
     assert result.code == 0, result.err
     first, *_, last = result.err.splitlines()
-    assert first.startswith("5 images -> run   vit_tiny_patch16_224") and first.endswith(
+    assert first.startswith("5 images -> run   vit_micro_patch16_224") and first.endswith(
         "4 x 4 patches of 16 px every 16 px, 2 steps of 2"
     )
     assert "before -> after, compared with the teacher" in result.err and "class token" in result.err
-    assert last == "written: run   use it: dvt.load_denoised('vit_tiny_patch16_224', weights='run')"
+    assert last == "written: run   use it: dvt.load_denoised('vit_micro_patch16_224', weights='run')"
     state, info = read_model_folder(place / "run", kind="distilled")
-    assert (info.spec.layer, info.spec.grid.image_hw) == (1, (64, 64)) and "blocks.11.norm1.weight" in state
+    assert (info.spec.layer, info.spec.grid.image_hw) == (1, (64, 64)) and "blocks.5.norm1.weight" in state
 
 
-def test_the_same_command_continues(dvt, place):
-    assert dvt("distill", *ALL).code == 0
+def test_the_same_command_continues(dvt, place, distilled):
+    shutil.copytree(distilled, place / "run")
     result = dvt("distill", *ALL, "num_steps=4", "allow_changes=true")
     assert result.code == 0 and "4 steps of 2, continuing at step 2" in result.err
     assert "changed: num_steps: 2 in the checkpoint, 4 in the request" in result.err
@@ -88,8 +109,8 @@ def test_slips_are_named(dvt, place, options, text):
     assert result.code == 2 and text in result.err, result.err
 
 
-def test_a_distilled_vit_is_no_denoiser(dvt, place):
-    assert dvt("distill", *ALL).code == 0
+def test_a_distilled_vit_is_no_denoiser(dvt, place, distilled):
+    shutil.copytree(distilled, place / "run")
     result = dvt("distill", *ALL, "denoiser=run", "out=again", "backbone.weights=null")
     assert result.code == 2 and "denoiser=run is a distilled ViT already" in result.err
 

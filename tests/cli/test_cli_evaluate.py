@@ -9,14 +9,14 @@ from PIL import Image
 
 @pytest.fixture
 def tiny(dvt, tiny_options):
-    """As everywhere, but for the size of pictures, which is the task's."""
+    """As everywhere, but for the size of images, which is the task's."""
     options = [option for option in tiny_options if not option.startswith("backbone.image_size")]
     return lambda verb, *arguments: dvt(verb, *options, *arguments)
 
 
 @pytest.fixture
 def camvid(tmp_path):
-    """Six pictures of 64 x 64 px in CamVid's layout: the upper half is one class, the lower another, by colour too."""
+    """Seven images of 64 x 64 px in CamVid's layout: the upper half is one class, the lower another, by colour too."""
     rng = np.random.default_rng(0)
     for split, count in (("train", 4), ("val", 1), ("test", 2)):
         for folder in (split, f"{split}annot"):
@@ -24,8 +24,8 @@ def camvid(tmp_path):
         for number in range(count):
             labels = np.zeros((64, 64), np.uint8)
             labels[rng.integers(16, 48) :] = 1
-            picture = np.stack([labels * 200, 255 - labels * 200, labels * 0 + 90], axis=-1).astype(np.uint8)
-            Image.fromarray(picture).save(tmp_path / "camvid" / split / f"{number}.jpg")
+            image = np.stack([labels * 200, 255 - labels * 200, labels * 0 + 90], axis=-1).astype(np.uint8)
+            Image.fromarray(image).save(tmp_path / "camvid" / split / f"{number}.jpg")
             Image.fromarray(labels).save(tmp_path / "camvid" / f"{split}annot" / f"{number}.png")
     return "data=camvid"
 
@@ -37,21 +37,19 @@ def test_a_table_is_printed_and_nothing_is_kept(tiny, camvid, tmp_path):
     result = tiny("evaluate", *_KNN, camvid, "method=[raw,tiles,decomposed]")
     assert result.code == 0, result.err
     lines = result.out.splitlines()
-    assert lines[0].startswith("knn_segmentation, vit_micro") and "mIoU" in lines[1]
+    assert lines[0].startswith("knn_segmentation, vit_micro") and lines[1].split()[:3] == ["method", "passes", "mIoU"]
     assert [line.split()[0] for line in lines[2:5]] == ["raw", "tiles", "decomposed"]
     assert "decomposed: mIoU" in result.err and "over the best zoom baseline (tiles, 4 passes)" in result.err
     assert [path.name for path in tmp_path.iterdir()] == ["camvid"]
 
 
 def test_a_table_wider_than_the_screen_is_turned(tiny, camvid, monkeypatch):
-    options = (*_KNN, camvid, "method=[raw,raw@2x]")
-    assert tiny("evaluate", *options).out.splitlines()[1].split()[:3] == ["method", "passes", "mIoU"]
     monkeypatch.setattr("dvt.cli.evaluate._FILE_WIDTH", 36)
-    lines = tiny("evaluate", *options).out.splitlines()
+    lines = tiny("evaluate", *_KNN, camvid, "method=[raw,raw@2x]").out.splitlines()
     assert lines[1].split() == ["method", "raw", "raw@2x"] and lines[2].split() == ["passes", "1", "4"]
 
 
-def test_what_was_scored_is_not_scored_again(tiny, camvid, tmp_path):
+def test_what_was_scored_is_not_scored_again_nor_lost_to_other_settings(tiny, camvid, tmp_path):
     first = tiny("evaluate", *_KNN, camvid, "method=[raw]", "out=run")
     again = tiny("evaluate", *_KNN, camvid, "method=[raw,raw@2x]", "out=run", "report=html")
     assert first.code == again.code == 0, again.err
@@ -60,19 +58,16 @@ def test_what_was_scored_is_not_scored_again(tiny, camvid, tmp_path):
     assert list(written["rows"]) == ["raw", "raw@2x"] and written["data"] == "camvid"
     assert (tmp_path / "run/knn_segmentation.md").exists()
     page = (tmp_path / "run/report.html").read_text()
-    assert page.count("data:image/png") == 3 and "raw@2x" in page and "annot" not in page, "labels are no photographs"
-
-
-def test_what_was_measured_in_another_way_is_not_lost(tiny, camvid):
-    assert tiny("evaluate", *_KNN, camvid, "method=[raw]", "out=run").code == 0
+    assert page.count("data:image/png") == 3 and "raw@2x" in page and "annot" not in page, "labels are not shown"
     other = tiny("evaluate", *_KNN, camvid, "method=[raw]", "out=run", "knn_segmentation.num_neighbours=3")
     assert other.code == 2 and "num_neighbours: 20 in the file, 3 in the request" in other.err
+    assert json.loads((tmp_path / "run/knn_segmentation.json").read_text()) == written
 
 
 def test_features_that_are_dear_are_kept(tiny, camvid, tmp_path):
     assert tiny("evaluate", *_KNN, camvid, "method=[raw,raw@3x]", "out=run").code == 0
     kept = list((tmp_path / "run/features").rglob("*.safetensors"))
-    assert len(kept) == 6, "those of raw@3x, one a picture"
+    assert len(kept) == 6, "those of raw@3x, one an image"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from dvt.weights.folder import read_model_info, write_model_folder
 from dvt.weights.info import ModelInfo
 
 TINY = ("backbone.timm=vit_tiny_patch16_224", "backbone.weights=random", "backbone.image_size=[64,96]")
-SHALLOW = "backbone.layer=1"  # two blocks: the graph is made in a moment
+SHALLOW = "backbone.layer=0"  # one block: the graph is made in a moment
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_onnx(dvt, tmp_path, images):
 
     session = onnxruntime.InferenceSession(tmp_path / "new folder/model.onnx", providers=["CPUExecutionProvider"])
     patches, _ = session.run(None, {"images": images.numpy()})
-    backbone = load_backbone("vit_tiny_patch16_224", weights="random", image_size=[64, 96], layer=1, device="cpu")
+    backbone = load_backbone("vit_tiny_patch16_224", weights="random", image_size=[64, 96], layer=0, device="cpu")
     torch.testing.assert_close(torch.from_numpy(patches), backbone(images).patches, atol=1e-4, rtol=1e-4)
 
 
@@ -55,7 +55,7 @@ def test_above_the_tolerance_it_exits_with_1(dvt, tmp_path):
 def test_a_folder(dvt, tmp_path, images):
     result = dvt("export", *TINY, SHALLOW, "out=exported")
     assert result.code == 0 and "MiB, safetensors" in result.out
-    backbone = load_backbone("vit_tiny_patch16_224", weights="random", image_size=[64, 96], layer=1, device="cpu")
+    backbone = load_backbone("vit_tiny_patch16_224", weights="random", image_size=[64, 96], layer=0, device="cpu")
     patches, prefix = load_fixed_size(tmp_path / "exported")(images)
     torch.testing.assert_close(patches, backbone(images).patches)
     torch.testing.assert_close(prefix, backbone(images).prefix)
@@ -86,9 +86,9 @@ def test_with_a_denoiser_at_another_size(dvt, denoiser):
     assert result.code == 0, result.err
     assert "patches (B, 2, 4, 192)" in result.out and "+denoiser" in result.err
     backbone = load_backbone("vit_tiny_patch16_224", "random", [32, 64], layer=1, norm=False, device="cpu")
-    pictures = torch.rand(1, 3, 32, 64, generator=torch.Generator().manual_seed(4))
-    expected = DenoisedBackbone(backbone, denoiser)(pictures)
-    patches, prefix = torch.export.load("clean.pt2").module()(pictures)
+    small = torch.rand(1, 3, 32, 64, generator=torch.Generator().manual_seed(4))
+    expected = DenoisedBackbone(backbone, denoiser)(small)
+    patches, prefix = torch.export.load("clean.pt2").module()(small)
     torch.testing.assert_close(patches, expected.patches)
     torch.testing.assert_close(prefix, expected.prefix)
 

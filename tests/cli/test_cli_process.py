@@ -33,6 +33,7 @@ def test_pages_need_no_heavy_imports():
     assert process.stderr.splitlines()[-1] == ""
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_during_the_imports_is_no_crash(photo, tmp_path, tiny_options, name):
     process = start("decompose", f"images={photo('a.png')}", f"store={tmp_path / 's'}", *tiny_options)
@@ -42,6 +43,7 @@ def test_a_signal_during_the_imports_is_no_crash(photo, tmp_path, tiny_options, 
     assert process.returncode == 130 and err == "dvt: interrupted. Run the same command again.\n"
 
 
+@pytest.mark.process
 def test_sigterm_during_a_run_keeps_what_is_done(photo, tmp_path, tiny_options):
     for index in range(60):
         photo(f"photos/{index:03}.png")

@@ -1,11 +1,14 @@
 """SRT through the verbs: a store filled by it, a denoiser trained on that store, a ViT distilled from it."""
 
 import json
+import shutil
 
 import pytest
 import torch
+from noise import write_noise
 
 from dvt.backbone.load import load_backbone
+from dvt.cli.main import run
 from dvt.decomposition.run_list import decompose_list
 from dvt.images import find_images, read_image
 from dvt.srt.backbone import SrtBackbone
@@ -34,6 +37,18 @@ def vit():
     return load_backbone("vit_micro_patch16_224", weights="random", image_size=64, device="cpu")
 
 
+@pytest.fixture(scope="session")
+def srt_store(tmp_path_factory):
+    """The store that `STORE` makes of these images."""
+    folder = tmp_path_factory.mktemp("srt")
+    for number in range(3):
+        write_noise(folder / "photos" / f"{number}.png", (70, 90), number)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert run([*STORE]) == 0
+    return folder / "s"
+
+
 def test_a_store_of_srt_is_filled_and_a_denoiser_learns_from_it(dvt, photos, vit):
     result = dvt(*STORE)
     assert result.code == 0, result.err
@@ -50,8 +65,8 @@ def test_a_store_of_srt_is_filled_and_a_denoiser_learns_from_it(dvt, photos, vit
     assert info.training["stage1"][0]["solver"]["srt"]["max_shift"] == 2
 
 
-def test_the_same_command_skips_what_is_there_and_other_settings_are_refused(dvt, photos):
-    assert dvt(*STORE).code == 0
+def test_the_same_command_skips_what_is_there_and_other_settings_are_refused(dvt, photos, srt_store):
+    shutil.copytree(srt_store, "s")
     again = dvt(*STORE, "srt.batch_size=5", "quality=tiny", "seed=3")  # none of these changes a feature of SRT
     assert again.code == 0 and "0 done, 3 there already" in again.err, again.err
     assert "quality=none, solver=srt" in dvt("store", "status", "s").out

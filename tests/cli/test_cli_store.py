@@ -1,14 +1,30 @@
 """`dvt store` tells what is in a store and whether it is whole, and deletes what crashes left."""
 
 import os
+import shutil
 
 import pytest
+from noise import write_noise
+
+from dvt.cli.main import run
+
+
+@pytest.fixture(scope="session")
+def store_of_two(tiny_options, tmp_path_factory):
+    """photos/ with two images and a broken one, and `my store` of them."""
+    folder = tmp_path_factory.mktemp("store")
+    for number, name in enumerate(("a.png", "b.png")):
+        write_noise(folder / "photos" / name, (70, 90), number)
+    (folder / "photos/text.png").write_text("no")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert run(["decompose", *tiny_options, "images=photos", "store=my store"]) == 3
+    return folder
 
 
 @pytest.fixture
-def store(tiny, photo, tmp_path):
-    photo("photos/a.png"), photo("photos/b.png", seed=1), (tmp_path / "photos/text.png").write_text("no")
-    assert tiny("decompose", "images=photos", "store=my store").code == 3
+def store(store_of_two, tmp_path):
+    shutil.copytree(store_of_two, tmp_path, dirs_exist_ok=True)
     return tmp_path / "my store"
 
 

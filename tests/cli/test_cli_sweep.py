@@ -7,7 +7,6 @@ import sys
 import pytest
 import yaml
 
-from dvt.cli.main import run
 from dvt.weights.folder import read_model_folder
 
 FEW = (
@@ -17,16 +16,9 @@ FEW = (
 
 
 @pytest.fixture(scope="session")
-def small_store(tmp_path_factory):
-    """A store of vit_micro features of three images."""
-    from noise import write_noise
-
-    place = tmp_path_factory.mktemp("sweep")
-    for number in range(3):
-        write_noise(place / "photos" / f"{number}.png", (70, 90), number)
-    options = ("backbone=vit_micro", "backbone.image_size=64", "quality=tiny", "views.num_views=3", "device=cpu")
-    assert run(["decompose", f"images={place / 'photos'}", f"store={place / 'store'}", *options]) == 0
-    return place / "store"
+def small_store(shared_folder):
+    """A store of features of five images."""
+    return shared_folder / "store"
 
 
 @pytest.fixture
