@@ -86,14 +86,14 @@ def test_configs_are_checked_before_they_are_printed(dvt, argument, part, flag):
 
 
 def test_cfg_prints_hydras_options_a_package_and_resolved_values(dvt):
-    hydra = yaml.safe_load(dvt("train", "--cfg", "hydra").out)
+    hydra = yaml.safe_load(dvt("doctor", "--cfg", "hydra").out)
     assert hydra["hydra"]["output_subdir"] is None and list(hydra) == ["hydra"]
-    assert set(yaml.safe_load(dvt("train", "-c", "all").out)) > {"hydra", "denoiser"}
+    assert set(yaml.safe_load(dvt("doctor", "-c", "all").out)) > {"hydra", "backbone"}
     part = dvt("decompose", "--cfg", "job", "--package", "views", "quality=tiny").out
     assert part.startswith("# @package views") and yaml.safe_load(part)["num_views"] == 8
-    seed = ("decompose", "store=s${seed}", "seed=3", "--cfg", "job")
-    assert yaml.safe_load(dvt(*seed).out)["store"] == "s${seed}"
-    assert yaml.safe_load(dvt(*seed, "--resolve").out)["store"] == "s3"
+    seed = ("doctor", "images=x", "out=s${seed}", "seed=3", "--cfg", "job")
+    assert yaml.safe_load(dvt(*seed).out)["out"] == "s${seed}"
+    assert yaml.safe_load(dvt(*seed, "--resolve").out)["out"] == "s3"
 
 
 def test_a_root_config_of_ones_own(dvt, tmp_path, monkeypatch):

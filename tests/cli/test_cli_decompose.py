@@ -144,11 +144,11 @@ def test_no_space_left_is_said_and_leaves_no_half_shard(tiny, photo, tmp_path):
 
 def test_a_sweep_runs_every_combination_and_leaves_no_folder(tiny, photo, tmp_path):
     photo("a.png")
-    options = ("-m", "images=a.png", "backbone.layer=2,99,4", "quality=tiny,fast")
+    options = ("-m", "images=a.png", "backbone.layer=99,2", "quality=tiny,fast")
     result = tiny("decompose", *options, "store=runs/${hydra:runtime.choices.quality}/${backbone.layer}")
     assert result.code == 2 and result.err.count("layer 99 does not exist") == 2  # the others are done all the same
     made = sorted(str(path.parent.relative_to(tmp_path)) for path in tmp_path.glob("runs/*/*/meta.json"))
-    assert made == ["runs/fast/2", "runs/fast/4", "runs/tiny/2", "runs/tiny/4"]
+    assert made == ["runs/fast/2", "runs/tiny/2"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "runs"]
 
 
