@@ -1,6 +1,6 @@
 """What to do about the artifacts that `dvt doctor` found, as commands."""
 
-from dvt.diagnosis.findings import OUTLIER_ENERGY, Kind, Severity
+from dvt.diagnosis.findings import OUTLIER_ENERGY, ArtifactKind, Severity
 from dvt.diagnosis.report import Diagnosis
 
 
@@ -40,7 +40,7 @@ def advice(diagnosis: Diagnosis, *, backbone: str, images: str) -> list[str]:
 
 def _norm_advice(diagnosis: Diagnosis) -> list[str]:
     """The final norm removes high norms; say what it leaves."""
-    outliers = [finding for finding in diagnosis.findings if finding.kind is Kind.outliers]
+    outliers = [finding for finding in diagnosis.findings if finding.kind is ArtifactKind.outliers]
     if not outliers:
         return []
     if not diagnosis.layers[-1].normed:
@@ -63,12 +63,12 @@ def _norm_advice(diagnosis: Diagnosis) -> list[str]:
 
 def _kind_advice(diagnosis: Diagnosis) -> list[str]:
     lines = []
-    if any(finding.kind is Kind.outliers and not finding.fixed for finding in diagnosis.findings):
+    if any(finding.kind is ArtifactKind.outliers and not finding.fixed for finding in diagnosis.findings):
         lines.append(
             "The outliers move with the image, so no fixed pattern removes them; a ViT with registers has few"
             " (for example backbone=dinov2_reg_base)."
         )
-    if any(finding.kind is Kind.ramp for finding in diagnosis.findings):
+    if any(finding.kind is ArtifactKind.ramp for finding in diagnosis.findings):
         lines.append(
             "A ramp is wider than the shifts of method=srt, which cannot remove it; the decomposition can. Keep raw"
             " features where the position is needed (boxes, counting)."

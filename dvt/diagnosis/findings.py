@@ -36,7 +36,7 @@ _NUM_NAMED = 4
 """Largest number of patches that are named one by one."""
 
 
-class Kind(str, Enum):
+class ArtifactKind(str, Enum):
     """Kinds of artifacts."""
 
     none = "none"
@@ -68,7 +68,7 @@ class Severity(str, Enum):
 class Finding:
     """One artifact."""
 
-    kind: Kind
+    kind: ArtifactKind
     """Which kind."""
     severity: Severity
     """How much."""
@@ -113,7 +113,7 @@ def _outliers(late: _Late) -> list[Finding]:
     return _finding(
         late,
         late,
-        Kind.outliers,
+        ArtifactKind.outliers,
         amount=lambda report: report.outliers.energy,
         limits=OUTLIER_ENERGY,
         text=text,
@@ -133,10 +133,10 @@ def _spread_pattern(late: _Late) -> list[Finding]:
 
     return [
         finding
-        for kind in (Kind.pattern, Kind.ramp)
+        for kind in (ArtifactKind.pattern, ArtifactKind.ramp)
         for finding in _finding(
             late,
-            [each for each in late if (each[1].rest_low_frequency >= RAMP) == (kind is Kind.ramp)],
+            [each for each in late if (each[1].rest_low_frequency >= RAMP) == (kind is ArtifactKind.ramp)],
             kind,
             amount=lambda report: report.rest_share,
             limits=POSITION,
@@ -158,7 +158,7 @@ def _local_pattern(late: _Late) -> list[Finding]:
     return _finding(
         late,
         [each for each in late if each[1].rest_share < POSITION[0] and bool(_locked_patches(each[1]).any())],
-        Kind.pattern,
+        ArtifactKind.pattern,
         amount=lambda report: float(report.position[_locked_patches(report)].max()),
         limits=(PATCH, math.inf),
         text=text,
@@ -172,7 +172,7 @@ def _locked_patches(report: ArtifactReport) -> Bool[Tensor, "H W"]:
 def _finding(
     late: _Late,
     candidates: _Late,
-    kind: Kind,
+    kind: ArtifactKind,
     *,
     amount: Callable[[ArtifactReport], float],
     limits: tuple[float, float],

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from dvt.diagnosis.findings import Finding, Kind
+from dvt.diagnosis.findings import ArtifactKind, Finding
 from dvt.diagnosis.layers import Layer
 from dvt.diagnosis.scores import SCORES, ArtifactReport
 from dvt.files import plain
@@ -39,9 +39,9 @@ class Diagnosis:
     """What else the numbers say: layout, shifts, early blocks."""
 
     @property
-    def kind(self) -> Kind:
-        """Kind of the most severe finding."""
-        return self.findings[0].kind if self.findings else Kind.none
+    def kind(self) -> ArtifactKind:
+        """ArtifactKind of the most severe finding."""
+        return self.findings[0].kind if self.findings else ArtifactKind.none
 
     def table(self) -> str:
         """The scores of every layer as a table of text."""

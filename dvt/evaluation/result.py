@@ -17,7 +17,7 @@ _KIND = "dvt evaluation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class MethodResult:
     """One method in one task."""
 
     scores: Scores
@@ -46,7 +46,7 @@ class TaskResult:
     """How it was measured."""
     metrics: tuple[Metric, ...]
     """What was measured, the main metric first."""
-    rows: Mapping[str, Row] = field(default_factory=dict)
+    rows: Mapping[str, MethodResult] = field(default_factory=dict)
     """By name of the method, in the order of the runs; raw first."""
 
     @property
@@ -58,7 +58,7 @@ class TaskResult:
                 values.setdefault(name, {})[value] = None
         return {name: " / ".join(each) for name, each in values.items()}
 
-    def with_row(self, method: str, row: Row) -> "TaskResult":
+    def with_row(self, method: str, row: MethodResult) -> "TaskResult":
         """The same with a row added or replaced.
 
         Raises:
@@ -105,10 +105,10 @@ class TaskResult:
             ) from error
 
 
-def _row(body: dict[str, Any]) -> Row:
+def _row(body: dict[str, Any]) -> MethodResult:
     values = {
         key: tuple(math.nan if value is None else float(value) for value in each)
         for key, each in body.pop("values").items()
     }
     scores = Scores(values=values, notes=tuple(body.pop("notes")), details=body.pop("details"))
-    return Row(scores=scores, **body)
+    return MethodResult(scores=scores, **body)

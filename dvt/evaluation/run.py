@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from dvt.errors import ConfigError, EvaluationError
-from dvt.evaluation.result import Row, TaskResult
+from dvt.evaluation.result import MethodResult, TaskResult
 from dvt.evaluation.table import cell, markdown
 from dvt.evaluation.task import Task
 from dvt.evaluation.tasks import make_task
@@ -94,7 +94,7 @@ def evaluate(
         if row is None:
             start = time.perf_counter()
             scores = task.evaluate(method if folder is None else cached(method, folder), reporter)
-            row = Row(
+            row = MethodResult(
                 scores=scores,
                 passes=method.cost,
                 seconds=time.perf_counter() - start,

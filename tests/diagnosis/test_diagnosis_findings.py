@@ -8,7 +8,7 @@ from planted_model import PlantedModel
 from dvt.cli.advice import advice
 from dvt.diagnosis.config import DoctorConfig
 from dvt.diagnosis.diagnose import diagnose_layers
-from dvt.diagnosis.findings import Kind, Severity, percent, span, where
+from dvt.diagnosis.findings import ArtifactKind, Severity, percent, span, where
 from dvt.diagnosis.layers import Layer
 from dvt.errors import ConfigError
 from dvt.images import find_images
@@ -28,7 +28,7 @@ def advice_of(diagnosis):
 
 def test_clean_features_have_none(diagnosed):
     diagnosis = diagnosed()
-    assert diagnosis.findings == () and diagnosis.kind is Kind.none
+    assert diagnosis.findings == () and diagnosis.kind is ArtifactKind.none
     assert diagnosis.words().startswith("No artifact")
     lines = advice_of(diagnosis).splitlines()
     assert lines[0].startswith("There is nothing to remove") and "dvt evaluate" in lines[-1]
@@ -37,7 +37,7 @@ def test_clean_features_have_none(diagnosed):
 @pytest.mark.parametrize(("size", "severity"), [(0.35, Severity.mild), (1.0, Severity.strong)])
 def test_a_static_pattern(diagnosed, plant, size, severity):
     diagnosis = diagnosed(block4=plant["pattern"](size), output=plant["pattern"](size))
-    assert kinds(diagnosis) == [(Kind.pattern, severity)]
+    assert kinds(diagnosis) == [(ArtifactKind.pattern, severity)]
     (finding,) = diagnosis.findings
     assert names(finding) == ["block 4", "block 5 + norm"] and finding.at_output and finding.fixed
     share = max(diagnosis.reports[place].rest_share for place in (2, 4))
@@ -50,7 +50,7 @@ def test_a_static_pattern(diagnosed, plant, size, severity):
 @pytest.mark.parametrize(("size", "severity"), [(0.6, Severity.mild), (2.0, Severity.strong)])
 def test_a_ramp(diagnosed, plant, size, severity):
     diagnosis = diagnosed(output=plant["slope"](size))
-    assert kinds(diagnosis) == [(Kind.ramp, severity)]
+    assert kinds(diagnosis) == [(ArtifactKind.ramp, severity)]
     assert "lowest frequencies" in diagnosis.findings[0].text
     assert "method=srt, which cannot" in advice_of(diagnosis)
 
@@ -58,7 +58,7 @@ def test_a_ramp(diagnosed, plant, size, severity):
 @pytest.mark.parametrize(("size", "severity"), [(2.6, Severity.mild), (10.0, Severity.strong)])
 def test_outliers_at_fixed_places(diagnosed, plant, size, severity):
     diagnosis = diagnosed(block5=plant["corners"](size))
-    assert kinds(diagnosis) == [(Kind.outliers, severity)]
+    assert kinds(diagnosis) == [(ArtifactKind.outliers, severity)]
     (finding,) = diagnosis.findings
     assert finding.fixed and not finding.at_output and names(finding) == ["block 5"]
     assert "4 of 100 patches, the four corners" in finding.text
@@ -68,7 +68,7 @@ def test_outliers_at_fixed_places(diagnosed, plant, size, severity):
 
 def test_outliers_that_move(diagnosed, plant):
     diagnosis = diagnosed(block5=plant["wandering"](30.0), output=plant["wandering"](30.0))
-    assert kinds(diagnosis) == [(Kind.outliers, Severity.strong)]
+    assert kinds(diagnosis) == [(ArtifactKind.outliers, Severity.strong)]
     assert not diagnosis.findings[0].fixed and "their places differ from image to image" in diagnosis.findings[0].text
     advice = advice_of(diagnosis)
     assert "ViT with registers" in advice and "dvt decompose" not in advice
@@ -77,7 +77,7 @@ def test_outliers_that_move(diagnosed, plant):
 def test_a_pattern_at_a_few_patches(diagnosed, plant):
     """Too few to move the share of the whole grid, and no outliers: they have the norm of the others."""
     diagnosis = diagnosed(output=plant["corners"](0.9))
-    assert kinds(diagnosis) == [(Kind.pattern, Severity.mild)]
+    assert kinds(diagnosis) == [(ArtifactKind.pattern, Severity.mild)]
     assert "4 of 100 patches, the four corners" in diagnosis.findings[0].text
 
 
@@ -85,7 +85,7 @@ def test_a_pattern_before_the_output_is_not_at_the_output(diagnosed, plant):
     """The output has a ramp, so it is no candidate for a static pattern."""
     diagnosis = diagnosed(block5=plant["pattern"](1.0), output=plant["slope"](2.0))
     at_output = {finding.kind: finding.at_output for finding in diagnosis.findings}
-    assert at_output == {Kind.pattern: False, Kind.ramp: True}
+    assert at_output == {ArtifactKind.pattern: False, ArtifactKind.ramp: True}
 
 
 def test_a_ramp_behind_outliers_is_seen(diagnosed, plant):
@@ -93,14 +93,14 @@ def test_a_ramp_behind_outliers_is_seen(diagnosed, plant):
         return plant["corners"](20.0)(plant["slope"](2.0)(maps, images), images)
 
     diagnosis = diagnosed(output=both)
-    assert set(kinds(diagnosis)) == {(Kind.outliers, Severity.strong), (Kind.ramp, Severity.strong)}
+    assert set(kinds(diagnosis)) == {(ArtifactKind.outliers, Severity.strong), (ArtifactKind.ramp, Severity.strong)}
     assert "without the places of outliers" in diagnosis.findings[1].text
 
 
 def test_strong_before_mild(diagnosed, plant):
     diagnosis = diagnosed(block4=plant["corners"](2.6), output=plant["pattern"](1.0))
     assert [finding.severity for finding in diagnosis.findings] == [Severity.strong, Severity.mild]
-    assert diagnosis.kind is Kind.pattern
+    assert diagnosis.kind is ArtifactKind.pattern
 
 
 def test_early_blocks_are_remarked_on_and_not_judged(diagnosed, plant):

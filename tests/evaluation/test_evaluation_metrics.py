@@ -16,10 +16,10 @@ from sklearn.metrics import (
 )
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
+from dvt.evaluation.class_scores import summary
 from dvt.evaluation.config.layout import Layout
 from dvt.evaluation.layouts import metrics_in
 from dvt.evaluation.metrics import MIOU, Confusion, depth_errors
-from dvt.evaluation.tasks.segmentation import summary
 
 
 def confusion_of(truth, predicted, num_classes):

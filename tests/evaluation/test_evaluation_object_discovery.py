@@ -12,8 +12,8 @@ from recorder import Recorder
 from dvt.errors import EvaluationError
 from dvt.evaluation.boxes import Box
 from dvt.evaluation.config.objects import Algorithm, ObjectDiscoveryConfig, SeedRule
+from dvt.evaluation.one_object import BATCH_SIZE, found_objects, nearest_hw
 from dvt.evaluation.tasks.object_discovery import ObjectDiscovery
-from dvt.evaluation.tasks.one_object import BATCH_SIZE, found_objects, resized_hw
 from dvt.methods.zoom import Enlarged
 
 MIDDLE = "for comparison: the same box in the middle of every image, half its area, has CorLoc 0.0"
@@ -118,7 +118,7 @@ def test_images_of_different_sizes_are_not_mixed_in_a_batch():
      ((30, 100), None, 6, (28, 100))],
 )  # fmt: skip
 def test_sizes_are_rounded_to_the_nearest_that_fits(image_hw, short_side, stride, expected):
-    assert resized_hw(MeanColours(16, stride), image_hw, short_side) == expected
+    assert nearest_hw(MeanColours(16, stride), image_hw, short_side) == expected
 
 
 def test_norm_as_seed_runs_and_is_in_the_protocol(tmp_path):

@@ -14,7 +14,7 @@ import dvt
 from dvt.errors import ConfigError, EvaluationError
 from dvt.evaluation.config.segmentation import KnnSegmentationConfig
 from dvt.evaluation.report import write_report
-from dvt.evaluation.result import Row, TaskResult
+from dvt.evaluation.result import MethodResult, TaskResult
 from dvt.evaluation.run import evaluate
 from dvt.evaluation.table import findings, markdown, notes, table
 from dvt.evaluation.task import Metric, Scores
@@ -53,7 +53,7 @@ def result_of(rows, metrics=(MIOU,)):
     result = TaskResult(task="planted", data="here", backbone="vit", protocol={"seeds": 3}, metrics=metrics)
     for name, scores in rows.items():
         given = scores if isinstance(scores, Scores) else Scores(values={"mIoU": scores})
-        result = result.with_row(name, Row(scores=given, passes=1, seconds=1.0, fingerprint={}))
+        result = result.with_row(name, MethodResult(scores=given, passes=1, seconds=1.0, fingerprint={}))
     return result
 
 
@@ -168,7 +168,9 @@ def test_every_row_says_where_it_was_scored():
     rows = {"raw": {"cpu": "a", "torch": "1"}, "srt": {"cpu": "b", "torch": "1"}}
     result = TaskResult(task="planted", data="here", backbone="vit", protocol={}, metrics=(MIOU,))
     for name, machine in rows.items():
-        row = Row(scores=Scores(values={"mIoU": (1.0,)}), passes=1, seconds=1.0, fingerprint={}, environment=machine)
+        row = MethodResult(
+            scores=Scores(values={"mIoU": (1.0,)}), passes=1, seconds=1.0, fingerprint={}, environment=machine
+        )
         result = result.with_row(name, row)
     assert result.environment == {"cpu": "a / b", "torch": "1"}
     assert TaskResult.from_json(result.to_json(), source="x").rows["srt"].environment == rows["srt"]

@@ -65,12 +65,12 @@ def test_a_root_without_a_known_layout_says_which_were_looked_for(tmp_path):
     ("write", "gone", "message"),
     [
         (write_voc, "JPEGImages", "has no folder JPEGImages"),
-        (write_voc, "JPEGImages/000001.jpg", r"missing for 1 of 3: 000001\."),
+        (write_voc, "JPEGImages/000001.jpg", r"1 of 3 names have no image in .*: 000001\."),
         (write_voc, "Annotations/000002.xml", r"000002\.xml cannot be read"),
         (write_davis, "JPEGImages/480p", "has no folder JPEGImages/480p"),
         (write_davis, "JPEGImages/480p/dog", r"480p.dog is missing"),
-        (write_davis, "JPEGImages/480p/dog/00001.jpg", r"an image in .* missing for 1 of 5: 00001"),
-        (write_davis, "Annotations/480p/dog/00001.png", r"a mask in .* missing for 1 of 5: 00001"),
+        (write_davis, "JPEGImages/480p/dog/00001.jpg", r"1 of 5 files have no image, the first is .*00001\.png"),
+        (write_davis, "Annotations/480p/dog/00001.png", r"1 of 5 files have no mask, the first is .*00001\.jpg"),
     ],
 )
 def test_what_is_missing_is_named(tmp_path, write, gone, message):

@@ -99,7 +99,7 @@ def test_no_folder_at_all(tmp_path):
 def test_a_picture_without_labels_and_labels_without_a_picture_are_named(tmp_path):
     write_camvid(tmp_path)
     (tmp_path / "trainannot" / "train_2.png").unlink()
-    with pytest.raises(EvaluationError, match=r"1 of 4 files have no labels, .*train_2\.png"):
+    with pytest.raises(EvaluationError, match=r"1 of 4 files have no labels \(\.png\), .*train_2\.png"):
         camvid(tmp_path)
     (tmp_path / "train" / "train_2.png").unlink()
     (tmp_path / "test" / "test_0.png").unlink()

@@ -14,7 +14,7 @@ from dvt.errors import EvaluationError
 from dvt.evaluation.config.layout import Layout
 from dvt.evaluation.config.segmentation import LinearProtocol, LinearSegmentationConfig, WindowsConfig
 from dvt.evaluation.datasets.samples import Sample
-from dvt.evaluation.probes.crops import (
+from dvt.evaluation.datasets.training_crops import (
     PAD_COLOUR,
     TrainingCrops,
     distort,

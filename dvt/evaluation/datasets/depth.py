@@ -12,18 +12,18 @@ from dvt.errors import EvaluationError
 from dvt.evaluation.datasets.samples import Sample
 from dvt.images.pillow_settings import pillow_settings
 
-Box = tuple[slice, slice]
+Region = tuple[slice, slice]
 """Rows and columns of an image."""
 
-EIGEN_BOX: Final[Box] = (slice(45, 471), slice(41, 601))
+EIGEN_BOX: Final[Region] = (slice(45, 471), slice(41, 601))
 """The part of a NYUv2 image that is scored."""
-NYU_BORDER_BOX: Final[Box] = (slice(45, 472), slice(43, 608))
+NYU_BORDER_BOX: Final[Region] = (slice(45, 472), slice(43, 608))
 """A NYUv2 image without its white border, for training."""
 _BOXES_HW = (480, 640)
 _UNKNOWN = (0, 65535)
 
 
-def keep_box(sample: Sample, box: Box) -> Sample:
+def keep_box(sample: Sample, box: Region) -> Sample:
     """The sample with depth outside the box set to unknown.
 
     Raises:
@@ -35,7 +35,7 @@ def keep_box(sample: Sample, box: Box) -> Sample:
     return Sample(sample.key, sample.image, kept, source=sample.source)
 
 
-def crop_box(sample: Sample, box: Box) -> Sample:
+def crop_box(sample: Sample, box: Region) -> Sample:
     """The part of the sample in the box.
 
     Raises:

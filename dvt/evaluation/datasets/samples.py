@@ -130,22 +130,25 @@ def evenly_spaced(items: Sequence[T], count: int | None, option: str) -> list[T]
     return [items[number * len(items) // count] for number in range(count)]
 
 
-def pair(images: Mapping[str, Path], targets: Mapping[str, Path], where: str) -> list[SampleFiles]:
+def pair(
+    images: Mapping[str, Path], targets: Mapping[str, Path], where: str, what: str = "labels (.png)"
+) -> list[SampleFiles]:
     """Images and targets of the same name, sorted by name.
 
     Args:
         images: by name without ending.
         targets: likewise.
         where: where they are, for errors.
+        what: what the targets are, for errors.
 
     Raises:
         EvaluationError: there is none, or one without the other.
     """
-    for some, others, missing in ((images, targets, "labels"), (targets, images, "image")):
+    for some, others, missing in ((images, targets, what), (targets, images, "image")):
         if alone := sorted(set(some) - set(others)):
             raise EvaluationError(
-                f"{where}: {len(alone)} of {len(some)} files have no {missing}, the first is {some[alone[0]]}. Every"
-                " image needs a label file of the same name with the ending .png, and every label file an image."
+                f"{where}: {len(alone)} of {len(some)} files have no {missing}, the first is {some[alone[0]]}."
+                f" Image and {what} need the same name, apart from the ending. Is the data set unpacked completely?"
             )
     if not images:
         raise EvaluationError(f"{where}: there are no images. Is the data set unpacked completely?")

@@ -1,13 +1,13 @@
 """Scenes: images with boxes or a mask, in three layouts (VOC, DAVIS, two folders). Images are listed, not read."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dvt.errors import ConfigError, EvaluationError
 from dvt.evaluation.boxes import Box
 from dvt.evaluation.config.objects import DataFormat, ObjectDiscoveryConfig, ObjectsConfig
-from dvt.evaluation.datasets.samples import by_stem, evenly_spaced
+from dvt.evaluation.datasets.samples import by_stem, evenly_spaced, pair
 from dvt.evaluation.datasets.voc_boxes import read_voc_boxes, read_voc_list
 
 
@@ -80,7 +80,11 @@ def _voc(config: ObjectDiscoveryConfig, lists: Path, annotations: Path, images_f
         there = ", ".join(sorted(each.stem for each in lists.glob("*.txt"))) or "none"
         raise EvaluationError(f"split={config.split}: {path} does not exist. Lists in that folder: {there}.")
     names, images = read_voc_list(path), by_stem(images_folder)
-    _check_all_there(names, images, f"{path}: an image in JPEGImages")
+    if missing := [name for name in names if name not in images]:
+        raise EvaluationError(
+            f"{path}: {len(missing)} of {len(names)} names have no image in {images_folder}: {few(missing)}."
+            " Is the data set unpacked completely?"
+        )
     return [
         Scene(name, "", images[name], boxes=read_voc_boxes(annotations / f"{name}.xml", difficult=config.difficult))
         for name in names
@@ -114,20 +118,9 @@ def _pairs(masks_folder: Path, images_folder: Path) -> list[Scene]:
     """Images and masks of the same name, sorted by it."""
     if not images_folder.is_dir():
         raise EvaluationError(f"{images_folder} is missing, but {masks_folder} exists. Every mask needs its image.")
-    images, masks = by_stem(images_folder), by_stem(masks_folder)
-    _check_all_there(masks, images, f"{masks_folder}: an image in {images_folder}")
-    _check_all_there(images, masks, f"{images_folder}: a mask in {masks_folder}")
-    if not images:
-        raise EvaluationError(f"{images_folder} and {masks_folder} hold no images. Is the data set unpacked?")
-    return [Scene(name, "", images[name], masks[name]) for name in sorted(images)]
-
-
-def _check_all_there(names: Collection[str], files: dict[str, Path], what: str) -> None:
-    if missing := [name for name in names if name not in files]:
-        raise EvaluationError(
-            f"{what} of the same name is missing for {len(missing)} of {len(names)}: {few(missing)}."
-            " Is the data set unpacked completely?"
-        )
+    where = f"{images_folder} and {masks_folder}"
+    pairs = pair(by_stem(images_folder), by_stem(masks_folder), where, "mask")
+    return [Scene(each.key, "", each.image, each.target) for each in pairs]
 
 
 def few(names: Sequence[str], most: int = 3) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 from dvt.errors import EvaluationError
 from dvt.evaluation.datasets.samples import SampleFiles, find_root
 from dvt.evaluation.datasets.segmentation import LabelCodes, SegmentationSet
+from dvt.evaluation.datasets.voc_boxes import read_voc_list
 
 _LISTS: Final = "ImageSets/Segmentation"
 _PLACES: Final = {"image": ("JPEGImages", ".jpg"), "target": ("SegmentationClass", ".png")}
@@ -23,11 +24,8 @@ def find_voc2012(root: Path, splits: Sequence[str]) -> dict[str, list[SampleFile
 
 def _listed(base: Path, split: str, there: dict[str, set[str]]) -> list[SampleFiles]:
     list_path = base / _LISTS / f"{split}.txt"
-    keys = list_path.read_text(encoding="utf-8").split()
-    if not keys:
-        raise EvaluationError(f"{list_path} is empty; expected the name of an image on every line.")
     files = []
-    for key in keys:
+    for key in read_voc_list(list_path):
         paths = {what: base / folder / f"{key}{ending}" for what, (folder, ending) in _PLACES.items()}
         for what, path in paths.items():
             if path.name not in there[path.parent.name]:

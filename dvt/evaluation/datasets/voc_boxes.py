@@ -1,4 +1,4 @@
-"""Boxes as in Pascal VOC: one XML file per image (Everingham et al. 2010)."""
+"""Boxes as in Pascal VOC, one XML file per image, and its lists of images (Everingham et al. 2010)."""
 
 import math
 from pathlib import Path
@@ -54,7 +54,7 @@ def _box(element: ElementTree.Element, path: Path) -> Box:
 
 
 def read_voc_list(path: Path) -> list[str]:
-    """The image names in a list of ImageSets/Main.
+    """The image names in a list of ImageSets.
 
     Raises:
         EvaluationError: it cannot be read, is empty, or is the list of one class.

@@ -12,8 +12,8 @@ from dvt.backbone.features import Features
 from dvt.errors import EvaluationError
 from dvt.evaluation.config.segmentation import WindowsConfig
 from dvt.evaluation.datasets.samples import Sample
+from dvt.evaluation.datasets.training_crops import TrainingCrops, pad_image, scaled_hw
 from dvt.evaluation.patches import finite_features, fitting_hw, upsample_scores
-from dvt.evaluation.probes.crops import TrainingCrops, pad_image, scaled_hw
 from dvt.grid import PatchGrid
 from dvt.images.resize import resize
 from dvt.methods.method import Images, Method

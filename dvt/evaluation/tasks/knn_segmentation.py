@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from dvt.errors import EvaluationError
+from dvt.evaluation.class_scores import patch_image_hw, score_patches
 from dvt.evaluation.config.segmentation import KnnSegmentationConfig
 from dvt.evaluation.datasets.segmentation import find_data
 from dvt.evaluation.layouts import LaidOut, metrics_in, score_layouts
@@ -14,7 +15,6 @@ from dvt.evaluation.metrics import MIOU_PATCHES, MIOU_PIXELS
 from dvt.evaluation.patches import features_and_targets
 from dvt.evaluation.probes.knn import CentroidBank, class_centroids
 from dvt.evaluation.task import Scores
-from dvt.evaluation.tasks.segmentation import patch_image_hw, score_patches
 from dvt.methods.method import Method
 from dvt.progress import SILENT, Reporter
 

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from dvt.errors import ConfigError
+from dvt.evaluation.class_scores import patch_image_hw, score_patches, summary
 from dvt.evaluation.config.segmentation import DatasetName, LinearProtocol, LinearSegmentationConfig
 from dvt.evaluation.datasets.segmentation import find_data
 from dvt.evaluation.layouts import LaidOut, metrics_in, score_layouts
@@ -17,7 +18,6 @@ from dvt.evaluation.patches import features_and_targets, majority_labels, winner
 from dvt.evaluation.probes.linear import PatchProbe, train_probe
 from dvt.evaluation.probes.window_probe import BatchNormHead, Windowed, train_head, window_logits
 from dvt.evaluation.task import Scores
-from dvt.evaluation.tasks.segmentation import patch_image_hw, score_patches, summary
 from dvt.methods.cache import without_cache
 from dvt.methods.method import Method
 from dvt.progress import SILENT, Reporter

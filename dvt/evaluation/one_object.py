@@ -129,13 +129,13 @@ def found_objects(
     """
     for hw, group in groupby(images, key=lambda each: (each[1].shape[1], each[1].shape[2])):
         while batch := list(islice(group, BATCH_SIZE)):
-            size = resized_hw(method, hw, config.image_size)
+            size = nearest_hw(method, hw, config.image_size)
             features = finite_features(method, [image for _, image in batch], size)
             for (truth, _), patches in zip(batch, features.patches.cpu(), strict=True):
                 yield truth, find_object(patches, config), features.grid
 
 
-def resized_hw(method: Method, image_hw: tuple[int, int], short_side: int | None) -> tuple[int, int]:
+def nearest_hw(method: Method, image_hw: tuple[int, int], short_side: int | None) -> tuple[int, int]:
     """The size an image is resized to: its own, or that short side; each side rounded to the nearest that fits.
 
     Args:
