@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from dvt.weights.build import load_denoiser as load_denoiser
     from dvt.weights.resolve import list_denoisers as list_denoisers
 
-_HOMES = {
+_MODULES = {
     "Backbone": "dvt.backbone.backbone",
     "Decomposition": "dvt.decomposition.result",
     "DenoisedBackbone": "dvt.denoiser.denoised",
@@ -64,16 +64,16 @@ _HOMES = {
     "seed_for": "dvt.runtime",
     "train_denoiser": "dvt.denoiser.train",
 }
-"""Public names and where they live; imported on first use, so that `dvt --help` need not wait for torch."""
+"""Public names and their modules; imported on first use, so that `dvt --help` need not wait for torch."""
 
-__all__ = [*_HOMES]  # noqa: PLE0604
+__all__ = [*_MODULES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'dvt' has no attribute {name!r}; it has {', '.join(sorted(_HOMES))}")
-    return getattr(import_module(_HOMES[name]), name)
+    if name not in _MODULES:
+        raise AttributeError(f"module 'dvt' has no attribute {name!r}; it has {', '.join(sorted(_MODULES))}")
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *_MODULES])

@@ -1,6 +1,7 @@
-"""What the options of all verbs share: named choices, and checks of ranges. Imports no torch."""
+"""What the options of all verbs share: named choices, checks of ranges, names in nested groups. Imports no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from math import inf, isfinite
 from typing import Any
@@ -61,3 +62,17 @@ def check_each_once(name: str, values: Sequence[str], kind: type[Choice]) -> Non
     if not values or len(set(values)) < len(values):
         given = ",".join(map(str, values))
         raise ConfigError(f"{name}=[{given}]: give at least one of {', '.join(map(str, kind))}, and each once.")
+
+
+def walk(options: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted name and value of every option and group of options; a group comes before its options."""
+    for entry in fields(options):
+        name, value = f"{prefix}{entry.name}", getattr(options, entry.name)
+        yield name, value
+        if is_dataclass(value):
+            yield from walk(value, f"{name}.")
+
+
+def option_paths(kind: type) -> list[str]:
+    """Dotted names of all options and groups of a dataclass."""
+    return [name for name, _ in walk(kind())]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs all stages on six images. Needs a package index, no other network: makes .venv, installs, runs `dvt demo`.
+# Runs stages 1 and 2 on six images. Needs a package index, no other network: makes .venv, installs, runs `dvt demo`.
 # Arguments go to `dvt demo`:
 #
 #   scripts/demo.sh                  demo/index.html, a few minutes after the installation

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from dvt.backbone.catalogue import CATALOGUE
+from dvt.cli.console import MISSING
 from dvt.cli.help import FLAGS, attribute_docs
 from dvt.cli.main import VERBS
 from dvt.decomposition.quality import config_folder
+from dvt.options import walk
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -96,7 +98,7 @@ def options_page() -> str:
     verbs = {verb: module.Options for verb in VERBS if hasattr(module := import_module(f"dvt.cli.{verb}"), "Options")}
     parts: dict[str, tuple[str, Any, list[str]]] = {}
     for verb, kind in verbs.items():
-        for name, group in _groups(kind()):
+        for name, group in ((name, value) for name, value in walk(kind()) if is_dataclass(value)):
             parts.setdefault(_anchor(name, group), (name, group, []))[2].append(verb)
     lines = [_INTRODUCTION]
     for verb, kind in verbs.items():
@@ -122,15 +124,6 @@ here (`dvt store`, `dvt convert`) take no options but their arguments.
 """
 
 
-def _groups(options: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The groups of options in a dataclass, and those in them, by dotted name."""
-    for entry in fields(options):
-        value = getattr(options, entry.name)
-        if is_dataclass(value):
-            yield f"{prefix}{entry.name}", value
-            yield from _groups(value, f"{prefix}{entry.name}.")
-
-
 def _anchor(name: str, group: Any) -> str:
     return f"{name}-{type(group).__name__}".replace(".", "-").lower()
 
@@ -150,7 +143,7 @@ def _table(options: Any, prefix: str) -> list[str]:
 
 
 def _default(value: Any) -> str:
-    return "required" if value == "???" else f"`{_written(value)}`"
+    return "required" if value == MISSING else f"`{_written(value)}`"
 
 
 def _written(value: Any) -> str:

@@ -18,9 +18,10 @@ import dvt
 from dvt.backbone.catalogue import CATALOGUE
 from dvt.backbone.config import BackboneConfig
 from dvt.cli.help import attribute_docs, choices_of
-from dvt.cli.job import register
+from dvt.cli.hydra_app import register
 from dvt.cli.main import VERBS
 from dvt.decomposition.quality import load_quality, qualities
+from dvt.options import walk
 
 ROOT = Path(__file__).parents[1]
 TEXTS = ("*.py", "*.md", "*.yaml", "*.toml", "*.sh", "*.json", ".ci/run")
@@ -61,17 +62,10 @@ def test_no_import_cycle():
     assert strongly_connected({name: graph.find_modules_directly_imported_by(name) for name in graph.modules}) == []
 
 
-def options(kind):
-    """The dataclass and those nested in it."""
-    yield kind
-    for entry in fields(kind):
-        if is_dataclass(value := getattr(kind(), entry.name)):
-            yield from options(type(value))
-
-
 @pytest.mark.parametrize("verb", OPTIONS)
 def test_every_option_has_a_docstring(verb):
-    for part in options(OPTIONS[verb]):
+    kind = OPTIONS[verb]
+    for part in (kind, *(type(value) for _, value in walk(kind()) if is_dataclass(value))):
         docs = attribute_docs(part)
         for entry in fields(part):
             assert docs.get(entry.name, "").endswith((".", ".)")), f"{part.__name__}.{entry.name}"
@@ -110,7 +104,7 @@ def test_type_checkers_see_every_public_name():
     tree = ast.parse((ROOT / "dvt" / "__init__.py").read_text(encoding="utf-8"))
     (block,) = [node for node in tree.body if isinstance(node, ast.If)]
     seen = {alias.asname: node.module for node in block.body for alias in node.names}
-    assert seen == dvt._HOMES
+    assert seen == dvt._MODULES
 
 
 def test_importing_dvt_imports_no_torch():

@@ -63,7 +63,7 @@ def fetch_weights(timm_name: str) -> Path:
     if config is None or not config.hf_hub_id:
         address = f" (they may be at {config.url})" if config is not None and config.url else ""
         raise WeightsError(
-            f"timm knows no weights of {timm_name} on the hub{address}. Give a file with {_LOCAL}, a name with a tag"
+            f"timm lists no weights of {timm_name} on the hub{address}. Give a file with {_LOCAL}, a name with a tag"
             " that has weights, or weights=random for an untrained model."
         )
     files = (config.hf_hub_filename,) if config.hf_hub_filename else _FILES

@@ -1,1 +1,1 @@
-"""The `dvt` command: verbs over the library. Hydra lives here and nowhere below."""
+"""The `dvt` command: verbs over the library. No other package imports Hydra."""

@@ -8,13 +8,16 @@ from pathlib import Path
 from dvt.errors import ConfigError
 
 PATH_OPTIONS = (
-    "images", "image", "store", "out", "denoiser", "backbone.weights", "data", "distilled", "pictures",
+    "images", "image", "store", "out", "denoiser", "backbone.weights", "data", "distilled", "report_images",
     "hydra.sweep.dir", "hydra.run.dir",
 )  # fmt: skip
 """Options that take paths, some of them names: the value is taken literally, `~` is the home folder."""
 
 GROUPS = ("backbone", "quality", "engine", "recipe", "trainer", "logger", "experiment", "debug")
 """Options that choose a config file."""
+
+MOVED = {("evaluate", "pictures"): "report_images", ("distill", "pictures"): "dataset"}
+"""Verb and former name of an option or group of options -> its name today."""
 
 FLAG_VALUES = {
     "--multirun": "",
@@ -46,7 +49,7 @@ def prepare(
     Args:
         verb: the verb, for the messages.
         names: dotted names of its options.
-        arguments: what stood behind the verb.
+        arguments: the arguments after the verb.
         has_metric: whether the verb returns a number that a sweeper can optimise.
 
     Raises:
@@ -62,11 +65,18 @@ def prepare(
         if argument.startswith("-"):
             flags += _flag(verb, argument, rest)
         elif "=" in argument and not argument.startswith("~"):
-            options.append(_option(names, argument, sweeps))
+            options.append(_option(verb, names, argument, sweeps))
         else:
             raise ConfigError(_not_an_option(verb, names, argument))
     _check_together(verb, names, flags, options, has_metric)
     return flags, options
+
+
+def moved_to(verb: str, name: str) -> str | None:
+    """Today's name of an option that had another one; None for others."""
+    group, dot, option = name.partition(".")
+    new = MOVED.get((verb, group))
+    return None if new is None else f"{new}{dot}{option}"
 
 
 def quote(text: str) -> str:
@@ -119,12 +129,14 @@ def _check_together(verb: str, names: list[str], flags: list[str], options: list
     sweeper = next((option for option in options if re.match(r"\+?hydra/sweeper=(?!basic$)", option)), None)
     if sweeper and not has_metric:
         raise ConfigError(
-            f"{sweeper} optimises a number, and dvt {verb} returns none: dvt train, distill, evaluate and doctor do."
+            f"{sweeper} optimises a number, and dvt {verb} returns none: dvt train, distill and evaluate do."
         )
 
 
-def _option(names: list[str], argument: str, sweeps: bool) -> str:
+def _option(verb: str, names: list[str], argument: str, sweeps: bool) -> str:
     key, _, value = argument.partition("=")
+    if new := moved_to(verb, key.lstrip("+")):
+        raise ConfigError(f"{argument}: {key.lstrip('+')} is now called {new}, write {new}={value}.")
     if key.startswith("+") and key.lstrip("+") in (*names, *GROUPS):
         raise ConfigError(f"{argument}: {key.lstrip('+')} is there already, write {argument.lstrip('+')}.")
     if key in GROUPS and (value == "null" or value.startswith("[")):

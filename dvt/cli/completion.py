@@ -91,12 +91,12 @@ def _options(verb: str, schema: type, given: list[str], word: str) -> list[str]:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.plugins.completion_plugin import DefaultCompletionPlugin
 
-    from dvt.cli.job import register
+    from dvt.cli.hydra_app import register
     from dvt.decomposition.quality import config_folder
 
     register(verb, schema)
     with initialize_config_dir(str(config_folder().absolute()), version_base="1.3"):
         engine = DefaultCompletionPlugin(GlobalHydra.instance().config_loader())
-        found = engine._query(config_name=verb, line=" ".join([*given, word]) if word else " ".join([*given, ""]))
+        found = engine._query(config_name=verb, line=" ".join([*given, word]))
     shown = [each for each in found if each.startswith("hydra") <= word.startswith("hydra")]
     return [each if each.endswith(("=", ".", "/")) else f"{each} " for each in shown if "_schema" not in each]

@@ -9,17 +9,17 @@ DONE = 0
 CRASH = 1
 """A fault of ours, with its traceback; or `dvt export` whose result differs from PyTorch by more than is accepted."""
 USAGE = 2
-"""Something the person can mend: an option, a file, the disk."""
+"""Something the user can fix: an option, a file, the disk."""
 SOME_FAILED = 3
 """Finished, but some items failed; each was named."""
 INTERRUPTED = 130
 """Ctrl-C, or SIGTERM."""
 NO_READER = 141
-"""Nobody reads the output any more, as in `dvt --help | head -1`."""
+"""The reader of the output has closed it, as in `dvt --help | head -1`."""
 
 
 def say(text: str) -> None:
-    """Tell how it goes."""
+    """Print a message."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -26,9 +26,9 @@ _BACKBONE = "backbone="
 
 def run(arguments: list[str]) -> int:
     """Run the verb and return its exit code."""
-    slip = _slip(arguments)
-    if slip is not None:
-        say(f"dvt: {slip}\n\n{PAGE}")
+    wrong = _usage_error(arguments)
+    if wrong is not None:
+        say(f"dvt: {wrong}\n\n{PAGE}")
         return USAGE
     try:
         if arguments[0] == "list":
@@ -68,8 +68,8 @@ def _convert(arguments: list[str]) -> int:
     return DONE
 
 
-def _slip(arguments: list[str]) -> str | None:
-    """The error in a call, or None."""
+def _usage_error(arguments: list[str]) -> str | None:
+    """What is wrong with the arguments, or None."""
     plain = [argument for argument in arguments if not argument.startswith(_BACKBONE)]
     if plain[:1] == ["list"]:
         return None if len(arguments) <= 2 else "dvt convert list takes one pattern, in quotes: '*dinov2*'."

@@ -1,14 +1,16 @@
 """`dvt decompose`: clean features of images, into a store."""
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dvt.backbone.config import BackboneConfig
 from dvt.cli.console import DONE, INTERRUPTED, MISSING, SOME_FAILED, say
-from dvt.cli.job import JobOutcome
+from dvt.cli.outcome import Result
 from dvt.cluster.config import EngineConfig, EngineName
 from dvt.decomposition.config import DecomposeConfig
 from dvt.decomposition.shard import Shard
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     from dvt.decomposition.run_list import ListOptions
     from dvt.images import ImageFile
 
-SAID_BYTES = 1_000_000_000
-"""Stores of at least this many bytes get a message that they are being checked."""
+LARGE_STORE_BYTES = 1_000_000_000
+"""Checking the checksums of a store of this size takes a while; a message says so."""
 
 HEAD = """\
 dvt decompose: separate the features of images into clean features and artifact (stage 1), into a store.
@@ -98,7 +100,7 @@ class Options(DecomposeConfig):
         Shard.parse(self.shard)
 
 
-def work(options: Options, choices: dict[str, str]) -> JobOutcome:
+def work(options: Options, choices: dict[str, str]) -> Result:
     """Run stage 1; exit code 0, 3 when some images failed, 130 when interrupted."""
     from dvt.decomposition.run_list import ListOptions
     from dvt.images import find_images
@@ -111,59 +113,39 @@ def work(options: Options, choices: dict[str, str]) -> JobOutcome:
         dtype=options.dtype.value,
         max_pixels=options.max_pixels,
     )
-    run_engine = _here if options.engine.name is EngineName.local else _elsewhere
-    return JobOutcome(code=report(run_engine(find_images(options.images), options, list_options), options))
+    return Result(code=print_outcome(_run(find_images(options.images), options, list_options), options))
 
 
-def _here(files: list["ImageFile"], options: Options, list_options: "ListOptions") -> "Outcome":
-    """In this process."""
-    from dvt.backbone.load import load_from_config
+def _run(files: list["ImageFile"], options: Options, list_options: "ListOptions") -> "Outcome":
+    """In this process, on Ray workers, or as SLURM jobs."""
     from dvt.cli.reporter import TerminalReporter
-    from dvt.decomposition.run_list import decompose_list
-    from dvt.runtime import pick_device
-
-    backbone = load_from_config(options.backbone, pick_device(options.device))
-    vit = f"{backbone.timm_name}, {backbone.grid}, {backbone.precision}, {backbone.device}"
-    say(describe(vit, options, len(files)))
-    _say_checking(options.store)
-    with TerminalReporter() as reporter:
-        return decompose_list(files, backbone, options.store, _config(options), list_options, reporter)
-
-
-def _elsewhere(files: list["ImageFile"], options: Options, list_options: "ListOptions") -> "Outcome":
-    """On Ray workers, or as SLURM jobs."""
-    from dvt.cli.reporter import TerminalReporter
-    from dvt.cluster.ray import decompose_on_ray
-    from dvt.cluster.slurm import decompose_on_slurm
-    from dvt.cluster.worker import Job
-
-    engine, backbone = options.engine, options.backbone
-    job = Job(
-        backbone=backbone,
-        device=options.device,
-        store=options.store,
-        config=_config(options),
-        options=list_options,
-    )
-    by_engine = decompose_on_ray if engine.name is EngineName.ray else decompose_on_slurm
-    vit = f"{backbone.timm or backbone.name}, {backbone.precision}, engine={engine.name.value}"
-    say(describe(vit, options, len(files)))
-    _say_checking(options.store)
-    with TerminalReporter() as reporter:
-        return by_engine(files, job, engine, reporter)
-
-
-def _say_checking(store: str) -> None:
-    """Say that a large store is being hashed, which takes a while."""
     from dvt.store import shard_bytes
 
-    num_bytes = shard_bytes(Path(store))
-    if num_bytes >= SAID_BYTES:
+    config = options.srt if options.method is StoreMethodName.srt else options
+    run: Callable[[TerminalReporter], Outcome]
+    if options.engine.name is EngineName.local:
+        from dvt.backbone.load import load_from_config
+        from dvt.decomposition.run_list import decompose_list
+        from dvt.runtime import pick_device
+
+        backbone = load_from_config(options.backbone, pick_device(options.device))
+        vit = f"{backbone.timm_name}, {backbone.grid}, {backbone.precision}, {backbone.device}"
+        run = partial(decompose_list, files, backbone, options.store, config, list_options)
+    else:
+        from dvt.cluster.ray import decompose_on_ray
+        from dvt.cluster.slurm import decompose_on_slurm
+        from dvt.cluster.worker import Job
+
+        wanted, engine = options.backbone, options.engine
+        vit = f"{wanted.timm or wanted.name}, {wanted.precision}, engine={engine.name.value}"
+        job = Job(backbone=wanted, device=options.device, store=options.store, config=config, options=list_options)
+        run = partial(decompose_on_ray if engine.name is EngineName.ray else decompose_on_slurm, files, job, engine)
+    say(describe(vit, options, len(files)))
+    num_bytes = shard_bytes(Path(options.store))
+    if num_bytes >= LARGE_STORE_BYTES:
         say(f"checking what is there already: {num_bytes / 1e9:.1f} GB")
-
-
-def _config(options: Options) -> DecomposeConfig | SrtConfig:
-    return options.srt if options.method is StoreMethodName.srt else options
+    with TerminalReporter() as reporter:
+        return run(reporter)
 
 
 def describe(vit: str, options: Options, num_files: int) -> str:
@@ -177,28 +159,28 @@ def describe(vit: str, options: Options, num_files: int) -> str:
     return f"{_count(num_files)} -> {options.store}   {vit}, {how}"
 
 
-def report(progress: "Outcome", options: Options) -> int:
+def print_outcome(outcome: "Outcome", options: Options) -> int:
     """Print the result and the next command; returns the exit code."""
-    for reason in progress.damaged:
+    for reason in outcome.damaged:
         say(f"damaged: {reason}")
-    for key, reason in progress.failed.items():
+    for key, reason in outcome.failed.items():
         say(f"failed: {key}: {reason}")
-    for reason in progress.crash.splitlines():
+    for reason in outcome.crash.splitlines():
         say(f"crashed: {reason}")
-    spent = progress.seconds
+    spent = outcome.seconds
     say(
-        f"{progress.done} done, {progress.skipped} there already, {len(progress.failed)} failed"
-        f" of {_count(progress.total)}; read {spent['read']:.1f} s, extract {spent['extract']:.1f} s,"
+        f"{outcome.done} done, {outcome.skipped} there already, {len(outcome.failed)} failed"
+        f" of {_count(outcome.total)}; read {spent['read']:.1f} s, extract {spent['extract']:.1f} s,"
         f" solve {spent['solve']:.1f} s"
     )
-    if progress.interrupted:
+    if outcome.interrupted:
         if options.engine.name is not EngineName.slurm:  # its jobs continue, and its own message was printed
             say("interrupted; finished images are in the store. The same command again continues.")
         return INTERRUPTED
-    if progress.crash:
+    if outcome.crash:
         say("finished images are in the store. The same command again does the others.")
     say(f"next: dvt store status {shlex.quote(options.store)}")
-    return SOME_FAILED if progress.failed or progress.crash else DONE
+    return SOME_FAILED if outcome.failed or outcome.crash else DONE
 
 
 def _count(images: int) -> str:

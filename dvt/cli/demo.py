@@ -1,14 +1,14 @@
-"""`dvt demo`: every stage on six images, offline, in minutes."""
+"""`dvt demo`: stages 1 and 2 on six images, offline, in minutes."""
 
 import time
 
 from dvt.cli.console import say
-from dvt.cli.job import JobOutcome
+from dvt.cli.outcome import Result
 from dvt.demo.config import DemoConfig as Options
 
 HEAD = """\
-dvt demo: every stage of dvt on six images, with a small ViT that ships with dvt: stage 1, a denoiser trained on the
-spot, the denoiser that ships with dvt, SRT, scores, images, a page. Needs no network and no GPU.
+dvt demo: stages 1 and 2 on six images, with a small ViT that ships with dvt: decomposition, a denoiser trained on the
+result, the denoiser that ships with dvt, SRT, scores, images, a page. Needs no network and no GPU.
 
 usage: dvt demo [out=demo] [key=value ...]
 
@@ -21,7 +21,7 @@ GROUPS = ()
 METRIC = None
 
 
-def work(options: Options, choices: dict[str, str]) -> JobOutcome:
+def work(options: Options, choices: dict[str, str]) -> Result:
     """Run the demo and print the path of its page."""
     from dvt.cli.reporter import TerminalReporter
     from dvt.demo.page import NEXT, write_demo_page
@@ -32,4 +32,4 @@ def work(options: Options, choices: dict[str, str]) -> JobOutcome:
         page = write_demo_page(run_demo(options, reporter))
     say(f"\ntook {time.monotonic() - start:.0f} s in total. Open {page}\n\nOn your own images:\n\n{NEXT}\n")
     print(page)
-    return JobOutcome()
+    return Result()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dvt.backbone.config import BackboneConfig
 from dvt.cli.console import INTERRUPTED, MISSING, say
-from dvt.cli.job import JobOutcome
+from dvt.cli.outcome import Result
 from dvt.distillation.config import DistillConfig
 from dvt.errors import ConfigError
 from dvt.images import MAX_PIXELS
@@ -15,6 +15,7 @@ from dvt.srt.config import SrtConfig
 if TYPE_CHECKING:
     from dvt.denoiser.denoised import DenoisedBackbone
     from dvt.srt.backbone import SrtBackbone
+    from dvt.training.run import Trained
 
 HEAD = """\
 dvt distill: train a ViT to give clean features without a denoiser (stage 3).
@@ -64,7 +65,7 @@ class Options(DistillConfig):
     """Larger images are refused as decompression bombs."""
 
 
-def work(options: Options, choices: dict[str, str]) -> JobOutcome:
+def work(options: Options, choices: dict[str, str]) -> Result:
     """Distill; exit code 0, or 130 when stopped before the end."""
     from dvt.cli.reporter import TerminalReporter
     from dvt.distillation.distill import distill as run_distillation
@@ -73,13 +74,8 @@ def work(options: Options, choices: dict[str, str]) -> JobOutcome:
 
     images = find_images(options.images)
     teacher = load_teacher(options)
-    speaks = is_main_process()
-
-    def say_once(text: str) -> None:
-        if speaks:
-            say(text)
-
-    with TerminalReporter(shown=speaks) as reporter:
+    is_main = is_main_process()
+    with TerminalReporter(shown=is_main) as reporter:
         distilled = run_distillation(
             images,
             options.out,
@@ -88,11 +84,9 @@ def work(options: Options, choices: dict[str, str]) -> JobOutcome:
             max_pixels=options.max_pixels,
             reporter=reporter,
         )
-    if distilled.interrupted:
-        say_once(f"stopped at step {distilled.step} of {options.num_steps}; the same command continues from there.")
-        return JobOutcome(code=INTERRUPTED)
-    say_once(result_text(distilled.metrics, options.out, options.backbone.timm or options.backbone.name))
-    return JobOutcome(distilled.metrics["val/mse"])
+    if is_main:
+        say(end_text(distilled, options))
+    return Result(code=INTERRUPTED) if distilled.interrupted else Result(distilled.metrics["val/mse"])
 
 
 def load_teacher(options: Options) -> "DenoisedBackbone | SrtBackbone":
@@ -104,15 +98,15 @@ def load_teacher(options: Options) -> "DenoisedBackbone | SrtBackbone":
     """
     if options.teacher is TeacherName.srt:
         return _srt_teacher(options)
-    from dvt.cli.methods import load_cleaned
     from dvt.denoiser.denoised import DenoisedBackbone
+    from dvt.weights.build import load_denoised_from_config
 
     if options.denoiser is None:
         raise ConfigError(
             "dvt distill needs something to learn from: denoiser=... (what dvt train wrote, or a released one), or"
             " teacher=srt."
         )
-    teacher = load_cleaned(options.backbone, options.denoiser, "cpu")
+    teacher = load_denoised_from_config(options.backbone, options.denoiser, "cpu")
     if not isinstance(teacher, DenoisedBackbone):
         raise ConfigError(f"denoiser={options.denoiser} is a distilled ViT already: give what dvt train wrote.")
     return teacher
@@ -129,9 +123,11 @@ def _srt_teacher(options: Options) -> "SrtBackbone":
     return SrtBackbone(load_from_config(options.backbone, "cpu"), options.srt)
 
 
-def result_text(metrics: dict[str, float], out: str, backbone: str) -> str:
-    """Text of a finished distillation."""
-    value = {name.removeprefix("val/"): number for name, number in metrics.items()}
+def end_text(distilled: "Trained", options: Options) -> str:
+    """Text at the end of a distillation."""
+    if distilled.interrupted:
+        return f"stopped at step {distilled.step} of {options.num_steps}; the same command continues from there."
+    value = {name.removeprefix("val/"): number for name, number in distilled.metrics.items()}
     lines = [
         "before -> after, compared with the teacher on the validation images:"
         f" squared error {value['raw_mse']:.4g} -> {value['mse']:.4g}"
@@ -142,5 +138,6 @@ def result_text(metrics: dict[str, float], out: str, backbone: str) -> str:
         lines.append(f"position's share of variance {raw} -> {student}, of the teacher {teacher}")
     if "class_token_cosine" in value:
         lines.append(f"cosine of the class token to that before {value['class_token_cosine']:.4g}")
+    out, backbone = options.out, options.backbone.timm or options.backbone.name
     lines.append(f"written: {out}   use it: dvt.load_denoised({backbone!r}, weights={out!r})")
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dvt.backbone.config import BackboneConfig
 from dvt.cli.console import DONE, MISSING, USAGE, complain, say
-from dvt.cli.job import JobOutcome, run_verb
+from dvt.cli.outcome import Result
 from dvt.diagnosis.config import DoctorConfig
 from dvt.errors import ConfigError
 from dvt.images import MAX_PIXELS
@@ -57,6 +57,8 @@ def run(arguments: list[str]) -> int:
         if len(arguments) > 1:
             return complain(f"dvt doctor env takes nothing more; {' '.join(arguments[1:])} was given.", USAGE)
         return print_environment()
+    from dvt.cli.job import run_verb
+
     return run_verb("doctor", arguments)
 
 
@@ -71,7 +73,7 @@ def print_environment() -> int:
     return DONE
 
 
-def work(options: Options, choices: dict[str, str]) -> JobOutcome:
+def work(options: Options, choices: dict[str, str]) -> Result:
     """Diagnose a ViT, write the image, print table, diagnosis and advice."""
     from dvt.backbone.load import load_from_config
     from dvt.cli.advice import advice
@@ -104,7 +106,7 @@ def work(options: Options, choices: dict[str, str]) -> JobOutcome:
     else:
         print(diagnosis, "\n".join(lines), sep="\n\n")
     say(f"{options.out} written; {time.monotonic() - start:.0f} s")
-    return JobOutcome()
+    return Result()
 
 
 def check_output(out: Path, images: "Sequence[ImageFile]") -> None:
@@ -113,7 +115,7 @@ def check_output(out: Path, images: "Sequence[ImageFile]") -> None:
     Raises:
         ConfigError: says why.
     """
-    from dvt.cli.show import check_out
+    from dvt.cli.outputs import check_out
 
     place = out.resolve()
     if any(image.path.resolve() == place for image in images):

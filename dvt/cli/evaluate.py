@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dvt.cli.console import MISSING, say
-from dvt.cli.job import JobOutcome
-from dvt.cli.methods import MethodsOptions, check_methods, load_methods
+from dvt.cli.method_options import MethodsOptions, check_methods, load_methods
+from dvt.cli.outcome import Result
 from dvt.diagnosis.config import ArtifactScoresConfig
 from dvt.errors import ConfigError
 from dvt.evaluation.config.depth import LinearDepthConfig
@@ -16,6 +16,7 @@ from dvt.evaluation.config.objects import ObjectDiscoveryConfig, SaliencyConfig
 from dvt.evaluation.config.retrieval import RetrievalConfig
 from dvt.evaluation.config.segmentation import KnnSegmentationConfig, LinearSegmentationConfig
 from dvt.evaluation.config.video import VideoSegmentationConfig
+from dvt.evaluation.tasks import TASKS, make_task
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,10 +42,7 @@ Compare every score with raw, and with the zoom baselines (raw@2x, tiles): what 
 Stopped? With out= the same command continues."""
 
 GROUPS = ("backbone", "quality", "experiment")
-OWN_PAGES = (
-    "linear_segmentation", "knn_segmentation", "linear_depth", "object_discovery", "saliency", "video_segmentation",
-    "retrieval", "artifact_scores",
-)  # fmt: skip
+OWN_PAGES = tuple(TASKS)
 METRIC = "the main metric of the first task, for the last method"
 
 _FILE_WIDTH = 200
@@ -76,7 +74,7 @@ class Options(MethodsOptions):
     printed, nothing is kept."""
     report: Report = Report.none
     """html: one page with tables, plots and images in out."""
-    pictures: Any = None
+    report_images: Any = None
     """Images that the report shows; a few of the data when left out."""
     method: list[str] = field(default_factory=lambda: ["raw", "tiles", "decomposed"])
     """Features side by side: raw, srt, decomposed, denoised, distilled; zoom baselines: raw@2x (twice the image size),
@@ -99,7 +97,7 @@ class Options(MethodsOptions):
     """Share of the features that depends on the position of a patch alone."""
 
 
-def work(options: Options, choices: dict[str, str]) -> JobOutcome:
+def work(options: Options, choices: dict[str, str]) -> Result:
     """Score the methods; returns the main metric."""
     from dvt.cli.reporter import TerminalReporter
     from dvt.evaluation.run import evaluate as score
@@ -125,7 +123,7 @@ def work(options: Options, choices: dict[str, str]) -> JobOutcome:
         print_result(results[-1])
     if out is not None:
         report(results, backbone, methods, options, out)
-    return JobOutcome(results[0].mean(methods[-1].name, results[0].metrics[0].name))
+    return Result(results[0].mean(methods[-1].name, results[0].metrics[0].name))
 
 
 def checked_out(options: Options) -> Path | None:
@@ -151,19 +149,11 @@ def make_tasks(options: Options) -> "list[Task]":
         ConfigError: a task that does not exist, or none.
         EvaluationError: data that are missing or do not fit together.
     """
-    from difflib import get_close_matches
-
-    from dvt.evaluation.tasks import TASKS, make_task
-
     names = [options.task] if isinstance(options.task, str) else list(options.task or [])
-    for name in names:
-        if name not in TASKS:
-            near = [task for task in TASKS if str(name) in task] or get_close_matches(str(name), TASKS, n=2) or TASKS
-            raise ConfigError(f"there is no task {name!r}: give {' or '.join(near)}.")
     if not names or len(set(names)) < len(names):
-        raise ConfigError(f"task=[{','.join(names)}]: give at least one task, each once: {', '.join(TASKS)}.")
+        raise ConfigError(f"task=[{','.join(map(str, names))}]: give at least one task, each once: {', '.join(TASKS)}.")
     _refuse_without_effect(options, names)
-    return [make_task(name, getattr(options, name), options.data) for name in names]
+    return [make_task(name, getattr(options, str(name), None), options.data) for name in names]
 
 
 def _refuse_without_effect(options: Options, tasks: list[str]) -> None:
@@ -227,10 +217,11 @@ def panels(backbone: "Backbone", methods: "list[Method]", options: Options) -> "
     """Panels of the features of some images, for the page."""
     from dvt.images import find_images, read_image
     from dvt.images.read import has_colours
+    from dvt.methods.method import maps_of
     from dvt.viz import draw_panel, method_rows
 
-    if options.pictures is not None:
-        chosen = find_images(options.pictures)
+    if options.report_images is not None:
+        chosen = find_images(options.report_images)
     else:
         files = [file for file in find_images(options.data) if has_colours(file.path)]  # labels and depths have none
         chosen = [files[number * len(files) // _NUM_SHOWN] for number in range(min(_NUM_SHOWN, len(files)))]
@@ -238,6 +229,6 @@ def panels(backbone: "Backbone", methods: "list[Method]", options: Options) -> "
     for file in chosen:
         image = read_image(file.path)
         view = backbone.preprocess(image)
-        maps = {method.name: method([image], backbone.grid.image_hw).patches[0].cpu() for method in methods}
+        maps = maps_of(methods, image, backbone.grid.image_hw)
         shown.append((file.key, draw_panel(method_rows(view, maps), tile_px=160)))
     return shown

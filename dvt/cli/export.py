@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from dvt.backbone.config import BackboneConfig
 from dvt.cli.console import CRASH, MISSING, complain, say
-from dvt.cli.job import JobOutcome
+from dvt.cli.outcome import Result
 from dvt.export.config import ExportFormat
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Options:
     """The ViT; its image_size is the one size that the exported model takes."""
 
 
-def work(options: Options, choices: dict[str, str]) -> JobOutcome:
+def work(options: Options, choices: dict[str, str]) -> Result:
     """Write and compare the file; exit code 0, or 1 when it differs too much."""
     from dvt.export.parity import ParityError
     from dvt.export.run import export_model, resolve_format
@@ -57,9 +57,9 @@ def work(options: Options, choices: dict[str, str]) -> JobOutcome:
     try:
         exported = export_model(model, options.out, wanted, tolerance=options.tolerance)
     except ParityError as error:
-        return JobOutcome(code=complain(str(error), CRASH))
-    print(report(exported))
-    return JobOutcome()
+        return Result(code=complain(str(error), CRASH))
+    print(exported_text(exported))
+    return Result()
 
 
 def load_model(options: Options) -> "Backbone | DenoisedBackbone":
@@ -69,14 +69,14 @@ def load_model(options: Options) -> "Backbone | DenoisedBackbone":
         ConfigError: another layer or norm than the denoiser was trained on.
     """
     from dvt.backbone.load import load_from_config
-    from dvt.cli.methods import load_cleaned
+    from dvt.weights.build import load_denoised_from_config
 
     if options.denoiser is None:
         return load_from_config(options.backbone, "cpu")
-    return load_cleaned(options.backbone, options.denoiser, "cpu")
+    return load_denoised_from_config(options.backbone, options.denoiser, "cpu")
 
 
-def report(exported: "Exported") -> str:
+def exported_text(exported: "Exported") -> str:
     """Text about the written file."""
     grid, channels = exported.info.spec.grid, exported.info.spec.channels
     (height, width), (rows, columns) = grid.image_hw, grid.hw

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from dvt.backbone.catalogue import CATALOGUE
+from dvt.cli.console import MISSING
 from dvt.decomposition.quality import config_folder
 
 MAX_LINES = 120
@@ -49,7 +50,7 @@ def verb_page(verb: str, module: ModuleType, arguments: list[str]) -> str:
         lines = [line for name in wanted for line in ["", *groups[name]]]
         return "\n".join([f"dvt {verb}: options of {', '.join(wanted)}", *lines, "", f"All: dvt {verb} --help"])
     choices = [line for group in module.GROUPS for line in group_lines(verb, group)]
-    flags = FLAGS if module.METRIC is None else FLAGS.replace("the verb's metric", f"{module.METRIC}")
+    flags = FLAGS if module.METRIC is None else FLAGS.replace("the verb's metric", module.METRIC)
     before = [module.HEAD, "", *(["Choices", *choices, ""] if choices else []), "Options", *top]
     after = ["", "Flags", *flags.splitlines()]
     short = [name for name in groups if name in getattr(module, "OWN_PAGES", ())]
@@ -138,7 +139,7 @@ def _option(name: str, doc: str) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    if value == "???":
+    if value == MISSING:
         return "(required)"
     if value is None:
         return "null"

@@ -4,7 +4,8 @@ Exit codes: 0 done, 1 crash (or an export that differs from PyTorch), 2 wrong us
 failed, 130 interrupted.
 
 A verb is a module of `dvt.cli`. Most are Hydra applications with `HEAD` (of the help page), `Options`, `GROUPS` (of
-configs), `METRIC` (what sweepers optimise, or None) and `work(options, choices)`. The others have `PAGE` and `run`.
+configs), `METRIC` (what sweepers optimise, or None) and `work(options, choices)`,
+which returns a `Result`. The others have `PAGE` and `run`.
 """
 
 import os
@@ -19,7 +20,7 @@ from dvt.cli.console import DONE, INTERRUPTED, NO_READER, USAGE, complain
 from dvt.cli.help import verb_page
 
 VERBS = {
-    "demo": "all stages on six images, offline, in minutes",
+    "demo": "stages 1 and 2 on six images, offline, in minutes",
     "decompose": "stage 1: clean features of images, into a store",
     "train": "stage 2: a denoiser, from a store",
     "distill": "stage 3: a ViT that gives clean features without a denoiser",

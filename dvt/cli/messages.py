@@ -6,8 +6,9 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any, get_type_hints
 
-from dvt.cli.arguments import GROUPS
+from dvt.cli.arguments import GROUPS, moved_to
 from dvt.errors import DvtError
+from dvt.options import option_paths
 
 _PLUGINS = "The extra dvt[sweep] brings joblib, submitit_local, submitit_slurm and optuna: pip install 'dvt[sweep]'."
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
@@ -44,20 +45,10 @@ def usage_text(error: Exception, verb: str, schema: type) -> str | None:
     return None
 
 
-def option_paths(kind: type, prefix: str = "") -> list[str]:
-    """Dotted names of all options of a dataclass, groups among them."""
-    names: list[str] = []
-    default = kind()
-    for entry in fields(kind):
-        value = getattr(default, entry.name)
-        names.append(f"{prefix}{entry.name}")
-        if is_dataclass(value):
-            names += option_paths(type(value), f"{prefix}{entry.name}.")
-    return names
-
-
 def unknown_option(name: str, verb: str, schema: type) -> str:
-    """Message that an option does not exist, with the nearest names."""
+    """Message that an option does not exist, with its new name or the nearest names."""
+    if new := moved_to(verb, name):
+        return f"there is no option {name!r}: it is now called {new}."
     known = option_paths(schema)
     group, dot, last = name.rpartition(".")
     if (now := f"{group}{dot}{_RENAMED.get(last)}") in known:

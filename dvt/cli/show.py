@@ -1,14 +1,14 @@
 """`dvt show`: draw the features of an image, of several, or of a video."""
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvt.cli.console import DONE, MISSING, SOME_FAILED, say
-from dvt.cli.job import JobOutcome
-from dvt.cli.methods import MethodsOptions, check_methods, load_methods
+from dvt.cli.method_options import MethodsOptions, check_methods, load_methods
+from dvt.cli.outcome import Result
+from dvt.cli.outputs import check_out, check_writable
 from dvt.errors import ConfigError, ImageError
 from dvt.images import MAX_PIXELS
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dvt.backbone.backbone import Backbone
     from dvt.grid import PatchGrid
     from dvt.methods.method import Method
-    from dvt.shapes import FeatureMap, ImageTensor
+    from dvt.shapes import ImageTensor
     from dvt.viz import Tile
 
 HEAD = """\
@@ -69,7 +69,7 @@ class Options(MethodsOptions):
             raise ConfigError(f"fps={self.fps}: give more than 0 and at most 1000 frames per second.")
 
 
-def work(options: Options, choices: dict[str, str]) -> JobOutcome:
+def work(options: Options, choices: dict[str, str]) -> Result:
     """Write the panels; returns the exit code. Errors in the options are found before the work begins."""
     from dvt.images.video import is_video
 
@@ -81,7 +81,7 @@ def work(options: Options, choices: dict[str, str]) -> JobOutcome:
     return show_folder(options)
 
 
-def show_image(options: Options) -> JobOutcome:
+def show_image(options: Options) -> Result:
     """Show one image as one panel."""
     from dvt.images import read_image
     from dvt.viz import save_png
@@ -92,7 +92,7 @@ def show_image(options: Options) -> JobOutcome:
     backbone, methods = load_methods(options)
     save_png(panel(image, Path(options.image).name, backbone, methods, options), out)
     print(out)
-    return JobOutcome()
+    return Result()
 
 
 def panel(
@@ -110,6 +110,7 @@ def panel_rows(
 ) -> "list[list[Tile]]":
     """The tiles of the methods; raw and decomposed alone give all four terms of the equation."""
     from dvt.decomposition.run import decompose_image
+    from dvt.methods.method import maps_of
     from dvt.viz import decomposition_rows, method_rows
 
     patch = patch_of(options.patch, backbone.grid)
@@ -117,8 +118,7 @@ def panel_rows(
     if set(options.method) == {"raw", "decomposed"}:
         result = decompose_image(image, backbone, options, options.seed)
         return decomposition_rows(view, result.raw, result.clean, result.artifact, result.residual, patch=patch)
-    maps = {method.name: method([image], backbone.grid.image_hw).patches[0].cpu() for method in methods}
-    return method_rows(view, maps, patch=patch)
+    return method_rows(view, maps_of(methods, image, backbone.grid.image_hw), patch=patch)
 
 
 def wants_video(out: str | None) -> bool:
@@ -128,13 +128,13 @@ def wants_video(out: str | None) -> bool:
     return out is not None and Path(out).suffix.lower() in VIDEO_OUTPUTS
 
 
-def show_folder(options: Options) -> JobOutcome:
+def show_folder(options: Options) -> Result:
     """Show several images, a panel each: `<out>/<key>.dvt.png`. An image that fails does not stop the others."""
     from dvt.images import find_images, read_image
     from dvt.viz import save_png
 
     files = find_images(options.image)
-    out = Path(options.out or "pictures")
+    out = Path(options.out or "panels")
     is_folder = out.is_dir() or str(options.out).endswith("/")
     if out.is_file() or (out.suffix and not is_folder):
         raise ConfigError(f"out={out}: {options.image} names several images: give a folder, or a .mp4 or .gif.")
@@ -155,11 +155,12 @@ def show_folder(options: Options) -> JobOutcome:
     if len(failed) == len(files):
         raise ImageError(f"none of the {len(files)} images of {options.image} could be shown.")
     print(out)
-    return JobOutcome(code=SOME_FAILED if failed else DONE)
+    return Result(code=SOME_FAILED if failed else DONE)
 
 
-def show_video(options: Options) -> JobOutcome:
+def show_video(options: Options) -> Result:
     """Show a video, or several images, as a video: the frame and the PCA colours of every method, in one basis."""
+    from dvt.methods.method import maps_of
     from dvt.viz import PCABasis, colour_row, draw_panel, write_video
     from dvt.viz.save import require_writer
 
@@ -171,23 +172,20 @@ def show_video(options: Options) -> JobOutcome:
     backbone, methods = load_methods(options)
     image_hw = backbone.grid.image_hw
 
-    def maps(frame: "ImageTensor") -> "dict[str, FeatureMap]":
-        return {method.name: method([frame], image_hw).patches[0].cpu() for method in methods}
-
     chosen = {number * count // _BASIS_FRAMES for number in range(_BASIS_FRAMES)}
     say(f"{count} frames -> {out}   {backbone.timm_name}, {backbone.grid}, {', '.join(options.method)}")
-    fitted = [each for number, frame in enumerate(frames) if number in chosen for each in maps(frame).values()]
-    basis = PCABasis.fit(fitted)
+    fitted = [maps_of(methods, frame, image_hw) for number, frame in enumerate(frames) if number in chosen]
+    basis = PCABasis.fit([each for maps in fitted for each in maps.values()])
 
     def panels() -> "Iterator[Image.Image]":
         for number, frame in enumerate(frames, 1):
-            yield draw_panel([colour_row(frame, maps(frame), basis)])
+            yield draw_panel([colour_row(frame, maps_of(methods, frame, image_hw), basis)])
             if number % 10 == 0 or number == count:
                 say(f"{number}/{count}")
 
     write_video(out, panels(), fps)
     print(out)
-    return JobOutcome()
+    return Result()
 
 
 def _source(options: Options) -> "tuple[Iterable[ImageTensor], float]":
@@ -217,39 +215,6 @@ class _ImageFrames:
             image = read_image(path, max_pixels=self._max_pixels)
             image_hw = image_hw or (image.shape[1], image.shape[2])
             yield resize(image, image_hw).clamp(0, 1)
-
-
-def check_out(out: Path, image: Path) -> None:
-    """Refuse an output file that cannot be written.
-
-    Raises:
-        ConfigError: a wrong ending, a folder that does not take files, or the image itself.
-    """
-    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        ending = out.suffix or "no suffix"
-        raise ConfigError(f"out={out} ends in {ending}: give a name that ends in .png or .jpg (a video: .mp4, .gif).")
-    if out.is_dir():
-        raise ConfigError(f"out={out} is a folder: give the name of an image file.")
-    check_writable(out, image)
-
-
-def check_writable(out: Path, image: Path) -> None:
-    """Refuse what would overwrite the image, or a folder that does not take files.
-
-    Raises:
-        ConfigError: says which.
-    """
-    image = image.expanduser()
-    if out.exists() and image.exists() and out.samefile(image):
-        raise ConfigError(f"out={out} is the image itself: give another name, it would be overwritten.")
-    folder = next(parent for parent in (out / "x").absolute().parents if parent.is_dir())
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-        if not out.parent.is_dir() and out.parent.exists():
-            raise NotADirectoryError(20, "Not a directory")
-    except OSError as error:
-        raise ConfigError(f"out={out} cannot be written ({error.strerror}: {folder}): give another place.") from error
 
 
 def patch_of(patch: list[int] | None, grid: "PatchGrid") -> tuple[int, int] | None:

@@ -23,7 +23,7 @@ ACTIONS = ("status", "verify", "clean")
 def run(arguments: list[str]) -> int:
     """Run the verb and return its exit code."""
     if len(arguments) != 2 or arguments[0] not in ACTIONS:
-        say(f"dvt: {_slip(arguments)}\n\n{PAGE}")
+        say(f"dvt: {_usage_error(arguments)}\n\n{PAGE}")
         return USAGE
     action, folder = arguments[0], Path(arguments[1].removeprefix("store=")).expanduser()
     from dvt.store import remove_leftovers, status, verify
@@ -43,8 +43,8 @@ def run(arguments: list[str]) -> int:
     return DONE if verification.ok else SOME_FAILED
 
 
-def _slip(arguments: list[str]) -> str:
-    """The error in a call."""
+def _usage_error(arguments: list[str]) -> str:
+    """What is wrong with the arguments."""
     if not arguments:
         return "dvt store needs an action and the folder of a store."
     action = arguments[0]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from dvt.backbone.config import BackboneConfig
 from dvt.cli.console import DONE, INTERRUPTED, MISSING, SOME_FAILED, say
-from dvt.cli.job import JobOutcome
+from dvt.cli.outcome import Result
 from dvt.denoiser.config import OnlineConfig, TrainConfig
 from dvt.errors import ConfigError
 from dvt.images import MAX_PIXELS
@@ -77,7 +77,7 @@ class Options(TrainConfig):
     """Larger images are refused as decompression bombs."""
 
 
-def work(options: Options, choices: dict[str, str]) -> JobOutcome:
+def work(options: Options, choices: dict[str, str]) -> Result:
     """Train; exit code 0, or 130 when stopped before the end."""
     from dvt.cli.reporter import TerminalReporter
     from dvt.denoiser.config import Raw, check_images
@@ -99,8 +99,8 @@ def work(options: Options, choices: dict[str, str]) -> JobOutcome:
     first = FeatureStore.open(stores[0])
     first.require(needs_of(options.backbone, first.meta.spec))  # the others are compared with the first
     backbone = None if options.pairs.raw is Raw.stored else _load(first.meta.spec, options)
-    speaks = is_main_process()
-    with TerminalReporter(shown=speaks) as reporter:
+    is_main = is_main_process()
+    with TerminalReporter(shown=is_main) as reporter:
         trained = train_denoiser(
             stores,
             options.out,
@@ -110,15 +110,15 @@ def work(options: Options, choices: dict[str, str]) -> JobOutcome:
             max_pixels=options.max_pixels,
             reporter=reporter,
         )
-    if speaks:
+    if is_main:
         say(end_text(trained, options))
     return _outcome(trained)
 
 
-def _outcome(trained: "Trained", code: int = DONE) -> JobOutcome:
+def _outcome(trained: "Trained", code: int = DONE) -> Result:
     if trained.interrupted:
-        return JobOutcome(code=INTERRUPTED)
-    return JobOutcome(trained.metrics["val/mse"], code)
+        return Result(code=INTERRUPTED)
+    return Result(trained.metrics["val/mse"], code)
 
 
 def end_text(trained: "Trained", options: Options) -> str:
@@ -188,7 +188,7 @@ def _load(spec: "FeatureSpec", options: Options) -> "Backbone":
     )
 
 
-def train_from_images(options: Options) -> JobOutcome:
+def train_from_images(options: Options) -> Result:
     """Train without a store; the code is 0, 3 when images failed, or 130 when it was stopped before its end."""
     from dvt.backbone.load import load_from_config
     from dvt.cli.reporter import TerminalReporter

@@ -10,6 +10,7 @@ import yaml
 
 from dvt.decomposition.config import DecomposeConfig
 from dvt.errors import ConfigError
+from dvt.options import option_paths
 from dvt.shipped import shipped
 
 
@@ -85,23 +86,15 @@ def _locate(config: Any, key: str, value: Any) -> dict[str, Any]:
     """Nest an option into its group if the group is not given."""
     if key in {entry.name for entry in fields(config)}:
         return {key: value}
-    homes = [path for path in option_names(config) if path.split(".")[-1] == key]
-    if len(homes) != 1:
-        if homes:
-            raise ConfigError(f"{key!r} names several options: {', '.join(homes)}. Give it inside its group.")
-        raise _unknown(key, [path.split(".")[-1] for path in option_names(config)])
-    for name in reversed(homes[0].split(".")):
+    known = option_paths(type(config))
+    same_end = [path for path in known if path.split(".")[-1] == key]
+    if len(same_end) != 1:
+        if same_end:
+            raise ConfigError(f"{key!r} names several options: {', '.join(same_end)}. Give it inside its group.")
+        raise _unknown(key, [path.split(".")[-1] for path in known])
+    for name in reversed(same_end[0].split(".")):
         value = {name: value}
     return value  # type: ignore[no-any-return]
-
-
-def option_names(config: Any, path: str = "") -> list[str]:
-    """Dotted names of all options of a nested dataclass."""
-    names = []
-    for entry in fields(config):
-        value = getattr(config, entry.name)
-        names += option_names(value, f"{path}{entry.name}.") if is_dataclass(value) else [f"{path}{entry.name}"]
-    return names
 
 
 def _unknown(name: str, known: list[str]) -> ConfigError:

@@ -1,1 +1,1 @@
-"""`dvt demo`: every stage of dvt on six images, with the ViT that ships with dvt; offline, in minutes."""
+"""`dvt demo`: stages 1 and 2 on six images, with the ViT that ships with dvt; offline, in minutes."""

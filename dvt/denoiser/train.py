@@ -122,7 +122,7 @@ def train_on_pairs(
         torch.default_generator.manual_seed(seed_for(config.seed, "first weights"))
         denoiser = Denoiser(config.denoiser, info.spec.channels, info.spec.grid.hw)
     module = DenoiserModule(denoiser, config, settings, backbone)
-    shown = (ShowSamples(val, num_val, out / "pictures", config.show_every),) if config.show_every else ()
+    shown = (ShowSamples(val, num_val, out / "panels", config.show_every),) if config.show_every else ()
     fitted = fit(module, train, val, config, out, start, callbacks=shown, reporter=reporter)
     if fitted.is_main:
         if not fitted.interrupted:

@@ -43,11 +43,11 @@ class ImagesConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.val_share < 1:
-            raise ConfigError(f"pictures.val_share={self.val_share}: give a share between 0 and 1.")
+            raise ConfigError(f"dataset.val_share={self.val_share}: give a share between 0 and 1.")
         if self.val_max < 1:
-            raise ConfigError(f"pictures.val_max={self.val_max}: give at least 1.")
+            raise ConfigError(f"dataset.val_max={self.val_max}: give at least 1.")
         if not 0 <= self.flip_probability <= 1:
-            raise ConfigError(f"pictures.flip_probability={self.flip_probability}: give a share between 0 and 1.")
+            raise ConfigError(f"dataset.flip_probability={self.flip_probability}: give a share between 0 and 1.")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -66,5 +66,5 @@ class DistillConfig(TrainingConfig):
     """Steps between validations."""
     student: StudentConfig = field(default_factory=StudentConfig)
     """The student."""
-    pictures: ImagesConfig = field(default_factory=ImagesConfig)
+    dataset: ImagesConfig = field(default_factory=ImagesConfig)
     """The images it is trained on."""

@@ -75,7 +75,7 @@ def distill(
             " the patches of the ViT (srt.finer=1)."
         )
     student, token_weight = Student(backbone, config.student), class_token_weight(backbone, config.student)
-    parts = split_images(images, config.pictures)
+    parts = split_images(images, config.dataset)
     claim_folder(out, "distilled")
     settings = _settings(images, config, teacher, token_weight)
     start = find_start(config.resume, out / CHECKPOINTS, settings, allow_changes=config.allow_changes)
@@ -86,7 +86,7 @@ def distill(
     )
     train, val = (DistillImages(part, teacher.grid.image_hw, config, max_pixels) for part in parts)
     module = DistillModule(student, config, settings, teacher, token_weight)
-    shown = (ShowSamples(val, len(val), out / "pictures", config.show_every),) if config.show_every else ()
+    shown = (ShowSamples(val, len(val), out / "panels", config.show_every),) if config.show_every else ()
     fitted = fit(module, train, val, config, out, start, callbacks=shown, reporter=reporter, task="distill")
     if fitted.is_main:
         if not fitted.interrupted:
@@ -169,7 +169,7 @@ class DistillImages(Dataset[dict[str, Any]]):
             max_pixels: larger images are refused.
         """
         self._images, self._preprocess, self._max_pixels = images, Preprocess(image_hw), max_pixels
-        self._flip_probability, self._seed = config.pictures.flip_probability, config.seed
+        self._flip_probability, self._seed = config.dataset.flip_probability, config.seed
 
     def __len__(self) -> int:
         return len(self._images)

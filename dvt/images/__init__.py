@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dvt.images.sources import ImageFile as ImageFile
     from dvt.images.sources import find_images as find_images
 
-_HOMES = {
+_MODULES = {
     "ImageFile": "dvt.images.sources",
     "ImageLike": "dvt.images.read",
     "find_images": "dvt.images.sources",
@@ -25,10 +25,10 @@ _HOMES = {
 }
 """Imported on first use: command line options need `MAX_PIXELS` without torch."""
 
-__all__ = ["IMAGE_EXTENSIONS", "MAX_PIXELS", *_HOMES]  # noqa: PLE0604
+__all__ = ["IMAGE_EXTENSIONS", "MAX_PIXELS", *_MODULES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'dvt.images' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

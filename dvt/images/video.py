@@ -90,7 +90,7 @@ class Video:
             first = first or frame.size
             if frame.size != first:
                 raise ImageError(
-                    f"{self.path}: from the picture at about {number / self.fps:.2f} s on, it is {frame.height} x"
+                    f"{self.path}: from the frame at about {number / self.fps:.2f} s on, it is {frame.height} x"
                     f" {frame.width} px, the first is {first[1]} x {first[0]} px (height x width). Convert it to one"
                     f" size, or stop before: max_frames={number}."
                 )
@@ -198,7 +198,7 @@ def _av_fps(path: Path) -> float:
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise ImageError(f"{path} holds no pictures. Expected a video.")
+                raise ImageError(f"{path} holds no frames. Expected a video.")
             rate = container.streams.video[0].average_rate
     except av.FFmpegError as error:
         raise ImageError(f"{path} is not a video, or damaged ({error}). Convert it, or copy it again.") from error

@@ -9,7 +9,7 @@ from dvt.backbone.features import FeatureExtractor, Features
 from dvt.grid import PatchGrid
 from dvt.images.resize import resize
 from dvt.runtime import Precision
-from dvt.shapes import AnySizeImage, ResizedBatch
+from dvt.shapes import AnySizeImage, FeatureMap, ResizedBatch
 from dvt.spec import FeatureSpec
 
 Images = Sequence[AnySizeImage]
@@ -106,6 +106,11 @@ class OnePass:
         """Features of images, each resized to `image_hw`."""
         found = self.model(stack_resized(images, image_hw, self.model.device))
         return Features(patches=found.patches.float(), prefix=found.prefix.float(), grid=found.grid)
+
+
+def maps_of(methods: Sequence[Method], image: AnySizeImage, image_hw: tuple[int, int]) -> dict[str, FeatureMap]:
+    """The feature maps (H, W, C) of an image, on the CPU, by name of the method."""
+    return {method.name: method([image], image_hw).patches[0].cpu() for method in methods}
 
 
 def stack_resized(images: Images, image_hw: tuple[int, int], device: torch.device) -> ResizedBatch:

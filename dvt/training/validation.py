@@ -55,7 +55,7 @@ class Comparison:
 
 
 class ShowSamples(L.Callback):
-    """Draws some validation images after validations: `<out>/pictures/step-<n>.png`, and in the logger."""
+    """Draws some validation images after validations: `<out>/panels/step-<n>.png`, and in the logger."""
 
     def __init__(self, val: Dataset[dict[str, Any]], num_val: int, folder: Path, every: int):
         """Choose the images.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.build import facts_of
-from dvt.backbone.config import DEFAULT_BACKBONE
+from dvt.backbone.config import DEFAULT_BACKBONE, BackboneConfig
 from dvt.backbone.load import load_backbone
 from dvt.backbone.preprocess import Preprocess
 from dvt.denoiser.denoised import DenoisedBackbone
@@ -109,6 +109,30 @@ def load_denoised(
         return model, model.preprocess
     _refuse_other(found, info.spec, replace(info.spec, weights_hash=model.weights_hash))
     return DenoisedBackbone(model, denoiser), model.preprocess
+
+
+def load_denoised_from_config(wanted: BackboneConfig, weights: str, device: str) -> DenoisedBackbone | Backbone:
+    """Load what a configuration of the ViT asks for, at the layer and norm that the weights were trained for.
+
+    Raises:
+        ConfigError: the configuration asks for another layer or norm.
+        WeightsError, BackboneError, GeometryError: as `load_denoised`.
+    """
+    model, _ = load_denoised(
+        wanted.timm or wanted.name,
+        weights=weights,
+        image_size=tuple(wanted.image_size) if isinstance(wanted.image_size, list) else wanted.image_size,
+        stride=wanted.stride,
+        device=device,
+        precision=wanted.precision,
+        backbone_weights=wanted.weights,
+    )
+    if wanted.layer not in (-1, model.layer) or (model.norm and not wanted.norm):
+        raise ConfigError(
+            f"{weights} was trained on layer {model.layer} {'after' if model.norm else 'before'} the final norm: leave"
+            " out backbone.layer and backbone.norm."
+        )
+    return model
 
 
 def build_denoiser(weights: Weights, info: ModelInfo | None) -> Denoiser:

@@ -56,7 +56,13 @@ def spec_in(settings: Mapping[str, Any]) -> FeatureSpec | None:
 
 
 def _upgraded(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as they are written today. Older ones hold no patch size and no channels, which follow from the ViT."""
+    """Settings as they are written today.
+
+    Older ones call the options of the images `pictures`, and hold no patch size and no channels, which follow from the
+    ViT.
+    """
+    if "pictures" in settings:
+        settings["dataset"] = settings.pop("pictures")
     features = settings.get(_FEATURES)
     if isinstance(features, Mapping) and {"backbone", "image_hw", "stride"} <= set(features):
         try:

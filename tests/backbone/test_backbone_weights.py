@@ -196,7 +196,7 @@ def test_a_file_that_timm_cannot_translate(small_vit):
 
 @pytest.mark.parametrize("timm_name", ["vit_huge_patch14_gap_224.in1k_ijepa", "vit_base_patch16_gap_224"])
 def test_a_model_that_the_hub_does_not_have(timm_name):
-    with pytest.raises(WeightsError, match=f"timm knows no weights of {timm_name} on the hub.*weights=random"):
+    with pytest.raises(WeightsError, match=f"timm lists no weights of {timm_name} on the hub.*weights=random"):
         fetch_weights(timm_name)
 
 

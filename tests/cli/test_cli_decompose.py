@@ -29,7 +29,7 @@ def test_a_folder_goes_into_a_store_and_the_same_command_skips_it(tiny, photo):
 def test_a_large_store_is_said_to_be_checked(tiny, made, monkeypatch):
     made("photos", "store")
     assert "checking" not in tiny("decompose", "images=photos", "store=store").err
-    monkeypatch.setattr(dvt.cli.decompose, "SAID_BYTES", 1000)
+    monkeypatch.setattr(dvt.cli.decompose, "LARGE_STORE_BYTES", 1000)
     assert "checking what is there already: 0.0 GB" in tiny("decompose", "images=photos", "store=store").err
 
 

@@ -83,7 +83,7 @@ def test_the_same_command_continues(dvt, place, distilled):
 def test_the_smoke_trainer_sees_everything_once(dvt, place):
     result = dvt("distill", "denoiser=denoiser", "images=photos", "out=run", *VIT, "trainer=smoke")
     assert result.code == 0, result.err
-    assert len(list((place / "run" / "pictures").iterdir())) == 2
+    assert len(list((place / "run" / "panels").iterdir())) == 2
     assert len(list((place / "run" / "logs").glob("*/metrics.csv"))) == 1
 
 
@@ -100,7 +100,7 @@ def test_the_smoke_trainer_sees_everything_once(dvt, place):
         (("images=photos/1.png",), "1 image was given"),
         (("student.trained_blocks=12",), "has 2 blocks up to the layer in use"),
         (("student.class_token_weigth=1",), "did you mean student.class_token_weight"),
-        (("pictures.val_share=2",), "pictures.val_share=2.0"),
+        (("dataset.val_share=2",), "dataset.val_share=2.0"),
         (("resume=nowhere.ckpt",), "there is no checkpoint nowhere.ckpt"),
     ],
 )

@@ -10,11 +10,11 @@ import torch
 
 from dvt.backbone.load import load_backbone
 from dvt.cli.export import Options
-from dvt.cli.messages import option_paths
 from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
 from dvt.export.weights_folder import load_fixed_size
+from dvt.options import option_paths
 from dvt.weights.folder import read_model_info, write_model_folder
 from dvt.weights.info import ModelInfo
 

@@ -6,8 +6,8 @@ import pytest
 
 from dvt.cli.help import MAX_LINES, choices_of
 from dvt.cli.main import VERBS
-from dvt.cli.messages import option_paths
 from dvt.evaluation.tasks import TASKS
+from dvt.options import option_paths
 
 
 @pytest.mark.parametrize("verb", VERBS)

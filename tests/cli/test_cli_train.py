@@ -46,7 +46,7 @@ def test_the_smoke_trainer_sees_everything_once(dvt, store, tmp_path):
         rows = list(csv.DictReader(file))
     assert {"train/loss", "train/samples_per_s", "train/learning_rate", "val/mse", "val/cosine"} <= rows[0].keys()
     assert [row["step"] for row in rows if row["val/mse"]][:2] == ["1", "3"]
-    assert len(list((tmp_path / "run" / "pictures").iterdir())) == 2
+    assert len(list((tmp_path / "run" / "panels").iterdir())) == 2
 
 
 def test_tensorboard_gets_numbers_and_images(dvt, store, tmp_path):

@@ -1,8 +1,12 @@
 """Every wrong use gets one clear message, exit code 2, and no traceback; nothing is made on the disk."""
 
+from importlib import import_module
+
 import pytest
 
+from dvt.cli.arguments import MOVED
 from dvt.cli.main import VERBS
+from dvt.options import option_paths
 
 GIVEN = ("decompose", "images=x", "store=s")
 
@@ -83,6 +87,24 @@ def test_wrong_use_is_explained(dvt, tmp_path, arguments, parts):
     assert result.code == 2 and result.out == ""
     assert result.err.startswith("dvt: ") and all(part in result.err for part in parts), result.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("verb", "old"), MOVED)
+def test_an_option_that_moved_names_the_new_one(dvt, tmp_path, verb, old):
+    """On the command line, with `+`, in a group, and in a config file."""
+    new = MOVED[verb, old]
+    assert new in option_paths(import_module(f"dvt.cli.{verb}").Options)
+    assert f"{old} is now called {new}, write {new}=a,b" in dvt(verb, f"{old}=a,b").err
+    assert f"{old}.x is now called {new}.x" in dvt(verb, f"+{old}.x=1").err
+    (tmp_path / "mine.yaml").write_text(f"defaults: [{verb}, _self_]\n{old}: {{x: 1}}\n")
+    result = dvt(verb, "--config-dir", ".", "--config-name", "mine")
+    assert result.code == 2 and f"no option {old!r}: it is now called {new}" in result.err
+
+
+def test_verbs_with_a_number_are_named_where_a_sweeper_needs_one(dvt):
+    *first, last = (verb for verb in VERBS if getattr(import_module(f"dvt.cli.{verb}"), "METRIC", None))
+    err = dvt("show", "image=x", "hydra/sweeper=optuna").err
+    assert f"dvt show returns none: dvt {', '.join(first)} and {last} do." in err
 
 
 def test_a_file_given_as_it_is_gets_its_key(dvt, photo):

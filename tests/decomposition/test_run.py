@@ -11,7 +11,7 @@ import dvt
 from dvt.backbone.load import load_backbone
 from dvt.decomposition.config import DecomposeConfig, Encoding, Solver
 from dvt.decomposition.field import Field
-from dvt.decomposition.quality import load_quality, option_names, qualities
+from dvt.decomposition.quality import load_quality, qualities
 from dvt.errors import BackboneError, ConfigError, DecompositionError, DvtError, GeometryError, ImageError
 from dvt.grid import PatchGrid
 from dvt.images.resize import resize
@@ -142,7 +142,6 @@ def test_single_options_by_name():
     assert (config.views.num_views, config.views.area_min) == (5, 0.2)
     assert config.solver is Solver.gradient and config.encoding is Encoding.torch
     assert load_quality("fast", {"outlier_scale": 3}).closed_form.outlier_scale == 3.0
-    assert "gradient.hash_grid.n_levels" in option_names(config)
 
 
 def test_options_that_are_right_together_only():

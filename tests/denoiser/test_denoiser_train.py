@@ -258,7 +258,7 @@ def test_panels_of_validation_images_show_the_average_that_is_published(store, t
     monkeypatch.setattr("dvt.training.validation.sample_rows", lambda rows: (shown.append(rows), draw(rows))[1])
     optimizer = {"ema_decay": 0.9, "base_learning_rate": 4e-3}
     train_denoiser([store], tmp_path / "out", options(show_every=3, optimizer=optimizer))
-    assert [path.name for path in sorted((tmp_path / "out" / "pictures").iterdir())] == [
+    assert [path.name for path in sorted((tmp_path / "out" / "panels").iterdir())] == [
         "step-00000003.png",
         "step-00000006.png",
     ]

@@ -79,7 +79,7 @@ def options():
     """options(num_steps=8, student={"trained_blocks": 1}): a few steps on the CPU, nothing logged."""
 
     def make(**changes):
-        groups = {"student": StudentConfig, "pictures": ImagesConfig, "optimizer": OptimizerConfig}
+        groups = {"student": StudentConfig, "dataset": ImagesConfig, "optimizer": OptimizerConfig}
         made = {name: kind(**changes.pop(name, {})) for name, kind in groups.items()}
         defaults = {
             "num_steps": 6, "batch_size": 4, "save_every": 2, "validate_every": 3, "show_every": 0, "log_every": 1,

@@ -20,7 +20,7 @@ def files(count):
 @pytest.fixture
 def data_set(images):
     def make(flip_probability=0.5, seed=0):
-        config = DistillConfig(seed=seed, pictures=ImagesConfig(flip_probability=flip_probability))
+        config = DistillConfig(seed=seed, dataset=ImagesConfig(flip_probability=flip_probability))
         return DistillImages(images, (64, 64), config, 10**6)
 
     return make
@@ -101,5 +101,5 @@ def test_the_data_hash_is_that_of_the_keys_in_order():
     [({"val_share": 0.0}, "val_share=0.0"), ({"val_max": 0}, "val_max=0"), ({"flip_probability": 1.5}, "flip_prob")],
 )
 def test_values_without_meaning(wrong, text):
-    with pytest.raises(ConfigError, match=f"pictures.{text}"):
+    with pytest.raises(ConfigError, match=f"dataset.{text}"):
         ImagesConfig(**wrong)

@@ -112,7 +112,7 @@ def test_wishes_that_this_vit_cannot_fulfil_leave_no_folder(tmp_path, images, op
 def test_an_image_that_cannot_be_read_ends_the_run_when_its_turn_comes(num_workers, tmp_path, folder, options, teacher):
     photos = shutil.copytree(folder, tmp_path / "photos")
     config = options(num_steps=8, batch_size=1, save_every=1, num_workers=num_workers, validate_every=8)
-    train, _ = split_images(find_images(photos), config.pictures)
+    train, _ = split_images(find_images(photos), config.dataset)
     draws = list(StepBatches(len(train), 1, config.num_steps, config.seed))
     path = train[draws[-1][0].index].path
     whole = path.read_bytes()

@@ -45,7 +45,7 @@ def learnt(tmp_path_factory, images, teacher, options):
     out = tmp_path_factory.mktemp("run") / "out"
     config = options(
         **(LEARN | {"num_steps": 80, "save_every": 80, "validate_every": 80}),
-        show_every=80, pictures={"val_share": 0.25}, logger=LoggerConfig(),
+        show_every=80, dataset={"val_share": 0.25}, logger=LoggerConfig(),
     )  # fmt: skip
     return distill(images, out, config, teacher=teacher), config
 
@@ -60,7 +60,7 @@ def test_it_learns(learnt):
 
 def test_the_numbers_of_the_validation_are_those_of_the_published_vit(learnt, images, teacher):
     run, config = learnt
-    _, val = split_images(images, config.pictures)
+    _, val = split_images(images, config.dataset)
     batch = torch.stack([teacher.preprocess(read_image(image.path)) for image in val])
     wanted, raw = teacher(batch), teacher.backbone(batch)
     with torch.no_grad():
@@ -93,7 +93,7 @@ def test_numbers_and_panels_are_kept(learnt):
     (table,) = (run.out / "logs").glob("*/metrics.csv")
     header = table.read_text().splitlines()[0].split(",")
     assert {"train/loss", "val/mse", "val/raw_mse", "val/class_token_cosine"} <= {*header}
-    assert [path.name for path in (run.out / "pictures").iterdir()] == ["step-00000080.png"]
+    assert [path.name for path in (run.out / "panels").iterdir()] == ["step-00000080.png"]
 
 
 def test_it_loads_as_a_plain_timm_model_and_as_a_backbone(tmp_path, images, options):
@@ -165,7 +165,7 @@ def test_mixed_precision_trains_weights_in_full(tmp_path, images, options, teach
 
 def test_the_layer_of_the_teacher_is_what_is_learnt(tmp_path, images, options, make_teacher):
     teacher = make_teacher(layer=0, norm=False)
-    run = distill(images, tmp_path / "out", options(**LEARN, pictures={"val_share": 0.25}), teacher=teacher)
+    run = distill(images, tmp_path / "out", options(**LEARN, dataset={"val_share": 0.25}), teacher=teacher)
     before, after = teacher.backbone.vit.state_dict(), weights(tmp_path / "out")
     behind = [key for key in before if key.startswith(("blocks.1.", "norm."))]
     assert behind and all(torch.equal(before[key], after[key]) for key in behind)
@@ -191,7 +191,7 @@ def test_any_teacher_with_a_vit_inside_will_do(tmp_path, images, options, teache
     run = distill(
         images,
         tmp_path / "out",
-        options(**(LEARN | {"num_steps": 25}), pictures={"val_share": 0.25}),
+        options(**(LEARN | {"num_steps": 25}), dataset={"val_share": 0.25}),
         teacher=Smoother(),
     )
     assert run.metrics["val/mse"] < run.metrics["val/raw_mse"]

@@ -247,7 +247,7 @@ def test_an_evaluation_that_makes_no_sense_is_refused(camvid):
     for methods in ([], [named("raw"), named("raw")]):
         with pytest.raises(ConfigError, match="give at least one method, each name once"):
             dvt.evaluate("knn_segmentation", methods, camvid)
-    with pytest.raises(ConfigError, match="there is no task 'knn': give one of linear_segmentation"):
+    with pytest.raises(ConfigError, match="there is no task 'knn': give knn_segmentation"):
         dvt.evaluate("knn", [named("raw")], camvid)
     with pytest.raises(ConfigError, match="leave config out"):
         dvt.evaluate(Planted({"raw": (1.0,)}), [named("raw")], "here", KnnSegmentationConfig())

@@ -33,3 +33,7 @@ def test_features_that_are_not_said_or_of_an_unknown_vit():
 def test_other_files_are_no_checkpoints():
     for other in ({}, {"dvt": 3}, {"dvt": {}}, [], {"dvt": {"settings": None}}):
         assert settings_in(other) is None
+
+
+def test_settings_with_the_former_name_of_an_option():
+    assert settings_in(content({"pictures": {"val_share": 0.1}})) == {"dataset": {"val_share": 0.1}}

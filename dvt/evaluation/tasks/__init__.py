@@ -1,5 +1,6 @@
 """The tasks by name, one file each. Light: a task is imported when it is made."""
 
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -37,7 +38,8 @@ def make_task(name: str, config: Any, data: str | Path) -> "Task":
         EvaluationError: the data are missing or do not fit together.
     """
     if name not in TASKS:
-        raise ConfigError(f"there is no task {name!r}: give one of {', '.join(TASKS)}.")
+        near = [task for task in TASKS if str(name) in task] or get_close_matches(str(name), TASKS, n=2) or TASKS
+        raise ConfigError(f"there is no task {name!r}: give {' or '.join(near)}.")
     kind, options = TASKS[name]
     if config is None:
         config = getattr(import_module(options), f"{kind}Config")()

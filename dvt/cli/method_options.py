@@ -66,10 +66,9 @@ def load_methods(options: MethodsOptions) -> "tuple[Backbone, list[Method]]":
     """
     from dvt.methods.decomposed import Decomposed
     from dvt.methods.method import OnePass
-    from dvt.methods.names import bases_of, named_method
+    from dvt.methods.names import named_method
     from dvt.srt.backbone import SrtBackbone
 
-    check_methods(options)
     backbone, denoised, distilled = _models(options)
     makers: dict[str, Callable[[], Method]] = {
         "raw": lambda: OnePass("raw", backbone),
@@ -80,7 +79,6 @@ def load_methods(options: MethodsOptions) -> "tuple[Backbone, list[Method]]":
         makers["denoised"] = lambda: OnePass("denoised", denoised)
     if distilled is not None:
         makers["distilled"] = lambda: OnePass("distilled", distilled)
-    assert bases_of(options.method) <= makers.keys()
     methods = [named_method(name, makers) for name in options.method]
     for method in methods:
         method.grid_for(backbone.grid.image_hw)  # raises before anything is computed
@@ -94,12 +92,13 @@ def _models(
     from dvt.backbone.load import load_from_config
     from dvt.denoiser.denoised import DenoisedBackbone
     from dvt.runtime import pick_device
+    from dvt.weights.build import load_denoised_from_config
 
-    device, wanted = str(pick_device(options.device)), options.backbone
-    denoised = None if options.denoiser is None else load_cleaned(wanted, options.denoiser, device)
-    distilled = (
-        None if options.distilled is None else load_cleaned(replace(wanted, weights=None), options.distilled, device)
-    )
+    device, wanted, denoised, distilled = str(pick_device(options.device)), options.backbone, None, None
+    if options.denoiser is not None:
+        denoised = load_denoised_from_config(wanted, options.denoiser, device)
+    if options.distilled is not None:
+        distilled = load_denoised_from_config(replace(wanted, weights=None), options.distilled, device)
     first = denoised or distilled
     if first is not None:  # the raw features are read where the others were trained
         wanted = replace(wanted, image_size=list(first.grid.image_hw), stride=first.grid.stride)
@@ -112,34 +111,3 @@ def _models(
             " one of them at a time, or give backbone.image_size."
         )
     return raw, denoised, distilled
-
-
-def load_cleaned(wanted: BackboneConfig, weights: str, device: str) -> "DenoisedBackbone | Backbone":
-    """A ViT with a denoiser behind it, or a distilled one, at the layer and norm that the weights were trained for.
-
-    Args:
-        wanted: the options of the ViT.
-        weights: a folder, file or name, as `dvt.load_denoised` takes it.
-        device: where to.
-
-    Raises:
-        ConfigError: the options ask for another layer or norm.
-        WeightsError: the weights are not found, unreadable, or of another backbone.
-    """
-    from dvt.weights.build import load_denoised
-
-    model, _ = load_denoised(
-        wanted.timm or wanted.name,
-        weights=weights,
-        image_size=tuple(wanted.image_size) if isinstance(wanted.image_size, list) else wanted.image_size,
-        stride=wanted.stride,
-        device=device,
-        precision=wanted.precision,
-        backbone_weights=wanted.weights,
-    )
-    if wanted.layer not in (-1, model.layer) or (model.norm and not wanted.norm):
-        raise ConfigError(
-            f"{weights} was trained on layer {model.layer} {'after' if model.norm else 'before'} the final norm: leave"
-            " out backbone.layer and backbone.norm."
-        )
-    return model
