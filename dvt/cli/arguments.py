@@ -16,7 +16,14 @@ PATH_OPTIONS = (
 GROUPS = ("backbone", "quality", "engine", "recipe", "trainer", "logger", "experiment", "debug")
 """Options that choose a config file."""
 
-MOVED = {("evaluate", "pictures"): "report_images", ("distill", "pictures"): "dataset"}
+MOVED = {
+    ("distill", "pictures"): "dataset",
+    ("evaluate", "pictures"): "report_images",
+    ("evaluate", "knn_segmentation.neighbours"): "knn_segmentation.num_neighbours",
+    ("evaluate", "linear_depth.paper.workers"): "linear_depth.paper.num_workers",
+    ("evaluate", "linear_segmentation.patches.lr"): "linear_segmentation.patches.learning_rate",
+    ("evaluate", "linear_segmentation.windows.lr"): "linear_segmentation.windows.learning_rate",
+}
 """Verb and former name of an option or group of options -> its name today."""
 
 FLAG_VALUES = {
@@ -74,9 +81,10 @@ def prepare(
 
 def moved_to(verb: str, name: str) -> str | None:
     """Today's name of an option that had another one; None for others."""
-    group, dot, option = name.partition(".")
-    new = MOVED.get((verb, group))
-    return None if new is None else f"{new}{dot}{option}"
+    for (of_verb, old), new in MOVED.items():
+        if of_verb == verb and (name == old or name.startswith(f"{old}.")):
+            return new + name[len(old) :]
+    return None
 
 
 def quote(text: str) -> str:

@@ -14,10 +14,6 @@ _PLUGINS = "The extra dvt[sweep] brings joblib, submitit_local, submitit_slurm a
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
-_RENAMED = {"lr": "learning_rate", "neighbours": "num_neighbours", "workers": "num_workers"}
-"""Last part of an option's name before the first release, and now."""
-
-
 def usage_text(error: Exception, verb: str, schema: type) -> str | None:
     """The text for a user-fixable error, or None for a fault of ours."""
     from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -50,9 +46,7 @@ def unknown_option(name: str, verb: str, schema: type) -> str:
     if new := moved_to(verb, name):
         return f"there is no option {name!r}: it is now called {new}."
     known = option_paths(schema)
-    group, dot, last = name.rpartition(".")
-    if (now := f"{group}{dot}{_RENAMED.get(last)}") in known:
-        return f"there is no option {name!r} any more: it is called {now}."
+    _, _, last = name.rpartition(".")
     same_end = [path for path in known if path.rpartition(".")[2] == last]
     near = same_end[:2] or get_close_matches(name, known, n=2)
     hint = f"did you mean {' or '.join(near)}?" if near else f"`dvt {verb} --help` lists them."

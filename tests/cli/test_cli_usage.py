@@ -91,11 +91,13 @@ def test_wrong_use_is_explained(dvt, tmp_path, arguments, parts):
 
 @pytest.mark.parametrize(("verb", "old"), MOVED)
 def test_an_option_that_moved_names_the_new_one(dvt, tmp_path, verb, old):
-    """On the command line, with `+`, in a group, and in a config file."""
+    """On the command line, with `+`, as a group and, at the top level, in a config file."""
     new = MOVED[verb, old]
     assert new in option_paths(import_module(f"dvt.cli.{verb}").Options)
     assert f"{old} is now called {new}, write {new}=a,b" in dvt(verb, f"{old}=a,b").err
     assert f"{old}.x is now called {new}.x" in dvt(verb, f"+{old}.x=1").err
+    if "." in old:
+        return
     (tmp_path / "mine.yaml").write_text(f"defaults: [{verb}, _self_]\n{old}: {{x: 1}}\n")
     result = dvt(verb, "--config-dir", ".", "--config-name", "mine")
     assert result.code == 2 and f"no option {old!r}: it is now called {new}" in result.err
