@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from dvt.cluster.config import EngineConfig
-from dvt.cluster.pool import PoolRun, Reply, WorkerDied
+from dvt.cluster.pool import Method, PoolRun, Reply, WorkerCrashed
 from dvt.cluster.shared_files import StoreMarker
 from dvt.cluster.worker import Job, Worker, absolute
 from dvt.decomposition.outcome import Outcome, run_record
@@ -31,8 +31,8 @@ def decompose_on_ray(
 ) -> Outcome:
     """Decompose images into a store on Ray workers; images that the store has, verified, are skipped.
 
-    Each worker loads the ViT once. A worker that dies is replaced, and what it had not committed is done again. An
-    image on which two workers died is recorded as a failure. Ctrl-C lets the workers commit and returns with
+    Each worker loads the ViT once. A worker that crashes is replaced, and what it had not committed is done again. An
+    image on which two workers crashed is recorded as a failure. Ctrl-C lets the workers commit and returns with
     `interrupted` set.
 
     Args:
@@ -46,7 +46,7 @@ def decompose_on_ray(
 
     Raises:
         ConfigError: Ray is not installed, or options do not go together or exceed this machine.
-        EngineError: no worker can take part, or they die one after the other.
+        EngineError: no worker can take part, or they crash one after the other.
         StoreError: the store was made with other settings, or the disk is full (committed images are safe).
     """
     job.check(engine)
@@ -103,7 +103,7 @@ class RayPool:
         self._actors[worker] = self._actor_class.remote(self._job, worker, self._marker.path, self._images)
         self.call(worker, "start")
 
-    def call(self, worker: str, method: str, *arguments: Any) -> None:
+    def call(self, worker: str, method: Method, *arguments: Any) -> None:
         """Call a method of an actor."""
         self._calls[getattr(self._actors[worker], method).remote(*arguments)] = worker
 
@@ -113,7 +113,7 @@ class RayPool:
         self._calls = {call: name for call, name in self._calls.items() if name != worker}
 
     def next_reply(self, timeout_s: float | None = None) -> Reply | None:
-        """Wait for any call. An error that is no `DvtError`, such as a failing GPU, counts as the worker's death."""
+        """Wait for any call. An error that is no `DvtError`, such as a failing GPU, counts as a crash of the worker."""
         if not self._calls:
             return None
         ready, _ = self._ray.wait(list(self._calls), num_returns=1, timeout=timeout_s)
@@ -125,9 +125,9 @@ class RayPool:
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, DvtError):
                 return Reply(worker, error=error.cause)
-            return Reply(worker, error=WorkerDied(str(error).strip().rpartition("\n")[2]))
+            return Reply(worker, error=WorkerCrashed(str(error).strip().rpartition("\n")[2]))
         except self._ray.exceptions.RayError as error:
-            return Reply(worker, error=WorkerDied(str(error)))
+            return Reply(worker, error=WorkerCrashed(str(error)))
 
 
 def load_ray() -> Any:

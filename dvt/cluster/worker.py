@@ -97,7 +97,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CheckedPart:
     """Content of one part of the store."""
 
     done: frozenset[str]
@@ -119,7 +119,7 @@ class Answer:
 
 
 class Worker:
-    """Decomposes images into a store. Knows nothing of Ray.
+    """Decomposes images into a store, in this process or, as an actor of Ray, in another.
 
     Args:
         job: the work.
@@ -149,7 +149,7 @@ class Worker:
             raise EngineError(f"on node {socket.gethostname()}: {error}") from error
         return Started(socket.gethostname(), about(backbone))
 
-    def check_store(self, part: tuple[int, int]) -> Found:
+    def check_store(self, part: tuple[int, int]) -> CheckedPart:
         """Verify one part of the store; damaged shards are set aside.
 
         Args:
@@ -160,7 +160,7 @@ class Worker:
         """
         known = len(self._writer.damaged)
         done = self._writer.done_keys(part=part)
-        return Found(frozenset(done), tuple(self._writer.damaged[known:]))
+        return CheckedPart(frozenset(done), tuple(self._writer.damaged[known:]))
 
     def decompose(self, file: ImageFile) -> Answer:
         """Decompose one image; the writer commits it with others, after 64 MB or a minute.

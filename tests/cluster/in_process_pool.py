@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass, field
 
-from dvt.cluster.pool import Reply, WorkerDied
+from dvt.cluster.pool import Reply, WorkerCrashed
 from dvt.errors import DvtError
 
 
@@ -51,7 +51,7 @@ class InProcessPool:
         if self.dies(self, worker, method, argument):
             self.log.append((worker, "died", argument))
             self.calls[worker].clear()
-            return Reply(worker, error=WorkerDied("killed by the test\nsecond line"))
+            return Reply(worker, error=WorkerCrashed("killed by the test\nsecond line"))
         self.log.append((worker, method, argument))
         try:
             return Reply(worker, getattr(self.workers[worker], method)(*arguments))

@@ -15,7 +15,7 @@ from stored import stored_bytes
 from dvt.cluster import pool as module
 from dvt.cluster.pool import SET_ASIDE, PoolRun
 from dvt.cluster.shared_files import StoreMarker
-from dvt.cluster.worker import Answer, Found, Job, Started, Worker
+from dvt.cluster.worker import Answer, CheckedPart, Job, Started, Worker
 from dvt.decomposition.outcome import Outcome
 from dvt.errors import EngineError
 from dvt.images import ImageFile
@@ -86,7 +86,7 @@ def test_workers_that_die_at_random_change_nothing(run, whole, tmp_path, seed, m
     assert {key: value for key, value in stored_bytes(tmp_path / "s").items() if key in left} == left
     assert verify(tmp_path / "s").ok and run.pool.num_added > 2 and run.reporter.count == NUM_IMAGES
     notes = run.reporter.notes
-    assert notes and all("died; the images" in note and note.endswith("killed by the test") for note in notes)
+    assert notes and all("crashed; the images" in note and note.endswith("killed by the test") for note in notes)
 
 
 def test_an_image_that_kills_two_workers_is_set_aside_and_the_next_run_tries_it_again(run, whole, tmp_path):
@@ -117,7 +117,7 @@ def test_a_worker_commits_before_an_image_that_has_killed(run):
 
 
 def test_the_run_ends_when_every_worker_dies(run):
-    with pytest.raises(EngineError, match=r"15 workers died one after the other.*killed by the test"):
+    with pytest.raises(EngineError, match=r"15 workers crashed one after the other.*killed by the test"):
         run(2, lambda pool, worker, method, argument: method == "decompose")
     assert run.pool.workers == {}
 
@@ -204,6 +204,35 @@ def test_what_dies_while_the_run_is_stopped_is_not_counted_as_done(run, tmp_path
     assert run.outcome.failed == {} and FeatureStore.open(tmp_path / "s").failures == {}
 
 
+def test_a_full_disk_while_the_run_is_stopped_is_named(run, tmp_path, monkeypatch):
+    def commit(writer):
+        raise DiskError("no space left")
+
+    monkeypatch.setattr(StoreWriter, "commit", commit)
+    with pytest.raises(KeyboardInterrupt):
+        run(2, then=interrupt_after_three)
+    notes = run.reporter.notes
+    assert (
+        sum("a worker on node" in note and "could not store what it had: no space left" in note for note in notes) == 2
+    )
+    assert run.outcome.done == 0 and run.pool.workers == {}
+
+
+class Vanishing(InProcessPool):
+    """A pool that is gone once the run is stopped."""
+
+    def next_reply(self, timeout_s=None):
+        if timeout_s is not None:
+            raise ConnectionError("the cluster is gone\nsecond line")
+        return super().next_reply()
+
+
+def test_a_pool_that_is_gone_while_the_run_is_stopped_is_named(run):
+    with pytest.raises(KeyboardInterrupt):
+        run(2, then=interrupt_after_three, pool=Vanishing)
+    assert run.reporter.notes[-1] == ("the workers cannot be reached, and may not have stored all: the cluster is gone")
+
+
 class Refusing:
     """A worker on a node without a GPU."""
 
@@ -278,7 +307,7 @@ class Pretending:
         return Started("node", {})
 
     def check_store(self, part):
-        return Found(frozenset(), ())
+        return CheckedPart(frozenset(), ())
 
     def decompose(self, file):
         if file.key in self._bad:

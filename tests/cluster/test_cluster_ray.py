@@ -46,7 +46,7 @@ def test_a_worker_that_is_killed_costs_nothing(files, whole, tmp_path):
     assert (outcome.done, outcome.failed, outcome.interrupted) == (NUM_IMAGES, {}, False)
     assert stored_bytes(tmp_path / "s") == whole and verify(tmp_path / "s").ok
     (note,) = reporter.notes
-    assert note.startswith("a worker on node ") and "died; " in note and reporter.count == NUM_IMAGES
+    assert note.startswith("a worker on node ") and "crashed; " in note and reporter.count == NUM_IMAGES
     assert status(tmp_path / "s").num_runs == 1 and not list((tmp_path / "s").glob(".*")), "no marker is left"
     (record,) = (tmp_path / "s" / "runs").glob("*.json")
     content = json.loads(record.read_text())
