@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
 
 from dvt.backbone.backbone import Backbone
 from dvt.decomposition.quality import load_quality
@@ -16,13 +15,13 @@ from dvt.decomposition.store_method import StoreMethod, store_method
 from dvt.denoiser.config import OnlineConfig, Raw, TrainConfig
 from dvt.denoiser.denoised import denoiser_input
 from dvt.denoiser.pairs import PairsInfo
-from dvt.denoiser.train import train_on_pairs
+from dvt.denoiser.train import start_run, train_on_pairs
 from dvt.errors import ConfigError, DvtError, TrainingError
 from dvt.images import MAX_PIXELS, ImageFile, read_image
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import seed_for
-from dvt.training.checkpoints import Start, claim_folder
-from dvt.training.data import Draw, split_by_share
+from dvt.training.checkpoints import claim_folder
+from dvt.training.data import Draw, ItemSet, split_by_share
 from dvt.training.run import Trained
 
 _FIRST_BATCHES = 2
@@ -93,21 +92,19 @@ def train_from_images(
         stage1=[{"quality": meta.quality, "solver": meta.solver}],
     )
 
-    def make_pairs(start: Start) -> tuple[OnlinePairs, FixedPairs]:
-        train = OnlinePairs(train_files, buffer, maker)
-        first = start.step * config.batch_size
-        has_steps = start.step < config.num_steps
-        num_first = len(buffer.images(first)) if has_steps else 0
-        reporter.start(num_first + len(val_files), "images", "decompose")
-        if has_steps:
-            train.fill(first, reporter)  # takes minutes; Ctrl-C ends it at once here, and nothing is lost
-        return train, FixedPairs(val_files, maker, reporter)
-
     summary = (
         f"{len(files)} images -> {out}   {backbone.timm_name}, {backbone.grid}, {backbone.device}, stage 1 in memory"
         f" ({online.quality}), {config.num_steps} steps of {config.batch_size}"
     )
-    trained = train_on_pairs(info, make_pairs, Path(out), config, backbone=None, summary=summary, reporter=reporter)
+    start = start_run(info, Path(out), config, summary, reporter)
+    train = OnlinePairs(train_files, buffer, maker)
+    first = start.step * config.batch_size
+    has_steps = start.step < config.num_steps
+    reporter.start((len(buffer.images(first)) if has_steps else 0) + len(val_files), "images", "decompose")
+    if has_steps:
+        train.fill(first, reporter)  # takes minutes; Ctrl-C ends it at once here, and nothing is lost
+    val = FixedPairs(val_files, maker, reporter)
+    trained = train_on_pairs(info, train, val, Path(out), config, start, backbone=None, reporter=reporter)
     return OnlineTrained(trained, maker.failures, maker.num_made)
 
 
@@ -232,7 +229,7 @@ class PairMaker:
         )
 
 
-class OnlinePairs(Dataset[dict[str, Any]]):
+class OnlinePairs(ItemSet):
     """`key`, `raw` and `clean` of drawn images; the buffer decides which are in memory."""
 
     def __init__(self, files: Sequence[ImageFile], buffer: Buffer, maker: PairMaker):
@@ -270,7 +267,7 @@ class OnlinePairs(Dataset[dict[str, Any]]):
         raise self._maker.no_pairs([self._files[image] for image in self._images], "learn from")
 
 
-class FixedPairs(Dataset[dict[str, Any]]):
+class FixedPairs(ItemSet):
     """`key`, `raw` and `clean` of a short list, decomposed at once; images that fail are left out."""
 
     def __init__(self, files: Sequence[ImageFile], maker: PairMaker, reporter: Reporter = SILENT):

@@ -9,19 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import Dataset
 
 from dvt.backbone.backbone import Backbone
-from dvt.denoiser.config import Missing, PairsConfig
+from dvt.denoiser.config import Missing, PairsConfig, Raw, TrainConfig
 from dvt.denoiser.denoised import denoiser_input
-from dvt.errors import TrainingError
+from dvt.errors import ConfigError, TrainingError
 from dvt.grid import PatchGrid
 from dvt.images import ImageFile, read_image
 from dvt.runtime import seed_for
 from dvt.shapes import FeatureMap
 from dvt.spec import FeatureSpec
 from dvt.store import FeatureStore, Record
-from dvt.training.data import Draw, split_by_share
+from dvt.training.data import Draw, ItemSet, split_by_share
 from dvt.views.config import Coordinates, ViewsConfig
 from dvt.views.coordinates import crop_xy
 from dvt.views.crop import Crop, sample_crops
@@ -29,9 +28,6 @@ from dvt.views.render import make_source, render_views
 
 _BATCH = 32
 _NAMED = 5
-
-PairSet = Dataset[dict[str, Any]]
-"""Pairs of one side of the split: `key`, `clean`, and `raw` or `image`; its length is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +176,34 @@ def _backbone_options(spec: FeatureSpec) -> str:
     return " ".join(f"backbone.{name}={value}" for name, value in options.items())
 
 
-class StoredPairs(Dataset[dict[str, Any]]):
+def make_pair_set(
+    pairs: list[Pair], sources: Sources, config: TrainConfig, backbone: Backbone | None, max_pixels: int
+) -> ItemSet:
+    """The data set of one side of the split, as the options ask for it.
+
+    Raises:
+        ConfigError: options that do not go together, or do not fit the store.
+    """
+    layers, meta = config.denoiser.layers, sources.stores[0].meta
+    if config.pairs.raw is Raw.stored:
+        if "raw" not in meta.arrays:
+            raise ConfigError(
+                "the store holds no raw features: give pairs.raw=recomputed and images=..., or make a store with"
+                " arrays=[raw,clean]."
+            )
+        return StoredPairs(pairs)
+    if backbone is None:
+        raise ConfigError(f"pairs.raw={config.pairs.raw.value} needs the ViT that the stores were made with: backbone.")
+    if any(layer >= backbone.layer for layer in layers):
+        raise ConfigError(
+            f"denoiser.layers={layers}: give blocks before block {backbone.layer}, which the store is of."
+        )
+    if config.pairs.raw is Raw.computed:
+        return ComputedPairs(pairs, backbone, layers, max_pixels)
+    return ImagePairs(pairs, meta.spec.grid, config.pairs, config.seed, max_pixels)
+
+
+class StoredPairs(ItemSet):
     """`key`, `raw` and `clean` (H, W, C) of images, as a store holds them."""
 
     def __init__(self, pairs: Sequence[Pair]):
@@ -194,7 +217,7 @@ class StoredPairs(Dataset[dict[str, Any]]):
         return {"key": record.key, "raw": record.raw, "clean": record.clean}
 
 
-class ComputedPairs(Dataset[dict[str, Any]]):
+class ComputedPairs(ItemSet):
     """`key`, `raw` and `clean` of images; the ViT computes the raw features once, before the first step.
 
     Memory: 2 (1 + L) H W C bytes per image, with L earlier blocks.
@@ -237,7 +260,7 @@ class ComputedPairs(Dataset[dict[str, Any]]):
         return {"key": record.key, "raw": self._raw[index], "clean": record.clean}
 
 
-class ImagePairs(Dataset[dict[str, Any]]):
+class ImagePairs(ItemSet):
     """`key`, `image` (3, y, x) and `clean` (H, W, C) of images, flipped and cropped together."""
 
     def __init__(self, pairs: Sequence[Pair], grid: PatchGrid, config: PairsConfig, seed: int, max_pixels: int):

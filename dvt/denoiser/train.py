@@ -1,6 +1,6 @@
 """Stage 2: train a denoiser on pairs of raw and clean features, resumably, and publish it as a model folder."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +9,22 @@ from torch import Tensor
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.catalogue import licence_of
-from dvt.denoiser.config import Raw, TrainConfig, check_images
+from dvt.denoiser.config import TrainConfig, check_images
 from dvt.denoiser.denoised import denoiser_input
 from dvt.denoiser.network import Denoiser
-from dvt.denoiser.pairs import ComputedPairs, ImagePairs, Pair, PairSet, PairsInfo, Sources, StoredPairs, open_sources
-from dvt.errors import ConfigError
+from dvt.denoiser.pairs import PairsInfo, make_pair_set, open_sources
 from dvt.files import plain
 from dvt.images import MAX_PIXELS, ImageFile
 from dvt.losses import feature_distance
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import seed_for
 from dvt.shapes import DenoiserInput, FeatureMaps
-from dvt.spec import FeatureSpec
 from dvt.training.checkpoints import Start, claim_folder, find_start
-from dvt.training.module import Frozen, StageModule
-from dvt.training.run import Trained, comparable_settings, fit, write_record
-from dvt.training.validation import Comparison, ShowSamples
+from dvt.training.data import ItemSet
+from dvt.training.module import StageModule
+from dvt.training.run import Trained, comparable_settings, train_and_publish
 from dvt.version import __version__
 from dvt.weights.checkpoint import CHECKPOINTS, spec_settings
-from dvt.weights.folder import save_model
 from dvt.weights.info import ModelInfo
 
 
@@ -38,7 +35,6 @@ def train_denoiser(
     *,
     backbone: Backbone | None = None,
     images: Sequence[ImageFile] | None = None,
-    needs: FeatureSpec | None = None,
     max_pixels: int = MAX_PIXELS,
     reporter: Reporter = SILENT,
 ) -> Trained:
@@ -50,12 +46,11 @@ def train_denoiser(
         config: all options; None: the defaults.
         backbone: the frozen ViT that the stores were made with; not needed with `pairs.raw=stored`.
         images: train on these only, by key; not needed with `pairs.raw=stored`.
-        needs: the features needed; None: those of the backbone, where one is given.
         max_pixels: larger images are refused.
         reporter: shows the notes of the start, then every step.
 
     Raises:
-        StoreError: a store is missing or damaged, or has other features than needed.
+        StoreError: a store is missing or damaged, or has other features than the backbone gives.
         TrainingError: no pairs, images without features, a loss that is not finite, or a run that cannot be resumed.
         ConfigError: options that exclude each other.
 
@@ -69,11 +64,10 @@ def train_denoiser(
     out, config = Path(out), config or TrainConfig()
     check_images(config, given=images is not None)
     claim_folder(out, "denoiser")
-    if needs is None and backbone is not None:
-        needs = backbone.spec
+    needs = None if backbone is None else backbone.spec
     sources = open_sources(stores, needs, images, config.pairs.missing)
     train, val = (
-        _pair_set(part, sources, config, backbone, max_pixels) for part in sources.split(config.pairs.val_share)
+        make_pair_set(part, sources, config, backbone, max_pixels) for part in sources.split(config.pairs.val_share)
     )
     info = sources.info
     left_out = f", {sources.num_missing} without features left out" if sources.num_missing else ""
@@ -81,100 +75,85 @@ def train_denoiser(
         f"{info.num_images} images{left_out} -> {out}   {info.spec.backbone}, {info.spec.grid},"
         f" raw {config.pairs.raw.value}, {config.num_steps} steps of {config.batch_size}"
     )
-    return train_on_pairs(
-        info, lambda start: (train, val), out, config, backbone=backbone, summary=summary, reporter=reporter
-    )
+    start = start_run(info, out, config, summary, reporter)
+    return train_on_pairs(info, train, val, out, config, start, backbone=backbone, reporter=reporter)
+
+
+def start_run(info: PairsInfo, out: Path, config: TrainConfig, summary: str, reporter: Reporter) -> Start:
+    """Decide where a run starts, and report it with a line about the run.
+
+    Raises:
+        TrainingError: a run that cannot be resumed.
+    """
+    start = find_start(config.resume, out / CHECKPOINTS, _settings(info, config), allow_changes=config.allow_changes)
+    start.report(summary, reporter)
+    return start
 
 
 def train_on_pairs(
     info: PairsInfo,
-    make_pairs: Callable[[Start], tuple[PairSet, PairSet]],
+    train: ItemSet,
+    val: ItemSet,
     out: Path,
     config: TrainConfig,
+    start: Start,
     *,
     backbone: Backbone | None,
-    summary: str,
     reporter: Reporter,
 ) -> Trained:
     """Train a denoiser on pairs from any source, and publish it.
 
     Args:
         info: description of the pairs.
-        make_pairs: gives the training and the validation pairs; called once it is known where the run starts.
+        train: pairs to learn from.
+        val: pairs for validation.
         out: folder of the run.
         config: all options.
+        start: where the run starts.
         backbone: the frozen ViT, where pairs hold images.
-        summary: a line about the run, for the reporter.
-        reporter: shows the notes of the start, then every step.
+        reporter: shows every step.
 
     Raises:
-        TrainingError: a loss that is not finite, or a run that cannot be resumed.
+        TrainingError: a loss that is not finite.
         ConfigError: options that exclude each other.
     """
-    settings = comparable_settings(config, TrainConfig)
-    del settings["pairs"]["missing"]  # images that were left out show in the number of images and in the data hash
-    settings |= {"stage": "train", "num_images": info.num_images, "data": info.data_hash, **spec_settings(info.spec)}
-    start = find_start(config.resume, out / CHECKPOINTS, settings, allow_changes=config.allow_changes)
-    start.report(summary, reporter)
-    train, val = make_pairs(start)
-    num_train, num_val = (len(each) for each in (train, val))  # type: ignore[arg-type]
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_for(config.seed, "first weights"))
         denoiser = Denoiser(config.denoiser, info.spec.channels, info.spec.grid.hw)
-    module = DenoiserModule(denoiser, config, settings, backbone)
-    shown = (ShowSamples(val, num_val, out / "panels", config.show_every),) if config.show_every else ()
-    fitted = fit(module, train, val, config, out, start, callbacks=shown, reporter=reporter)
-    if fitted.is_main:
-        if not fitted.interrupted:
-            model = ModelInfo(
-                kind="denoiser",
-                spec=info.spec,
-                architecture=plain(config.denoiser),
-                training={
-                    "data_sha256": info.data_hash,
-                    "num_images": num_train,
-                    "num_val_images": num_val,
-                    "stage1": info.stage1,
-                    "num_steps": fitted.step,
-                    "batch_size": config.batch_size,
-                    "seed": config.seed,
-                    "base_learning_rate": config.optimizer.base_learning_rate,
-                },
-                metrics=fitted.measured,
-                base_license=licence_of(info.spec.backbone),
-                code_version=__version__,
-            )
-            save_model(out, denoiser.state_dict(), model)
-        write_record(out, "train", config, fitted, start, device=module.device)
-    return Trained(out, fitted.step, fitted.interrupted, fitted.metrics, start.notes)
+    about = ModelInfo(
+        kind="denoiser",
+        spec=info.spec,
+        architecture=plain(config.denoiser),
+        training={"data_sha256": info.data_hash, "stage1": info.stage1},
+        metrics={},
+        base_license=licence_of(info.spec.backbone),
+        code_version=__version__,
+    )
+    module = DenoiserModule(denoiser, config, _settings(info, config), backbone)
+    return train_and_publish(
+        module, train, val, config, out, start, command="train", about=about, state=denoiser.state_dict,
+        reporter=reporter,
+    )  # fmt: skip
 
 
-def _pair_set(
-    pairs: list[Pair], sources: Sources, config: TrainConfig, backbone: Backbone | None, max_pixels: int
-) -> PairSet:
-    layers, meta = config.denoiser.layers, sources.stores[0].meta
-    if config.pairs.raw is Raw.stored:
-        if "raw" not in meta.arrays:
-            raise ConfigError(
-                "the store holds no raw features: give pairs.raw=recomputed and images=..., or make a store with"
-                " arrays=[raw,clean]."
-            )
-        return StoredPairs(pairs)
-    if backbone is None:
-        raise ConfigError(f"pairs.raw={config.pairs.raw.value} needs the ViT that the stores were made with: backbone.")
-    if any(layer >= backbone.layer for layer in layers):
-        raise ConfigError(
-            f"denoiser.layers={layers}: give blocks before block {backbone.layer}, which the store is of."
-        )
-    if config.pairs.raw is Raw.computed:
-        return ComputedPairs(pairs, backbone, layers, max_pixels)
-    return ImagePairs(pairs, meta.spec.grid, config.pairs, config.seed, max_pixels)
+def _settings(info: PairsInfo, config: TrainConfig) -> dict[str, Any]:
+    """The settings that a resumed run must share with its checkpoint."""
+    settings = comparable_settings(config, TrainConfig)
+    del settings["pairs"]["missing"]  # images that were left out show in the number of images and in the data hash
+    return {
+        **settings,
+        "stage": "train",
+        "num_images": info.num_images,
+        "data": info.data_hash,
+        **spec_settings(info.spec),
+    }
 
 
 class DenoiserModule(StageModule):
     """Squared error plus cosine distance between the denoised and the clean features (paper, eq. 11)."""
 
     network: Denoiser
+    learned, target = "denoised", "clean"
 
     def __init__(self, denoiser: Denoiser, config: TrainConfig, settings: dict[str, Any], backbone: Backbone | None):
         """Set up the training.
@@ -185,8 +164,7 @@ class DenoiserModule(StageModule):
             settings: settings of the run as plain JSON; kept in the checkpoints.
             backbone: the frozen ViT that computes raw features of images; None where pairs hold raw features.
         """
-        super().__init__(denoiser, config, settings)
-        self._backbone = Frozen(backbone)
+        super().__init__(denoiser, config, settings, backbone)
 
     def loss(self, batch: dict[str, Any]) -> Tensor:
         """The distance over all patches of a batch."""
@@ -196,7 +174,7 @@ class DenoiserModule(StageModule):
         """(B, H, W, (1 + L) C) raw features of a batch, stored or computed; those of L earlier blocks behind them."""
         if "raw" in batch:
             return batch["raw"].float()  # type: ignore[no-any-return]
-        patches, _, _ = denoiser_input(self._backbone.network, batch["image"], self.network.config.layers)
+        patches, _, _ = denoiser_input(self.frozen.network, batch["image"], self.network.config.layers)
         return patches.to(self.device, torch.float32)
 
     def maps(self, batch: dict[str, Any]) -> dict[str, FeatureMaps]:
@@ -204,20 +182,3 @@ class DenoiserModule(StageModule):
         raw = self.raw(batch)
         own = raw[..., : self.network.num_channels]
         return {"raw": own, "clean": batch["clean"].float(), "denoised": self.network(raw).float()}
-
-    def on_fit_start(self) -> None:
-        """Move the ViT to the device of the training."""
-        if self._backbone.network is not None:
-            self._backbone.network.to(self.device)
-
-    def on_validation_epoch_start(self) -> None:
-        """Start the comparison."""
-        self._comparison = Comparison(learned="denoised", target="clean")
-
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Compare the raw and the denoised features of a batch with the clean ones."""
-        self._comparison.update(self.maps(batch))
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the means over all validation images."""
-        self.log_dict({f"val/{name}": value for name, value in self._comparison.means().items()})

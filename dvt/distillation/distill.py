@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from dvt.backbone.catalogue import licence_of
 from dvt.backbone.features import Features
@@ -21,13 +20,11 @@ from dvt.progress import SILENT, Reporter
 from dvt.runtime import seed_for
 from dvt.shapes import FeatureMaps
 from dvt.training.checkpoints import claim_folder, find_start
-from dvt.training.data import Draw, split_by_share
-from dvt.training.module import Frozen, StageModule
-from dvt.training.run import Trained, comparable_settings, fit, write_record
-from dvt.training.validation import Comparison, ShowSamples
+from dvt.training.data import Draw, ItemSet, split_by_share
+from dvt.training.module import StageModule
+from dvt.training.run import Trained, comparable_settings, train_and_publish
 from dvt.version import __version__
 from dvt.weights.checkpoint import CHECKPOINTS, spec_settings
-from dvt.weights.folder import save_model
 from dvt.weights.info import ModelInfo
 
 
@@ -86,33 +83,24 @@ def distill(
     )
     train, val = (DistillImages(part, teacher.grid.image_hw, config, max_pixels) for part in parts)
     module = DistillModule(student, config, settings, teacher, token_weight)
-    shown = (ShowSamples(val, len(val), out / "panels", config.show_every),) if config.show_every else ()
-    fitted = fit(module, train, val, config, out, start, callbacks=shown, reporter=reporter, task="distill")
-    if fitted.is_main:
-        if not fitted.interrupted:
-            info = ModelInfo(
-                kind="distilled",
-                spec=backbone.spec,
-                architecture={},
-                training={
-                    "teacher_sha256": teacher.weights_hash,
-                    "teacher_settings": teacher.settings,
-                    "data_sha256": settings["data"],
-                    "num_images": len(train),
-                    "num_val_images": len(val),
-                    "num_steps": fitted.step,
-                    "batch_size": config.batch_size,
-                    "seed": config.seed,
-                    "base_learning_rate": config.optimizer.base_learning_rate,
-                    "student": settings["student"],
-                },
-                metrics=fitted.measured,
-                base_license=licence_of(backbone.timm_name),
-                code_version=__version__,
-            )
-            save_model(out, student.plain_state(backbone), info)
-        write_record(out, "distill", config, fitted, start, device=module.device)
-    return Trained(out, fitted.step, fitted.interrupted, fitted.metrics, start.notes)
+    about = ModelInfo(
+        kind="distilled",
+        spec=backbone.spec,
+        architecture={},
+        training={
+            "teacher_sha256": teacher.weights_hash,
+            "teacher_settings": teacher.settings,
+            "data_sha256": settings["data"],
+            "student": settings["student"],
+        },
+        metrics={},
+        base_license=licence_of(backbone.timm_name),
+        code_version=__version__,
+    )
+    return train_and_publish(
+        module, train, val, config, out, start, command="distill", about=about,
+        state=lambda: student.plain_state(backbone), reporter=reporter,
+    )  # fmt: skip
 
 
 def _settings(
@@ -156,7 +144,7 @@ def data_hash(images: Sequence[ImageFile]) -> str:
     return digest.hexdigest()
 
 
-class DistillImages(Dataset[dict[str, Any]]):
+class DistillImages(ItemSet):
     """`key` and `image` (3, y, x) of images, resized to one size and randomly flipped."""
 
     def __init__(self, images: Sequence[ImageFile], image_hw: tuple[int, int], config: DistillConfig, max_pixels: int):
@@ -199,6 +187,7 @@ class DistillModule(StageModule):
     """Squared error plus cosine distance between the patches of student and teacher; the same for the class token."""
 
     network: Student
+    learned, target = "student", "teacher"
 
     def __init__(
         self,
@@ -217,14 +206,13 @@ class DistillModule(StageModule):
             teacher: gives the patches and the class token to learn.
             class_token_weight: weight of the class token's distance beside that of the patches; 0: none.
         """
-        super().__init__(student, config, settings)
-        self._teacher = Frozen(teacher)
+        super().__init__(student, config, settings, teacher)
         self._class_token_weight = class_token_weight
         self._has_class_token = student.backbone.vit.cls_token is not None
 
     def loss(self, batch: dict[str, Any]) -> Tensor:
         """The distance over all patches of a batch, plus the weighted distance over its class tokens."""
-        wanted, given = self._teacher.network(batch["image"]), self.network(batch["image"])
+        wanted, given = self.frozen.network(batch["image"]), self.network(batch["image"])
         loss = feature_distance(given.patches.float(), wanted.patches.float())
         if not self._class_token_weight:
             return loss
@@ -233,7 +221,7 @@ class DistillModule(StageModule):
 
     def features(self, batch: dict[str, Any]) -> dict[str, Features]:
         """Features of a batch from the original ViT (`raw`), the teacher and the student."""
-        teacher = self._teacher.network
+        teacher = self.frozen.network
         extractors = {"raw": teacher.backbone, "teacher": teacher, "student": self.network}
         return {name: extractor(batch["image"]) for name, extractor in extractors.items()}
 
@@ -241,25 +229,21 @@ class DistillModule(StageModule):
         """The patches of `features`."""
         return {name: features.patches.float() for name, features in self.features(batch).items()}
 
-    def on_fit_start(self) -> None:
-        """Move the teacher to the device of the training."""
-        self._teacher.network.to(self.device)
-
     def on_validation_epoch_start(self) -> None:
-        """Start the comparison."""
-        self._comparison = Comparison(learned="student", target="teacher")
+        """Start the comparison, that of the class tokens too."""
+        super().on_validation_epoch_start()
         self._class_tokens: list[Tensor] = []
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Compare the ViT and the student with the teacher, and the student's class token with the ViT's."""
         features = self.features(batch)
-        self._comparison.update({name: each.patches.float() for name, each in features.items()})
+        self.comparison.update({name: each.patches.float() for name, each in features.items()})
         if self._has_class_token:
             before, after = (features[name].prefix[:, 0].float() for name in ("raw", "student"))
             self._class_tokens += torch.cosine_similarity(before, after, dim=-1).unbind()
 
     def on_validation_epoch_end(self) -> None:
         """Log the means over all validation images."""
-        self.log_dict({f"val/{name}": value for name, value in self._comparison.means().items()})
+        super().on_validation_epoch_end()
         if self._has_class_token:
             self.log("val/class_token_cosine", torch.stack(self._class_tokens).mean())

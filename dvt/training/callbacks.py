@@ -1,4 +1,4 @@
-"""Lightning callbacks: checkpoints, an orderly stop, progress, and the moving average of the weights."""
+"""Lightning callbacks: checkpoints, an orderly stop, progress, panels, and the moving average of the weights."""
 
 import signal
 import time
@@ -7,15 +7,24 @@ from types import FrameType
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from torch import Tensor
+from torch.utils.data import default_collate
 
 from dvt.progress import Reporter
 from dvt.training.checkpoints import remove_old
 from dvt.training.config import TrainingConfig
+from dvt.training.data import ItemSet
+from dvt.training.loggers import log_image
 from dvt.training.module import StageModule
 from dvt.training.processes import check_replicas
+from dvt.viz import draw_panel, sample_rows, save_png
 from dvt.weights.checkpoint import checkpoint_path
+
+_NUM_SHOWN = 4
+"""Images of a panel."""
 
 
 class SaveCheckpoints(L.Callback):
@@ -135,3 +144,41 @@ class PublishedAverage(EMAWeightAveraging):
             state = average.state_dict()
             for name, current in module.state_dict(keep_vars=False).items():
                 current.copy_(state[name])
+
+
+class ShowSamples(L.Callback):
+    """Draws some validation images after validations: `<out>/panels/step-<n>.png`, and in the logger."""
+
+    def __init__(self, val: ItemSet, folder: Path, every: int):
+        """Choose the images.
+
+        Args:
+            val: the validation images.
+            folder: folder of the panels.
+            every: least number of steps between panels.
+        """
+        count = min(_NUM_SHOWN, len(val))
+        self._val, self._folder, self._every = val, folder, every
+        self._numbers = [number * len(val) // count for number in range(count)]
+        self._shown_at = 0
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draw with the weights that were validated; a moving average is swapped out again after this."""
+        step = trainer.global_step
+        if step - self._shown_at < self._every or not trainer.is_global_zero or trainer.state.fn != "fit":
+            return
+        self._shown_at = step
+        assert isinstance(pl_module, StageModule)
+        batch = default_collate([self._val[number] for number in self._numbers])
+        on_device = {
+            name: value.to(pl_module.device) if isinstance(value, Tensor) else value for name, value in batch.items()
+        }
+        with torch.no_grad():
+            maps = pl_module.maps(on_device)
+        rows = [
+            (key, {name: each[number].float().cpu() for name, each in maps.items()})
+            for number, key in enumerate(batch["key"])
+        ]
+        panel = draw_panel(sample_rows(rows), title=f"step {step}")
+        save_png(panel, self._folder / f"step-{step:08d}.png")
+        log_image(trainer.logger, "val/samples", np.asarray(panel.convert("RGB")), step)

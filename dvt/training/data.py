@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import lightning as L
 import torch
@@ -23,6 +23,13 @@ class Draw:
     """Number of the item in the data set."""
     number: int
     """Images that the run drew before it: the seed of this draw's augmentation."""
+
+
+class ItemSet(Dataset[dict[str, Any]]):
+    """The images of one side of the split, as dicts with their `key`; read by `Draw`, for validation by number."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
 
 
 class StepBatches(Sampler[list[Draw]]):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import sqrt
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -12,6 +12,7 @@ from dvt.errors import TrainingError
 from dvt.schedules import warmup_then_cosine
 from dvt.shapes import FeatureMaps
 from dvt.training.config import OptimizerConfig, TrainingConfig
+from dvt.training.validation import Comparison
 from dvt.weights.checkpoint import OURS
 
 _ADVICE = (
@@ -67,19 +68,26 @@ class Frozen:
 class StageModule(L.LightningModule):
     """AdamW with warm-up and cosine on the parameters of `network` that require gradients.
 
-    A stage derives from it and defines the loss of a batch and what a validation measures. A loss that is not finite
-    ends the run.
+    A stage derives from it and defines the loss and the maps of a batch. A validation compares the raw and the learned
+    maps with the target. A loss that is not finite ends the run.
     """
 
-    def __init__(self, network: nn.Module, config: TrainingConfig, settings: dict[str, Any]):
+    learned: ClassVar[str]
+    """Name of the maps that the network gives."""
+    target: ClassVar[str]
+    """Name of the maps to learn."""
+
+    def __init__(self, network: nn.Module, config: TrainingConfig, settings: dict[str, Any], frozen: Any = None):
         """Set up a training.
 
         Args:
             network: the network to train.
             config: options of the training.
             settings: settings of the run as plain JSON; kept in the checkpoints.
+            frozen: a network that is used but not trained, such as a teacher.
         """
         super().__init__()
+        self.frozen = Frozen(frozen)
         self.network = network
         self.options = config
         self.settings = settings
@@ -90,8 +98,25 @@ class StageModule(L.LightningModule):
         raise NotImplementedError
 
     def maps(self, batch: dict[str, Any]) -> dict[str, FeatureMaps]:
-        """The feature maps of a batch of validation images by name, `raw` first; drawn in panels."""
+        """The feature maps of a batch of validation images by name, `raw` first; compared, and drawn in panels."""
         raise NotImplementedError
+
+    def on_fit_start(self) -> None:
+        """Move the frozen network to the device of the training."""
+        if self.frozen.network is not None:
+            self.frozen.network.to(self.device)
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the comparison."""
+        self.comparison = Comparison(self.learned, self.target)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Compare the maps of a batch."""
+        self.comparison.update(self.maps(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over all validation images."""
+        self.log_dict({f"val/{name}": value for name, value in self.comparison.means().items()})
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One step. The loss is checked before it reaches the weights (on a CPU) or a checkpoint (elsewhere)."""

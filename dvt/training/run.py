@@ -3,9 +3,9 @@
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,23 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from dvt.errors import ConfigError, first_line
 from dvt.files import plain, to_json, write_atomic
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import environment
-from dvt.training.callbacks import PublishedAverage, ReportProgress, SaveCheckpoints, StopInOrder
+from dvt.training.callbacks import PublishedAverage, ReportProgress, SaveCheckpoints, ShowSamples, StopInOrder
 from dvt.training.checkpoints import AtomicCheckpointIO, Start, tidy
 from dvt.training.config import TrainingConfig
-from dvt.training.data import StepData
+from dvt.training.data import ItemSet, StepData
 from dvt.training.loggers import closing, make_logger
 from dvt.training.module import StageModule
 from dvt.training.processes import end_together
 from dvt.weights.checkpoint import CHECKPOINTS
+from dvt.weights.folder import save_model
+from dvt.weights.info import ModelInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,53 @@ def fit(
         (found,) = trainer.validate(module, datamodule=data, verbose=False)
     metrics = {name: float(value) for name, value in found.items()}
     return Fitted(step, False, metrics, seconds, trainer.is_global_zero)
+
+
+def train_and_publish(
+    module: StageModule,
+    train: ItemSet,
+    val: ItemSet,
+    config: TrainingConfig,
+    out: Path,
+    start: Start,
+    *,
+    command: str,
+    about: ModelInfo,
+    state: Callable[[], Mapping[str, Tensor]],
+    reporter: Reporter,
+) -> Trained:
+    """Train a network, draw panels of validation images, record the run, and write the model once it is finished.
+
+    Args:
+        module: the network and its loss.
+        train: training images; items are read by `Draw`.
+        val: validation images; items are read by number.
+        config: options.
+        out: folder of the run, and of the model.
+        start: where the run starts.
+        command: the verb of the command line.
+        about: what the model is and learned from; the numbers of the run and its metrics are added.
+        state: gives the tensors to publish after the training.
+        reporter: shows every step and its loss.
+
+    Raises:
+        TrainingError, ConfigError, DiskError: as `fit`.
+    """
+    shown = (ShowSamples(val, out / "panels", config.show_every),) if config.show_every else ()
+    fitted = fit(module, train, val, config, out, start, callbacks=shown, reporter=reporter, task=command)
+    if fitted.is_main:
+        if not fitted.interrupted:
+            numbers = {
+                "num_images": len(train),
+                "num_val_images": len(val),
+                "num_steps": fitted.step,
+                "batch_size": config.batch_size,
+                "seed": config.seed,
+                "base_learning_rate": config.optimizer.base_learning_rate,
+            }
+            save_model(out, state(), replace(about, training=about.training | numbers, metrics=fitted.measured))
+        write_record(out, command, config, fitted, start, device=module.device)
+    return Trained(out, fitted.step, fitted.interrupted, fitted.metrics, start.notes)
 
 
 def _make_trainer(config: TrainingConfig, out: Path, callbacks: list[Callback]) -> L.Trainer:

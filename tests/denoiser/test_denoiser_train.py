@@ -7,7 +7,7 @@ import pytest
 import torch
 from reporters import ActAt, Collect
 
-import dvt.training.validation
+import dvt.training.callbacks
 from dvt.denoiser.config import DenoiserConfig, Missing, Raw, TrainConfig
 from dvt.denoiser.train import train_denoiser
 from dvt.errors import ConfigError, StoreError, TrainingError
@@ -254,8 +254,8 @@ def test_bf16(store, tmp_path, options):
 
 def test_panels_of_validation_images_show_the_average_that_is_published(store, tmp_path, options, monkeypatch):
     shown = []
-    draw = dvt.training.validation.sample_rows
-    monkeypatch.setattr("dvt.training.validation.sample_rows", lambda rows: (shown.append(rows), draw(rows))[1])
+    draw = dvt.training.callbacks.sample_rows
+    monkeypatch.setattr("dvt.training.callbacks.sample_rows", lambda rows: (shown.append(rows), draw(rows))[1])
     optimizer = {"ema_decay": 0.9, "base_learning_rate": 4e-3}
     train_denoiser([store], tmp_path / "out", options(show_every=3, optimizer=optimizer))
     assert [path.name for path in sorted((tmp_path / "out" / "panels").iterdir())] == [
