@@ -23,7 +23,6 @@ from dvt.training.checkpoints import Start, claim_folder, find_start
 from dvt.training.data import ItemSet
 from dvt.training.module import StageModule
 from dvt.training.run import Trained, comparable_settings, train_and_publish
-from dvt.version import __version__
 from dvt.weights.checkpoint import CHECKPOINTS, spec_settings
 from dvt.weights.info import ModelInfo
 
@@ -125,9 +124,7 @@ def train_on_pairs(
         spec=info.spec,
         architecture=plain(config.denoiser),
         training={"data_sha256": info.data_hash, "stage1": info.stage1},
-        metrics={},
         base_license=licence_of(info.spec.backbone),
-        code_version=__version__,
     )
     module = DenoiserModule(denoiser, config, _settings(info, config), backbone)
     return train_and_publish(

@@ -23,7 +23,6 @@ from dvt.training.checkpoints import claim_folder, find_start
 from dvt.training.data import Draw, ItemSet, split_by_share
 from dvt.training.module import StageModule
 from dvt.training.run import Trained, comparable_settings, train_and_publish
-from dvt.version import __version__
 from dvt.weights.checkpoint import CHECKPOINTS, spec_settings
 from dvt.weights.info import ModelInfo
 
@@ -86,16 +85,13 @@ def distill(
     about = ModelInfo(
         kind="distilled",
         spec=backbone.spec,
-        architecture={},
         training={
             "teacher_sha256": teacher.weights_hash,
             "teacher_settings": teacher.settings,
             "data_sha256": settings["data"],
             "student": settings["student"],
         },
-        metrics={},
         base_license=licence_of(backbone.timm_name),
-        code_version=__version__,
     )
     return train_and_publish(
         module, train, val, config, out, start, command="distill", about=about,

@@ -20,7 +20,6 @@ from dvt.export.parity import Parity, ParityError, Runner, compare
 from dvt.export.weights_folder import open_folder, write_folder
 from dvt.files import TEMP_SUFFIX, DiskError, disk_errors, move_into_place
 from dvt.grid import PatchGrid
-from dvt.version import __version__
 from dvt.weights.folder import is_model_folder, read_model_info
 from dvt.weights.info import KINDS, ModelInfo
 
@@ -167,10 +166,7 @@ def describe(model: Backbone | DenoisedBackbone, grid: PatchGrid) -> ModelInfo:
         kind="fixed_size",
         spec=replace(backbone.spec, grid=grid),
         architecture=asdict(denoiser.config) if denoiser else {},
-        training={},
-        metrics={},
         base_license=vit_facts.get("license"),
-        code_version=__version__,
     )
 
 

@@ -1,6 +1,6 @@
 """A name to a ready model: resolve the files, recognise what they hold, build it."""
 
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
 from dvt.backbone.backbone import Backbone
@@ -11,8 +11,8 @@ from dvt.backbone.preprocess import Preprocess
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
 from dvt.errors import ConfigError, WeightsError
-from dvt.spec import FeatureSpec
-from dvt.weights.info import ModelInfo
+from dvt.settings import differences
+from dvt.weights.info import ModelInfo, not_a_denoiser
 from dvt.weights.recognise import Weights, recognise
 from dvt.weights.resolve import resolve, resolve_for
 
@@ -87,7 +87,12 @@ def load_denoised(
     found = recognise(resolve_for(weights, named.name))
     vit = named if backbone is not None else facts_of(found.backbone or named.name)
     info = found.info_for(vit)
-    _refuse_other(found, info.spec, replace(info.spec, backbone=vit.name, channels=vit.num_channels))
+    spec = info.spec
+    _refuse_other(
+        found,
+        {"backbone": spec.backbone, "channels": spec.channels},
+        {"backbone": vit.name, "channels": vit.num_channels},
+    )
     is_distilled = found.kind == "distilled"
     if is_distilled and backbone_weights is not None:
         raise ConfigError(
@@ -98,16 +103,17 @@ def load_denoised(
     model = load_backbone(
         backbone or vit.name,
         weights=found.path if is_distilled else backbone_weights,
-        image_size=info.spec.grid.image_hw if image_size is None else image_size,
-        stride=info.spec.grid.stride if stride is None else stride,
-        layer=info.spec.layer,
-        norm=info.spec.norm,
+        image_size=spec.grid.image_hw if image_size is None else image_size,
+        stride=spec.grid.stride if stride is None else stride,
+        layer=spec.layer,
+        norm=spec.norm,
         device=device,
         precision=precision,
     )
     if denoiser is None:
         return model, model.preprocess
-    _refuse_other(found, info.spec, replace(info.spec, weights_hash=model.weights_hash))
+    if spec.weights_hash is not None:
+        _refuse_other(found, {"weights_hash": spec.weights_hash}, {"weights_hash": model.weights_hash})
     return DenoisedBackbone(model, denoiser), model.preprocess
 
 
@@ -146,11 +152,11 @@ def build_denoiser(weights: Weights, info: ModelInfo | None) -> Denoiser:
         WeightsError: they are a whole ViT, or do not fit together.
     """
     if weights.kind == "distilled":
-        raise WeightsError(
-            f"{weights.source} is a whole ViT (distilled: it cleans by itself), not a denoiser. Load it with"
-            f" dvt.load_denoised(<backbone>, weights={weights.source!r}), or dvt.load_backbone(<backbone>,"
-            f" weights={str(weights.path)!r})."
+        ways = (
+            f"dvt.load_denoised(<backbone>, weights={weights.source!r}), or dvt.load_backbone(<backbone>,"
+            f" weights={str(weights.path)!r})"
         )
+        raise WeightsError(not_a_denoiser(weights.source, ways))
     if info is not None:
         return Denoiser.from_state(weights.state, info, source=weights.source)
     assert weights.config is not None, "a model folder has an info"
@@ -159,13 +165,13 @@ def build_denoiser(weights: Weights, info: ModelInfo | None) -> Denoiser:
     )
 
 
-def _refuse_other(weights: Weights, made_for: FeatureSpec, given: FeatureSpec) -> None:
-    """Compare what the weights were made for with the backbone.
+def _refuse_other(weights: Weights, made_for: Mapping[str, object], given: Mapping[str, object]) -> None:
+    """Compare settings that the weights were made for with those of the backbone.
 
     Raises:
         WeightsError: some setting differs; each is named with both values.
     """
-    if faults := made_for.differences(given, "weights", "backbone"):
+    if faults := differences(made_for, given, "weights", "backbone"):
         lines = "".join(f"\n  {fault}" for fault in faults)
         raise WeightsError(
             f"{weights.source} does not belong to this backbone:{lines}\n"

@@ -2,11 +2,12 @@
 
 import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from dvt.errors import GeometryError, WeightsError
 from dvt.spec import FeatureSpec
+from dvt.version import __version__
 
 CONFIG_FILE: Final = "config.json"
 """The file that describes the tensors beside it."""
@@ -26,7 +27,7 @@ _FORMAT = "dvt model"
 _HASH = "weights_sha256"
 _ON_DISK: Final = {"weights_hash": "backbone_weights_hash", "channels": "num_channels"}
 """Names in the file of fields of the spec, where they differ."""
-_SPEC: Final = tuple(field.name for field in fields(FeatureSpec))
+_SPEC: Final = tuple(entry.name for entry in fields(FeatureSpec))
 _OWN: Final[dict[str, tuple[type, ...]]] = {
     "architecture": (dict,), "training": (dict,), "metrics": (dict,), "base_license": (str, type(None)),
     "code_version": (str,),
@@ -42,15 +43,15 @@ class ModelInfo:
     spec: FeatureSpec
     """The features of the ViT that a denoiser cleans, or a ViT gives; the grid of the training. No hash of the ViT's
     weights for files of the original, which do not record it."""
-    architecture: dict[str, Any]
+    architecture: dict[str, Any] = field(default_factory=dict)
     """The `DenoiserConfig` as plain JSON; empty for a ViT alone."""
-    training: dict[str, Any]
+    training: dict[str, Any] = field(default_factory=dict)
     """How it was trained, as plain JSON: hash of the data, number of images, settings."""
-    metrics: dict[str, float]
+    metrics: dict[str, float] = field(default_factory=dict)
     """What it reached, by name; finite numbers."""
     base_license: str | None
     """Licence of the ViT's weights; None: unknown."""
-    code_version: str
+    code_version: str = __version__
     """Version of dvt that made it."""
 
     def __post_init__(self) -> None:
@@ -114,6 +115,11 @@ def parse_config(text: str, source: str) -> tuple[ModelInfo, str | None]:
         raise WeightsError(f"{source} is damaged or was edited (it lacks {error}). {RESTORE}") from error
     except (TypeError, ValueError, GeometryError) as error:
         raise WeightsError(f"{source} is damaged or was edited ({error}). {RESTORE}") from error
+
+
+def not_a_denoiser(source: str, ways: str) -> str:
+    """The text of an error: a denoiser is wanted, and `source` is a distilled ViT, which is loaded in other ways."""
+    return f"{source} is a whole ViT that was distilled (it cleans by itself), not a denoiser. Load it with {ways}."
 
 
 def _check_schema(version: object, source: str) -> None:

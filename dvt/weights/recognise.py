@@ -1,7 +1,8 @@
 """What found weights are, recognised by content: a model folder, a checkpoint of our training, a file of the original.
 
 Our denoiser has the key names of the original, so nothing is translated. Names and shapes of the tensors show the whole
-architecture of a denoiser but the number of heads.
+architecture of a denoiser but the number of heads. A checkpoint of our training has settings, which `settings_in` of
+`checkpoint.py` finds.
 """
 
 import math
@@ -18,7 +19,6 @@ from dvt.denoiser.config import DenoiserConfig, Kind
 from dvt.errors import ConfigError, WeightsError
 from dvt.grid import PatchGrid
 from dvt.spec import FeatureSpec
-from dvt.version import __version__
 from dvt.weights.checkpoint import CHECKPOINTS, checkpoint_paths, settings_in, spec_in
 from dvt.weights.folder import WEIGHTS_FILE, is_model_folder, read_model_folder, read_model_info
 from dvt.weights.info import ModelInfo
@@ -96,9 +96,7 @@ class Weights:
             spec=spec,
             architecture={} if self.config is None else asdict(self.config),
             training=self._origin,
-            metrics={},
             base_license=vit.license,
-            code_version=__version__,
         )
 
     @property

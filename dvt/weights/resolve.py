@@ -10,6 +10,7 @@ from dvt.errors import WeightsError, first_line
 from dvt.shipped import shipped
 from dvt.weights.folder import is_model_folder, read_model_info
 from dvt.weights.hub import fetch_file, fetch_model
+from dvt.weights.info import not_a_denoiser
 from dvt.weights.read import TORCH_SUFFIXES
 from dvt.weights.released import (
     RECIPES,
@@ -190,10 +191,7 @@ def _unknown(name: str) -> str:
 def _other_kind(row: Released) -> str:
     model = timm_spelling(row.name).rpartition("/")[2]
     if row.is_distilled:
-        return (
-            f"{row.name} is a whole ViT that was distilled, not a denoiser. Load it with"
-            f" dvt.load_denoised({model!r}, weights={row.recipe!r})."
-        )
+        return not_a_denoiser(row.name, f"dvt.load_denoised({model!r}, weights={row.recipe!r})")
     return f"{row.name} is a denoiser, not a whole ViT. Load it with dvt.load_denoiser({row.name!r})."
 
 
