@@ -1,7 +1,7 @@
-"""PatchGrid: rows, columns and centres of the patches of an image. All patch counts come from here."""
+"""PatchGrid: rows, columns and centres of the patches of an image, or of finer cells. All counts come from here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from dvt.shapes import ImageXY
 
 @dataclass(frozen=True, slots=True)
 class PatchGrid:
-    """The patches of an image of a given size: rows, columns and centres.
+    """The patches of an image of a given size, or the cells of a finer map: rows, columns and centres.
 
     Build it with `PatchGrid.of`, which checks that image, patch and stride fit together.
 
@@ -24,6 +24,8 @@ class PatchGrid:
         31 x 47 patches of 14 px every 7 px
         >>> grid.centres_xy.shape
         torch.Size([16, 24, 2])
+        >>> print(grid.finer(4))
+        64 x 96 cells of 3.5 px
     """
 
     image_hw: tuple[int, int]
@@ -32,6 +34,8 @@ class PatchGrid:
     """Side of a patch in pixels."""
     stride: int
     """Pixels between neighbouring patches; equal to `patch` unless dense."""
+    fine: int = 1
+    """Cells per patch along each side, in the square of one stride around its centre; 1: the patches themselves."""
 
     @classmethod
     def of(cls, image_hw: tuple[int, int], patch: int, stride: int | None = None) -> "PatchGrid":
@@ -63,11 +67,37 @@ class PatchGrid:
                 )
         return cls(image_hw=image_hw, patch=patch, stride=stride)
 
+    def finer(self, fine: int) -> "PatchGrid":
+        """The grid of `fine` x `fine` cells for every feature of this one, of the same image.
+
+        Raises:
+            GeometryError: `fine` is below 1.
+        """
+        if fine < 1:
+            raise GeometryError(f"fine={fine}: give at least 1 cell per patch.")
+        return replace(self, fine=self.fine * fine)
+
     @property
     def hw(self) -> tuple[int, int]:
-        """Rows and columns of patches."""
+        """Rows and columns of patches, or of cells if `fine` is above 1."""
         height, width = self.image_hw
-        return (height - self.patch) // self.stride + 1, (width - self.patch) // self.stride + 1
+        rows, columns = (height - self.patch) // self.stride + 1, (width - self.patch) // self.stride + 1
+        return rows * self.fine, columns * self.fine
+
+    @property
+    def step(self) -> float:
+        """Pixels between the centres of neighbouring features: the stride, or the side of a cell."""
+        return self.stride / self.fine
+
+    @property
+    def side(self) -> float:
+        """Side in pixels of the square that a feature describes: the patch, or the cell."""
+        return self.patch if self.fine == 1 else self.step
+
+    @property
+    def margin(self) -> float:
+        """Pixels before the first square of one step: above 0 where patches overlap."""
+        return (self.patch - self.stride) / 2
 
     @property
     def num_patches(self) -> int:
@@ -77,15 +107,17 @@ class PatchGrid:
 
     @property
     def centres_xy(self) -> ImageXY:
-        """(rows, columns, 2) patch centres, x then y, in [0, 1] of the image, float32."""
+        """(rows, columns, 2) centres of the patches or cells, x then y, in [0, 1] of the image, float32."""
         y, x = (
-            (torch.arange(count, dtype=torch.float64) * self.stride + self.patch / 2) / size
+            ((torch.arange(count, dtype=torch.float64) + 0.5) * self.step + self.margin) / size
             for count, size in zip(self.hw, self.image_hw, strict=True)
         )
         return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).float()
 
     def __str__(self) -> str:
         rows, columns = self.hw
+        if self.fine > 1:
+            return f"{rows} x {columns} cells of {self.step:g} px"
         return f"{rows} x {columns} patches of {self.patch} px every {self.stride} px"
 
 

@@ -64,6 +64,8 @@ class FeatureSpec:
     def to_json(self) -> dict[str, Any]:
         """The spec as plain JSON values."""
         grid = {"image_hw": list(self.grid.image_hw), "patch": self.grid.patch, "stride": self.grid.stride}
+        if self.grid.fine > 1:
+            grid["fine"] = self.grid.fine
         return {entry.name: getattr(self, entry.name) for entry in fields(self)} | {"grid": grid}
 
     @classmethod
@@ -80,7 +82,7 @@ class FeatureSpec:
             if type(values[name]) not in kinds:
                 raise TypeError(f"{name} is {values[name]!r}, not of type {kinds[0].__name__}")
         grid = values["grid"]
-        grid = PatchGrid.of(tuple(grid["image_hw"]), grid["patch"], grid["stride"])
+        grid = PatchGrid.of(tuple(grid["image_hw"]), grid["patch"], grid["stride"]).finer(grid.get("fine", 1))
         return cls(**values | {"grid": grid})
 
 

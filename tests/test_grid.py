@@ -53,3 +53,22 @@ def test_sizes_that_do_not_go_together_are_refused(hw, patch, stride, text):
     with pytest.raises(GeometryError) as error:
         PatchGrid.of(hw, patch, stride)
     assert text in str(error.value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(grids(), st.integers(1, 5), st.integers(1, 3))
+def test_cells_divide_the_square_of_one_stride_around_each_centre(case, fine, again):
+    grid = PatchGrid.of(*case)
+    cells, (rows, columns) = grid.finer(fine), grid.hw
+    assert cells.hw == (rows * fine, columns * fine) and cells.finer(again) == grid.finer(fine * again)
+    means = cells.centres_xy.reshape(rows, fine, columns, fine, 2).mean(dim=(1, 3))
+    torch.testing.assert_close(means, grid.centres_xy)
+    if fine > 1:
+        assert cells.side == cells.step == grid.stride / fine
+        first = cells.centres_xy[0, 0] * torch.tensor(grid.image_hw[::-1])
+        torch.testing.assert_close(first, torch.full((2,), (grid.patch - grid.stride + grid.stride / fine) / 2))
+
+
+def test_fewer_than_one_cell_is_refused():
+    with pytest.raises(GeometryError, match="fine=0"):
+        PatchGrid.of((64, 64), 16).finer(0)

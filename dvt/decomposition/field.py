@@ -29,10 +29,11 @@ class Field(ABC):
         """Clean features at the patches of a grid or at single positions.
 
         Args:
-            where: a grid of any size over the whole image, or (..., 2) positions, x then y in [0, 1].
+            where: a grid over the whole image, such as `grid.finer(4)`, or (..., 2) positions, x then y in [0, 1].
 
         Returns:
-            (H, W, C) for a grid, each feature the mean of F over its patch; (..., C) for positions. float32 on the CPU.
+            (H, W, C) for a grid, each feature the mean of F over its patch or cell; (..., C) for positions. float32 on
+            the CPU.
 
         Raises:
             GeometryError: positions outside [0, 1], or not pairs.
@@ -44,9 +45,8 @@ class Field(ABC):
             >>> result = dvt.decompose(image, backbone, quality="tiny")
             >>> torch.equal(result.field.read(result.grid), result.clean)
             True
-            >>> finer = dvt.PatchGrid.of((64, 64), patch=4)
-            >>> result.field.read(finer).shape == (16, 16, backbone.num_channels)
-            True
+            >>> result.grid.hw, tuple(result.field.read(result.grid.finer(4)).shape)
+            ((4, 4), (16, 16, 192))
             >>> result.field.read(torch.tensor([0.5, 0.5])).shape == (backbone.num_channels,)
             True
         """
@@ -72,7 +72,7 @@ class Field(ABC):
         """
         count = self.samples_per_patch
         offset = (torch.arange(count, device=centres.device) + 0.5) / count - 0.5
-        x, y = offset * grid.patch / grid.image_hw[1], offset * grid.patch / grid.image_hw[0]
+        x, y = offset * grid.side / grid.image_hw[1], offset * grid.side / grid.image_hw[0]
         offsets = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
         places = (centres[:, :, None, :] + offsets).clamp(0, 1)  # corner-aligned centres are on the edge
         rows = max(1, _PLACES_AT_ONCE // (places.shape[1] * places.shape[2]))

@@ -89,9 +89,9 @@ class BySrt:
     quality = "none"
 
     def __init__(self, backbone: Backbone, config: SrtConfig, arrays: tuple[str, ...]):
-        if config.finer != 1:
+        if config.fine != 1:
             raise ConfigError(
-                f"srt.finer={config.finer}: a store holds raw and clean features of the same patches. Leave it out."
+                f"srt.fine={config.fine}: a store holds raw and clean features of the same patches. Leave it out."
             )
         if "artifact" in arrays:
             raise ConfigError(f"arrays=[{','.join(arrays)}]: SRT makes no artifact. Give some of raw, clean.")

@@ -31,7 +31,7 @@ class WindowPair:
     second: ImageTensor
     """(3, y, x), of the same size."""
     shift: tuple[int, int]
-    """Patches from the first window down and right to the second; negative to the left."""
+    """Patches (or cells of a finer grid) from the first window down and right to the second; negative to the left."""
 
 
 def cut_windows(image: ImageTensor, grid: PatchGrid, number: int, seed: int) -> WindowPair:
@@ -53,7 +53,8 @@ def cut_windows(image: ImageTensor, grid: PatchGrid, number: int, seed: int) -> 
     rows, columns = grid.hw
     if rows < 2 or columns < 2:
         raise GeometryError(f"artifact scores need 2 x 2 patches or more; there are {grid}. Give a larger image_size.")
-    down, right = (max(1, round(size * _SHIFT_SHARE)) for size in grid.hw)
+    fine = grid.fine
+    down, right = (max(1, round(size // fine * _SHIFT_SHARE)) for size in grid.hw)  # in patches
     # The crop consists of whole cells, each as long as `unit` pixels of the window, so patches coincide.
     unit = gcd(grid.stride, *grid.image_hw)
     window = grid.image_hw[0] // unit, grid.image_hw[1] // unit
@@ -72,8 +73,10 @@ def cut_windows(image: ImageTensor, grid: PatchGrid, number: int, seed: int) -> 
     height, width, below, beside = (length * cell for length in (*window, *step))
     upper, lower = canvas[:, :height], canvas[:, below : below + height]
     if number // 2 % 2 == 0:
-        return WindowPair(upper[..., :width].contiguous(), lower[..., beside:].contiguous(), (down, right))
-    return WindowPair(upper[..., beside:].contiguous(), lower[..., :width].contiguous(), (down, -right))
+        return WindowPair(
+            upper[..., :width].contiguous(), lower[..., beside:].contiguous(), (down * fine, right * fine)
+        )
+    return WindowPair(upper[..., beside:].contiguous(), lower[..., :width].contiguous(), (down * fine, -right * fine))
 
 
 def choose_images(images: Sequence[ImageFile], count: int, seed: int) -> list[ImageFile]:

@@ -76,4 +76,4 @@ def _edge(index: int, grid: PatchGrid, dim: int) -> float:
     """Where the patch of an index begins, as a share of the side."""
     if index in (0, grid.hw[dim]):
         return float(index > 0)
-    return (index * grid.stride + (grid.patch - grid.stride) / 2) / grid.image_hw[dim]
+    return (index * grid.step + grid.margin) / grid.image_hw[dim]

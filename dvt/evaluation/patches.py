@@ -100,7 +100,19 @@ def class_shares(labels: Tensor, grid: PatchGrid, num_classes: int) -> Tensor:
     pixels = functional.interpolate(labels[None, None].float(), grid.image_hw, mode="nearest-exact")[0].long()
     pixels = torch.where(pixels < 0, num_classes, pixels)
     one_hot = torch.zeros(num_classes + 1, *grid.image_hw).scatter_(0, pixels, 1.0)
-    return functional.avg_pool2d(one_hot[None], grid.patch, grid.stride)[0]
+    return mean_over_patches(one_hot, grid)
+
+
+def mean_over_patches(pixels: Tensor, grid: PatchGrid) -> Tensor:
+    """(K, H, W) the mean of (K, y, x) pixel values over every patch or cell; y and x are the image size of the grid.
+
+    A cell with a fractional number of pixels is widened to whole pixels.
+    """
+    if grid.fine == 1:
+        return functional.avg_pool2d(pixels[None], grid.patch, grid.stride)[0]
+    edge, (height, width) = round(grid.margin), grid.image_hw
+    inner = pixels[:, edge : height - edge, edge : width - edge]
+    return functional.adaptive_avg_pool2d(inner[None], grid.hw)[0]
 
 
 def fitting_hw(method: Method, image_hw: tuple[int, int], *, larger: bool) -> tuple[int, int]:
@@ -163,6 +175,6 @@ def _axes(maps: Tensor, grid: PatchGrid, hw: tuple[int, int]) -> tuple[Tensor, T
     weights = []
     for num_pixels, num_patches, image_size in zip(hw, grid.hw, grid.image_hw, strict=True):
         centre_px = (torch.arange(num_pixels, dtype=torch.float64) + 0.5) * image_size / num_pixels
-        position = ((centre_px - grid.patch / 2) / grid.stride).clamp(0, num_patches - 1)
+        position = ((centre_px - grid.margin) / grid.step - 0.5).clamp(0, num_patches - 1)
         weights.append((1 - (position[:, None] - torch.arange(num_patches)).abs()).clamp(min=0).to(maps))
     return weights[0], weights[1]

@@ -17,7 +17,7 @@ from dvt.errors import ConfigError
 from dvt.grid import PatchGrid
 from dvt.shapes import ImageBatch
 from dvt.srt.config import SrtConfig
-from dvt.srt.shifts import PaddedBatch, Shift, finer_grid, make_aggregator, pad, sub_token_shifts, view
+from dvt.srt.shifts import PaddedBatch, Shift, make_aggregator, pad, sub_token_shifts, view
 
 _log = logging.getLogger(__name__)
 
@@ -59,10 +59,10 @@ class SrtBackbone(WrappedBackbone):
                 f"srt.max_shift={self.config.max_shift}: SRT shifts by less than a patch, and {backbone.timm_name} has"
                 f" patches of {grid.patch} px. Give 1 to {grid.patch - 1}."
             )
-        if grid.stride % self.config.finer:
+        if grid.stride % self.config.fine:
             fitting = [number for number in range(1, grid.stride + 1) if grid.stride % number == 0]
             raise ConfigError(
-                f"srt.finer={self.config.finer} cuts the {grid.stride} px between patches into cells with a fractional"
+                f"srt.fine={self.config.fine} cuts the {grid.stride} px between patches into cells with a fractional"
                 f" number of pixels: give one of {', '.join(map(str, fitting))}."
             )
         self.shifts = sub_token_shifts(self.config.max_shift, self.config.step)
@@ -91,7 +91,7 @@ class SrtBackbone(WrappedBackbone):
     def with_raw(self, images: ImageBatch) -> tuple[Features, Features]:
         """The features, and the raw features of the unshifted image; arguments and errors as `forward`."""
         raw = self.backbone(images)
-        aggregator = make_aggregator(self.config.aggregate, raw.grid, self.config.finer)
+        aggregator = make_aggregator(self.config.aggregate, raw.grid, self.config.fine)
         aggregator.add(self.shifts[0], raw.patches)
         prefix = raw.prefix.float()
         margin = self.config.max_shift
@@ -125,12 +125,12 @@ class SrtBackbone(WrappedBackbone):
             pending = pending[batch_shifts:]
 
     def grid_for(self, image_hw: tuple[int, int]) -> PatchGrid:
-        """The patches of an image of this height and width; the cells if `finer` is above 1.
+        """The patches of an image of this height and width; the cells if `fine` is above 1.
 
         Raises:
             GeometryError: the size does not fit patch and stride.
         """
-        return finer_grid(self.backbone.grid_for(image_hw), self.config.finer)
+        return self.backbone.grid_for(image_hw).finer(self.config.fine)
 
     @property
     def passes(self) -> int:
@@ -146,8 +146,8 @@ class SrtBackbone(WrappedBackbone):
 
     @property
     def grid(self) -> PatchGrid:
-        """The patches of an image of the default size; the cells if `finer` is above 1."""
-        return finer_grid(self.backbone.grid, self.config.finer)
+        """The patches of an image of the default size; the cells if `fine` is above 1."""
+        return self.backbone.grid.finer(self.config.fine)
 
 
 def _by_shift(shifts: Sequence[Shift], features: Features) -> Iterator[tuple[Shift, Features]]:

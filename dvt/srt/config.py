@@ -38,13 +38,13 @@ class SrtConfig:
     """mean, or median (keeps the features of all views in memory)."""
     fill: Fill = Fill.edge
     """Content beyond the image edge: edge (nearest pixel), reflect, or mean (the mean colour)."""
-    finer: int = 1
+    fine: int = 1
     """Result cells per patch along each side; above 1 gives a finer map from the same forward passes."""
     batch_size: int = 32
     """Shifted views per forward pass of the backbone; at least one shift of the whole image batch."""
 
     def __post_init__(self) -> None:
-        for name in ("max_shift", "step", "finer", "batch_size"):
+        for name in ("max_shift", "step", "fine", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"srt.{name}={getattr(self, name)}: give at least 1.")
         if self.step > self.max_shift:

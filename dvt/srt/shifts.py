@@ -75,36 +75,27 @@ def view(padded: PaddedBatch, margin: int, shift: Shift) -> ImageBatch:
     return padded[:, :, top : top + height, left : left + width]
 
 
-def finer_grid(grid: PatchGrid, finer: int) -> PatchGrid:
-    """The result cells: `finer` x `finer` cells per token, in the square of one stride around the token's centre.
-
-    Without overlap of patches, a cell has `patch / finer` pixels a side.
-    """
-    stride = grid.stride // finer
-    return PatchGrid.of(grid.image_hw, grid.patch - grid.stride + stride, stride)
-
-
-def axis_weights(num_tokens: int, stride: int, finer: int, shift: int) -> AxisWeights:
+def axis_weights(num_tokens: int, stride: int, fine: int, shift: int) -> AxisWeights:
     """Share of each result cell that each token of a shifted view covers, along one axis.
 
     Token k is repeated over its `stride` pixels and moved back by the shift. It then covers the image pixels
-    [k stride - shift, (k + 1) stride - shift). Cell o is [o c, (o + 1) c) with c = stride / finer. The weight is the
-    share of the cell in the intersection. With finer = 1, a token has two weights along each axis:
+    [k stride - shift, (k + 1) stride - shift). Cell o is [o c, (o + 1) c) with c = stride / fine. The weight is the
+    share of the cell in the intersection. With fine = 1, a token has two weights along each axis:
     (stride - |shift|) / stride for its own cell and |shift| / stride for the neighbour. These make four weights in the
     plane, the closed form of SRT. No per-pixel map is made.
 
     Args:
         num_tokens: tokens along the axis.
         stride: pixels between tokens.
-        finer: cells per token; divides the stride.
+        fine: cells per token; divides the stride.
         shift: displacement of the view's content, in pixels.
 
     Returns:
-        (num_tokens * finer, num_tokens) weights in [0, 1]. A row sums to less than 1 if the view covers only part of
+        (num_tokens * fine, num_tokens) weights in [0, 1]. A row sums to less than 1 if the view covers only part of
         the cell: at the edge across which the content moved.
     """
-    cell = stride // finer
-    cells, tokens = torch.arange(num_tokens * finer) * cell, torch.arange(num_tokens) * stride - shift
+    cell = stride // fine
+    cells, tokens = torch.arange(num_tokens * fine) * cell, torch.arange(num_tokens) * stride - shift
     starts = torch.maximum(cells[:, None], tokens)
     ends = torch.minimum(cells[:, None] + cell, tokens + stride)
     return (ends - starts).clamp(min=0).float() / cell
@@ -130,17 +121,17 @@ class RunningMean:
 
     Args:
         grid: the tokens of a view.
-        finer: result cells per token along each side.
+        fine: result cells per token along each side.
     """
 
-    def __init__(self, grid: PatchGrid, finer: int):
-        self._grid, self._finer = grid, finer
+    def __init__(self, grid: PatchGrid, fine: int):
+        self._grid, self._fine = grid, fine
         self._sum: Tensor | None = None
         self._weight: Tensor | None = None
 
     def add(self, shift: Shift, maps: FeatureMaps) -> None:
         """Add the maps of a view."""
-        weights_y, weights_x = _weights(self._grid, self._finer, shift, maps.device)
+        weights_y, weights_x = _weights(self._grid, self._fine, shift, maps.device)
         aligned, weight = align(maps.float(), weights_y, weights_x), _coverage(weights_y, weights_x)
         if self._sum is None or self._weight is None:
             self._sum, self._weight = aligned, weight
@@ -162,20 +153,20 @@ class Median:
 
     Args:
         grid: the tokens of a view.
-        finer: result cells per token along each side.
+        fine: result cells per token along each side.
     """
 
-    def __init__(self, grid: PatchGrid, finer: int):
-        self._grid, self._finer = grid, finer
+    def __init__(self, grid: PatchGrid, fine: int):
+        self._grid, self._fine = grid, fine
         self._views: list[tuple[RowWeights, ColumnWeights, Tensor]] = []
 
     def add(self, shift: Shift, maps: FeatureMaps) -> None:
         """Add the maps of a view."""
-        self._views.append((*_weights(self._grid, self._finer, shift, maps.device), maps))
+        self._views.append((*_weights(self._grid, self._fine, shift, maps.device), maps))
 
     def result(self) -> CellMaps:
         """The median, computed row by row."""
-        rows = [self._row(number) for number in range(self._grid.hw[0] * self._finer)]
+        rows = [self._row(number) for number in range(self._grid.hw[0] * self._fine)]
         return torch.cat(rows, dim=1)
 
     def _row(self, number: int) -> CellMaps:
@@ -197,15 +188,15 @@ class Median:
         return torch.where(stacked.isnan().any(dim=0), torch.nan, (low + high) / 2)  # sorting would hide NaN
 
 
-def make_aggregator(kind: Aggregate, grid: PatchGrid, finer: int) -> RunningMean | Median:
+def make_aggregator(kind: Aggregate, grid: PatchGrid, fine: int) -> RunningMean | Median:
     """The aggregator of an option."""
-    return RunningMean(grid, finer) if kind is Aggregate.mean else Median(grid, finer)
+    return RunningMean(grid, fine) if kind is Aggregate.mean else Median(grid, fine)
 
 
-def _weights(grid: PatchGrid, finer: int, shift: Shift, device: torch.device) -> tuple[RowWeights, ColumnWeights]:
+def _weights(grid: PatchGrid, fine: int, shift: Shift, device: torch.device) -> tuple[RowWeights, ColumnWeights]:
     rows, columns = grid.hw
     weights_y, weights_x = (
-        axis_weights(count, grid.stride, finer, moved) for count, moved in ((rows, shift.dy), (columns, shift.dx))
+        axis_weights(count, grid.stride, fine, moved) for count, moved in ((rows, shift.dy), (columns, shift.dx))
     )
     return weights_y.to(device), weights_x.to(device)
 

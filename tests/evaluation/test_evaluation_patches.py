@@ -98,6 +98,21 @@ def test_majorities_and_shares_agree_with_a_loop(stride):
     assert majority[0, 0] == -1
 
 
+@pytest.mark.parametrize("stride", [8, 4])
+def test_shares_of_cells_agree_with_a_loop(stride):
+    grid, labels = PatchGrid.of((24, 32), 8, stride), torch.randint(-1, 3, (24, 32))
+    cells = grid.finer(2)
+    shares = class_shares(labels, cells, 3)
+    assert shares.shape == (4, *cells.hw)
+    side, edge = stride // 2, (8 - stride) // 2
+    for row in range(cells.hw[0]):
+        for column in range(cells.hw[1]):
+            top, left = edge + row * side, edge + column * side
+            inside = labels[top : top + side, left : left + side]
+            for number, name in enumerate((0, 1, 2, -1)):
+                assert shares[number, row, column] == pytest.approx(float((inside == name).float().mean()))
+
+
 def test_labels_are_brought_to_the_size_of_the_grid():
     small = torch.tensor([[0, 1], [2, -1]])
     assert majority_labels(small, PatchGrid.of((16, 16), 8), 3).tolist() == [[0, 1], [2, -1]]

@@ -72,7 +72,7 @@ def pooled(large, cell):
     return large.reshape(batch, height // cell, cell, width // cell, cell, channels).mean(dim=(2, 4))
 
 
-def long_way(backbone, images, moves, finer=1):
+def long_way(backbone, images, moves, fine=1):
     """The mean over all (view, pixel) pairs in each cell."""
     stride = backbone.grid.stride
     total = weight = 0.0
@@ -80,6 +80,6 @@ def long_way(backbone, images, moves, finer=1):
         for dx in moves:
             maps = backbone(moved(images, dy, dx)).patches
             large, inside = per_pixel(maps, stride, dy, dx)
-            total = total + pooled(large, stride // finer)
-            weight = weight + pooled(inside[None, ..., None].float(), stride // finer)
+            total = total + pooled(large, stride // fine)
+            weight = weight + pooled(inside[None, ..., None].float(), stride // fine)
     return total / weight

@@ -8,7 +8,7 @@ from planted_vit import moved
 
 from dvt.grid import PatchGrid
 from dvt.srt.config import Fill
-from dvt.srt.shifts import Shift, axis_weights, finer_grid, pad, sub_token_shifts, view
+from dvt.srt.shifts import Shift, axis_weights, pad, sub_token_shifts, view
 
 
 @pytest.mark.parametrize(
@@ -38,24 +38,24 @@ def test_two_weights_along_an_axis_four_in_the_plane(shift):
     torch.testing.assert_close(weights, expected + neighbours)
 
 
-@pytest.mark.parametrize(("stride", "finer"), [(4, 1), (4, 2), (4, 4), (14, 7), (6, 3)])
-def test_weights_are_shares_of_pixels(stride, finer):
-    count, cell = 3, stride // finer
+@pytest.mark.parametrize(("stride", "fine"), [(4, 1), (4, 2), (4, 4), (14, 7), (6, 3)])
+def test_weights_are_shares_of_pixels(stride, fine):
+    count, cell = 3, stride // fine
     for shift in range(-stride - 2, stride + 3):
         token = torch.arange(count).repeat_interleave(stride)  # of every pixel of the view
-        expected = torch.zeros(count * finer, count)
+        expected = torch.zeros(count * fine, count)
         for pixel in range(count * stride):
             if 0 <= pixel + shift < count * stride:
                 expected[pixel // cell, token[pixel + shift]] += 1 / cell
-        torch.testing.assert_close(axis_weights(count, stride, finer, shift), expected)
+        torch.testing.assert_close(axis_weights(count, stride, fine, shift), expected)
 
 
-@pytest.mark.parametrize(("patch", "stride", "finer"), [(16, 16, 1), (16, 16, 4), (14, 7, 7), (16, 4, 2), (4, 4, 4)])
-def test_cells_have_their_centres_in_the_middle_of_what_they_cover(patch, stride, finer):
+@pytest.mark.parametrize(("patch", "stride", "fine"), [(16, 16, 1), (16, 16, 4), (14, 7, 7), (16, 4, 2), (4, 4, 4)])
+def test_cells_have_their_centres_in_the_middle_of_what_they_cover(patch, stride, fine):
     grid = PatchGrid.of((patch + 2 * stride, patch + 4 * stride), patch, stride)
-    cells = finer_grid(grid, finer)
-    assert cells.hw == (3 * finer, 5 * finer) and cells.stride == stride // finer and cells.image_hw == grid.image_hw
-    means = cells.centres_xy.reshape(3, finer, 5, finer, 2).mean(dim=(1, 3))
+    cells = grid.finer(fine)
+    assert cells.hw == (3 * fine, 5 * fine) and cells.step == stride // fine and cells.image_hw == grid.image_hw
+    means = cells.centres_xy.reshape(3, fine, 5, fine, 2).mean(dim=(1, 3))
     torch.testing.assert_close(means, grid.centres_xy)
-    if finer == 1:
+    if fine == 1:
         assert cells == grid

@@ -17,27 +17,27 @@ def srt(backbone, **options):
 
 
 @pytest.mark.parametrize(
-    ("patch", "stride", "max_shift", "step", "finer"),
+    ("patch", "stride", "max_shift", "step", "fine"),
     [
         (4, 4, 1, 1, 1), (4, 4, 3, 1, 1), (4, 4, 3, 1, 2), (4, 4, 3, 3, 4), (7, 7, 6, 2, 1), (7, 7, 4, 1, 7),
         (6, 6, 5, 5, 3), (6, 3, 5, 1, 1), (6, 4, 4, 2, 2), (8, 2, 7, 3, 2),
     ],
 )  # fmt: skip
-def test_the_closed_form_is_the_map_per_pixel(patch, stride, max_shift, step, finer, planted, make_images):
+def test_the_closed_form_is_the_map_per_pixel(patch, stride, max_shift, step, fine, planted, make_images):
     hw = (patch + 2 * stride, patch + 4 * stride)
     backbone = planted(coarse, patch, hw, stride)
     images = make_images(2, *hw)
-    given = srt(backbone, max_shift=max_shift, step=step, finer=finer)(images)
+    given = srt(backbone, max_shift=max_shift, step=step, fine=fine)(images)
     reach = max_shift // step * step
-    expected = long_way(backbone, images, range(-reach, reach + 1, step), finer)
-    assert given.patches.shape == (2, 3 * finer, 5 * finer, 6) and given.grid.hw == given.patches.shape[1:3]
+    expected = long_way(backbone, images, range(-reach, reach + 1, step), fine)
+    assert given.patches.shape == (2, 3 * fine, 5 * fine, 6) and given.grid.hw == given.patches.shape[1:3]
     torch.testing.assert_close(given.patches, expected, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("stride", [16, 8])
 def test_so_it_is_for_a_real_vit(stride, small_vit, make_images):
     backbone, images = small_vit(stride=stride), make_images(2, 48, 80)
-    given = srt(backbone, max_shift=6, step=3, finer=2)(images)
+    given = srt(backbone, max_shift=6, step=3, fine=2)(images)
     expected = long_way(backbone, images, range(-6, 7, 3), 2)
     torch.testing.assert_close(given.patches, expected, atol=2e-5, rtol=2e-5)  # the ViT itself, in other batches
 
@@ -80,24 +80,24 @@ def test_what_is_locked_to_the_patch_position_is_smeared_by_a_known_amount(plant
 
 @pytest.mark.parametrize("fill", Fill)
 @pytest.mark.parametrize("aggregate", Aggregate)
-@pytest.mark.parametrize("finer", [1, 2])
-def test_a_constant_stays_what_it_is_up_to_the_corners(fill, aggregate, finer, planted, make_images):
+@pytest.mark.parametrize("fine", [1, 2])
+def test_a_constant_stays_what_it_is_up_to_the_corners(fill, aggregate, fine, planted, make_images):
     constant = planted(lambda windows: torch.full((len(windows), *windows.shape[2:4], 2), 7.0))
-    given = srt(constant, max_shift=3, aggregate=aggregate, finer=finer, fill=fill)(make_images(1, 12, 20)).patches
+    given = srt(constant, max_shift=3, aggregate=aggregate, fine=fine, fill=fill)(make_images(1, 12, 20)).patches
     torch.testing.assert_close(given, torch.full_like(given, 7.0), atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("finer", "step", "stride"), [(1, 1, 4), (2, 3, 4), (4, 1, 4), (1, 1, 2)])
-def test_the_median_is_that_of_the_views_that_cover_a_cell(finer, step, stride, planted, make_images):
+@pytest.mark.parametrize(("fine", "step", "stride"), [(1, 1, 4), (2, 3, 4), (4, 1, 4), (1, 1, 2)])
+def test_the_median_is_that_of_the_views_that_cover_a_cell(fine, step, stride, planted, make_images):
     backbone, images = planted(coarse, 4, (12, 20), stride), make_images(2, 12, 20)
     values = []
     for dy in range(-3, 4, step):
         for dx in range(-3, 4, step):
             large, inside = per_pixel(backbone(moved(images, dy, dx)).patches, stride, dy, dx)
-            weight = pooled(inside[None, ..., None].double(), stride // finer)
-            values.append(pooled(large.double(), stride // finer) / weight)  # 0 / 0 where nothing is covered
+            weight = pooled(inside[None, ..., None].double(), stride // fine)
+            values.append(pooled(large.double(), stride // fine) / weight)  # 0 / 0 where nothing is covered
     expected = torch.from_numpy(np.nanmedian(torch.stack(values).numpy(), axis=0)).float()
-    given = srt(backbone, max_shift=3, step=step, finer=finer, aggregate=Aggregate.median)(images)
+    given = srt(backbone, max_shift=3, step=step, fine=fine, aggregate=Aggregate.median)(images)
     torch.testing.assert_close(given.patches, expected, atol=1e-6, rtol=1e-6)
 
 
@@ -216,13 +216,13 @@ def test_a_hash_of_weights_and_settings(small_vit):
             {"max_shift": 2},
             {"step": 3},
             {"fill": Fill.mean},
-            {"finer": 2},
+            {"fine": 2},
             {"aggregate": Aggregate.median},
         )
     }
     assert len(hashes | {vit.weights_hash}) == 7
     assert srt(vit, batch_size=5).weights_hash == srt(vit).weights_hash
-    assert srt(vit).settings == {"srt": {"max_shift": 3, "step": 1, "aggregate": "mean", "fill": "edge", "finer": 1}}
+    assert srt(vit).settings == {"srt": {"max_shift": 3, "step": 1, "aggregate": "mean", "fill": "edge", "fine": 1}}
 
 
 @pytest.mark.parametrize(
@@ -231,10 +231,10 @@ def test_a_hash_of_weights_and_settings(small_vit):
         ({"max_shift": 0}, "srt.max_shift=0: give at least 1"),
         ({"step": 0}, "srt.step=0: give at least 1"),
         ({"batch_size": 0}, "srt.batch_size=0: give at least 1"),
-        ({"finer": -1}, "srt.finer=-1: give at least 1"),
+        ({"fine": -1}, "srt.fine=-1: give at least 1"),
         ({"step": 4}, "srt.step=4 leaves no shift within srt.max_shift=3: give a step of 1 to 3"),
         ({"max_shift": 16}, r"SRT shifts by less than a patch, and .* has patches of 16 px. Give 1 to 15"),
-        ({"finer": 3}, r"srt.finer=3 cuts the 16 px between patches .*: give one of 1, 2, 4, 8, 16"),
+        ({"fine": 3}, r"srt.fine=3 cuts the 16 px between patches .*: give one of 1, 2, 4, 8, 16"),
     ],
 )
 def test_options_that_make_no_sense(options, text, small_vit):

@@ -17,7 +17,7 @@ from dvt.evaluation.config.video import VideoSegmentationConfig
 from dvt.evaluation.datasets.davis import VideoSequence, find_sequences
 from dvt.evaluation.datasets.masks import MOST_NUMBERS, VOID, ObjectMask, read_mask
 from dvt.evaluation.metrics_masks import boundary_measure, region_similarity
-from dvt.evaluation.patches import features_of, fitting_hw, upsample
+from dvt.evaluation.patches import features_of, fitting_hw, mean_over_patches, upsample
 from dvt.evaluation.probes.label_propagation import LabelPropagation
 from dvt.evaluation.task import Metric, Scores
 from dvt.grid import PatchGrid, image_hw
@@ -160,7 +160,7 @@ def patch_labels(mask: ObjectMask, objects: tuple[int, ...], grid: PatchGrid) ->
     """(H, W, 1 + objects) share of every patch that belongs to the background and to each object."""
     covered = torch.from_numpy(np.stack([mask.values == number for number in objects])).float()
     pixels = functional.interpolate(covered[None], grid.image_hw, mode="area")
-    shares = functional.avg_pool2d(pixels, grid.patch, grid.stride)[0].permute(1, 2, 0)
+    shares = mean_over_patches(pixels[0], grid).permute(1, 2, 0)
     return torch.cat([1 - shares.sum(dim=-1, keepdim=True), shares], dim=-1)
 
 
