@@ -167,11 +167,8 @@ def _refuse_without_effect(options: Options, tasks: list[str]) -> None:
             f"backbone.image_size={options.backbone.image_size}: each task has its own image size. Give"
             f" {tasks[0]}.image_size=..."
         )
-    if options.srt.finer != 1:
-        raise ConfigError(
-            f"srt.finer={options.srt.finer}: methods are compared on the patches of the ViT. Leave it out; dvt show"
-            " draws the finer maps."
-        )
+    if options.srt.fine != 1:
+        raise ConfigError(f"srt.fine={options.srt.fine}: give method=srt@fine{options.srt.fine} instead.")
 
 
 def print_result(result: "TaskResult") -> None:

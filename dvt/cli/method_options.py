@@ -70,15 +70,20 @@ def load_methods(options: MethodsOptions) -> "tuple[Backbone, list[Method]]":
     from dvt.srt.backbone import SrtBackbone
 
     backbone, denoised, distilled = _models(options)
-    makers: dict[str, Callable[[], Method]] = {
-        "raw": lambda: OnePass("raw", backbone),
-        "srt": lambda: OnePass("srt", srt := SrtBackbone(backbone, options.srt), cost=srt.passes),
-        "decomposed": lambda: Decomposed(backbone, options, options.seed),
+
+    def srt(fine: int) -> Method:
+        model = SrtBackbone(backbone, options.srt if fine == 1 else replace(options.srt, fine=fine))
+        return OnePass("srt" if fine == 1 else f"srt@fine{fine}", model, cost=model.passes)
+
+    makers: dict[str, Callable[[int], Method]] = {
+        "raw": lambda _: OnePass("raw", backbone),
+        "srt": srt,
+        "decomposed": lambda fine: Decomposed(backbone, options, options.seed, fine),
     }
     if denoised is not None:
-        makers["denoised"] = lambda: OnePass("denoised", denoised)
+        makers["denoised"] = lambda _: OnePass("denoised", denoised)
     if distilled is not None:
-        makers["distilled"] = lambda: OnePass("distilled", distilled)
+        makers["distilled"] = lambda _: OnePass("distilled", distilled)
     methods = [named_method(name, makers) for name in options.method]
     for method in methods:
         method.grid_for(backbone.grid.image_hw)  # raises before anything is computed

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -33,28 +34,34 @@ class AtSize:
 
 
 class Decomposed:
-    """The clean term F of every image, by stage 1; class and register tokens are the raw ones."""
+    """The clean term F of every image, by stage 1; class and register tokens are the raw ones.
 
-    name = "decomposed"
+    Args:
+        backbone: the ViT.
+        config: options of stage 1.
+        seed: the views of an image depend on it and on the pixels.
+        fine: cells per patch along each side at which F is read.
+    """
 
-    def __init__(self, backbone: Model, config: DecomposeConfig, seed: int = 0):
-        """Decompose with the options `config`; the views of an image depend on `seed` and its pixels."""
+    def __init__(self, backbone: Model, config: DecomposeConfig, seed: int = 0, fine: int = 1):
+        self.name = "decomposed" if fine == 1 else f"decomposed@fine{fine}"
+        self._fine = fine
         self._raw, self._config, self._seed = OnePass("raw", backbone), config, seed
-        self.spec: FeatureSpec = backbone.spec
+        self.spec: FeatureSpec = replace(backbone.spec, grid=backbone.spec.grid.finer(fine))
         self.options: Mapping[str, Any] = {**self._raw.options, **solver_settings(config), "seed": seed}
         views = config.views
         self.cost = views.num_views + views.held_out_views + 2  # the full view; the image for class and register tokens
 
     def grid_for(self, image_hw: tuple[int, int]) -> PatchGrid:
         """The patches at an image size (height, width)."""
-        return self._raw.grid_for(image_hw)
+        return self._raw.grid_for(image_hw).finer(self._fine)
 
     def __call__(self, images: Images, image_hw: tuple[int, int]) -> Features:
         """Features of images."""
         model, raw = AtSize(self._raw.model, image_hw), self._raw(images, image_hw)
-        clean = []
+        clean, grid = [], self.grid_for(image_hw)
         for image in images:
             content = hashlib.sha256(image.contiguous().cpu().numpy().tobytes()).hexdigest()
             found = decompose_image(image, model, self._config, seed_for(self._seed, content))
-            clean.append(found.clean.to(raw.patches))
-        return Features(patches=torch.stack(clean), prefix=raw.prefix, grid=raw.grid)
+            clean.append((found.clean if self._fine == 1 else found.field.read(grid)).to(raw.patches))
+        return Features(patches=torch.stack(clean), prefix=raw.prefix, grid=grid)

@@ -125,4 +125,5 @@ def fingerprint(method: Method) -> dict[str, Any]:
     """
     spec = method.spec.to_json()
     grid = spec.pop("grid")
-    return {**spec, "patch": grid["patch"], "stride": grid["stride"], **method.options}
+    del grid["image_hw"]
+    return {**spec, **grid, **method.options}

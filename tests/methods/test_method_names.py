@@ -19,11 +19,41 @@ from dvt.methods.zoom import Enlarged, Tiles
     ],
 )
 def test_names_stand_for_methods(name, kind, factor):
-    method = named_method(name, {base: (lambda base=base: MeanColours(name=base)) for base in BASES})
+    method = named_method(name, {base: (lambda _, base=base: MeanColours(name=base)) for base in BASES})
     assert isinstance(method, kind) and method.name == name and method.cost == factor**2
 
 
-@pytest.mark.parametrize("name", ["", "row", "raw@1x", "raw@0x", "raw@x", "x-tiles", "raw-srt", "raw@2", "Raw", "a b"])
+@pytest.mark.parametrize(("name", "expected"), [("decomposed", 1), ("decomposed@fine4", 4), ("srt@fine2", 2)])
+def test_cells_per_patch_reach_the_method(name, expected):
+    made = []
+    named_method(name, {base: lambda fine: made.append(fine) or MeanColours() for base in BASES})
+    assert made == [expected]
+
+
+def test_methods_without_finer_features_say_so():
+    with pytest.raises(ConfigError, match="raw has no features finer than a patch; srt and decomposed have"):
+        bases_of(["raw@fine4"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "row",
+        "decomposed@fine1",
+        "decomposed@fine",
+        "fine4",
+        "srt-tiles@fine2",
+        "raw@1x",
+        "raw@0x",
+        "raw@x",
+        "x-tiles",
+        "raw-srt",
+        "raw@2",
+        "Raw",
+        "a b",
+    ],
+)
 def test_unknown_names_are_refused(name):
     with pytest.raises(ConfigError, match="There are raw"):
         bases_of([name])

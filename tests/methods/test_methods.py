@@ -142,3 +142,13 @@ def test_a_model_at_another_size_refuses_what_does_not_fit(backbone):
     assert AtSize(backbone, (32, 96)).grid.hw == (2, 6)
     with pytest.raises(GeometryError):
         AtSize(backbone, (33, 96))
+
+
+def test_finer_features_of_stage_1_average_to_its_features(backbone):
+    config = load_quality("tiny", {})
+    plain, fine = (Decomposed(backbone, config, fine=number) for number in (1, 4))
+    few, many = (method(pictures(1), SIZE) for method in (plain, fine))
+    assert many.grid == few.grid.finer(4) == fine.grid_for(SIZE) and many.patches.shape[1:3] == (12, 16)
+    means = functional.avg_pool2d(many.patches.permute(0, 3, 1, 2), 4).permute(0, 2, 3, 1)
+    torch.testing.assert_close(means, few.patches, atol=0.02, rtol=0)  # F is piecewise bilinear: 4 x 4 samples a patch
+    assert fingerprint(fine) == {**fingerprint(plain), "fine": 4} and fine.name == "decomposed@fine4"
