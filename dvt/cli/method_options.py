@@ -71,7 +71,7 @@ def load_methods(options: MethodsOptions) -> "tuple[Backbone, list[Method]]":
 
     backbone, denoised, distilled = _models(options)
 
-    def srt(fine: int) -> Method:
+    def srt(fine: int) -> "Method":
         model = SrtBackbone(backbone, options.srt if fine == 1 else replace(options.srt, fine=fine))
         return OnePass("srt" if fine == 1 else f"srt@fine{fine}", model, cost=model.passes)
 

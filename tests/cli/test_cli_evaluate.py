@@ -81,7 +81,7 @@ def test_features_that_are_dear_are_kept(tiny, camvid, tmp_path):
         (["method=[rwa]"], "there is no method 'rwa'"),
         (["report=html"], "give out=FOLDER"),
         (["backbone.image_size=64"], "Give knn_segmentation.image_size="),
-        (["srt.finer=2"], "methods are compared on the patches of the ViT"),
+        (["srt.fine=2"], "give method=srt@fine2"),
         (["method=[raw,tiles]", "backbone.stride=8"], "leave out backbone.stride, or leave out tiles"),
         (["out=camvid/train/0.jpg"], "is a file"),
         (["knn_segmentation.image_size=65"], "65"),

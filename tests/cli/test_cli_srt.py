@@ -92,7 +92,7 @@ def test_a_decomposed_store_is_not_continued_by_srt(tiny, made):
     ("options", "text"),
     [
         (("arrays=[raw,clean,artifact]",), "arrays=[raw,clean,artifact]: SRT makes no artifact. Give some of raw"),
-        (("srt.finer=2",), "srt.finer=2: a store holds raw and clean features of the same patches"),
+        (("srt.fine=2",), "srt.fine=2: a store holds raw and clean features of the same patches"),
         (("srt.max_shift=16",), "has patches of 16 px. Give 1 to 15"),
         (("srt.step=3",), "srt.step=3 leaves no shift within srt.max_shift=2"),
         (("srt.fill=black",), "srt.fill=black: give one of edge, reflect, mean"),
@@ -144,7 +144,7 @@ def test_a_vit_learns_from_srt_and_the_same_command_continues(dvt, photos, vit):
     [
         (("denoiser=den",), "teacher=srt learns from the raw ViT: leave out denoiser=den"),
         (("teacher=denoiser",), "needs something to learn from: denoiser=... (what dvt train wrote"),
-        (("srt.finer=2",), "the teacher gives 8 x 8 patches of 8 px every 8 px, and its ViT"),
+        (("srt.fine=2",), "the teacher gives 8 x 8 cells of 8 px, and its ViT"),
         (("backbone.precision=bf16",), "load the ViT in fp32"),
         (("teacher=raw",), "teacher=raw: give one of denoiser, srt"),
     ],
