@@ -17,12 +17,16 @@ GROUPS = ("backbone", "quality", "engine", "recipe", "trainer", "logger", "exper
 """Options that choose a config file."""
 
 MOVED = {
+    ("decompose", "srt.finer"): "srt.fine",
     ("distill", "pictures"): "dataset",
+    ("distill", "srt.finer"): "srt.fine",
     ("evaluate", "pictures"): "report_images",
     ("evaluate", "knn_segmentation.neighbours"): "knn_segmentation.num_neighbours",
     ("evaluate", "linear_depth.paper.workers"): "linear_depth.paper.num_workers",
     ("evaluate", "linear_segmentation.patches.lr"): "linear_segmentation.patches.learning_rate",
     ("evaluate", "linear_segmentation.windows.lr"): "linear_segmentation.windows.learning_rate",
+    ("evaluate", "srt.finer"): "srt.fine",
+    ("show", "srt.finer"): "srt.fine",
 }
 """Verb and former name of an option or group of options -> its name today."""
 
