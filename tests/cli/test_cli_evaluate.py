@@ -86,9 +86,6 @@ def test_features_that_are_dear_are_kept(tiny, camvid, tmp_path):
         (["out=camvid/train/0.jpg"], "is a file"),
         (["knn_segmentation.image_size=65"], "65"),
         (["knn_segmentation.num_neighbors=3"], "did you mean knn_segmentation.num_neighbours"),
-        (["knn_segmentation.neighbours=3"], "it is called knn_segmentation.num_neighbours"),
-        (["linear_depth.paper.workers=3"], "it is called linear_depth.paper.num_workers"),
-        (["linear_segmentation.patches.lr=3"], "it is called linear_segmentation.patches.learning_rate"),
     ],
 )
 def test_slips_are_named(tiny, camvid, options, part):
