@@ -20,7 +20,7 @@ def _annotations(request):
 
 def pytest_collection_modifyitems(items):
     """Modules with marked tests take longest: they come first, so that two processes end together."""
-    marks = ("slow", "ddp", "ray", "slurm", "wandb", "network", "browser", "plugins", "docs", "process")
+    marks = ("slow", "ddp", "ray", "slurm", "wandb", "network", "browser", "plugins", "docs", "process", "export")
     marked = {item.path for item in items if any(item.get_closest_marker(mark) for mark in marks)}
     items.sort(key=lambda item: item.path not in marked)
 

@@ -73,6 +73,7 @@ def python_blocks():
     return re.findall(r"^```python\n(.*?)^```", offline(README), re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.docs
 def test_python_of_the_first_screen(place, monkeypatch):
     monkeypatch.chdir(place)
     names = {}

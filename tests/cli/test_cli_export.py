@@ -18,6 +18,8 @@ from dvt.options import option_paths
 from dvt.weights.folder import read_model_info, write_model_folder
 from dvt.weights.info import ModelInfo
 
+pytestmark = pytest.mark.export
+
 TINY = ("backbone.timm=vit_tiny_patch16_224", "backbone.weights=random", "backbone.image_size=[64,96]")
 SHALLOW = "backbone.layer=0"  # one block: the graph is made in a moment
 

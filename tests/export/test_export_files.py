@@ -20,6 +20,8 @@ from dvt.export.run import export_model
 from dvt.export.weights_folder import load_fixed_size
 from dvt.weights.info import parse_config
 
+pytestmark = pytest.mark.export
+
 OF_THIS_MACHINE = (b"site-packages", b"fixed_size.py", b"/dvt/")
 
 
