@@ -22,15 +22,20 @@ class BlockTridiagonal:
     """The R - 1 blocks below the diagonal: rows of block r + 1, columns of block r."""
 
     def factor_(self) -> bool:
-        """Replace the blocks by those of the Cholesky factor L; False if the matrix is not positive definite."""
+        """Replace the blocks by those of the Cholesky factor L, the ones on the diagonal by their inverses.
+
+        Returns:
+            False if the matrix is not positive definite.
+        """
         failed = torch.zeros((), dtype=torch.int32, device=self.diagonal.device)
+        one = torch.eye(self.diagonal.shape[1], dtype=self.diagonal.dtype, device=self.diagonal.device)
         for row, block in enumerate(self.diagonal):
             if row:
                 link = self.below[row - 1]
-                link.copy_(torch.linalg.solve_triangular(self.diagonal[row - 1], link.mT, upper=False).mT)
+                link.copy_(link @ self.diagonal[row - 1].mT)
                 block.addmm_(link, link.mT, alpha=-1)
             factor, info = torch.linalg.cholesky_ex(block)
-            block.copy_(factor)
+            block.copy_(torch.linalg.solve_triangular(factor, one, upper=False))
             failed |= info
         return not failed.item()
 
@@ -40,10 +45,10 @@ class BlockTridiagonal:
         for row, part in enumerate(parts):
             if row:
                 part.addmm_(self.below[row - 1], parts[row - 1], alpha=-1)
-            part.copy_(torch.linalg.solve_triangular(self.diagonal[row], part, upper=False))
+            part.copy_(self.diagonal[row] @ part)
         for row in reversed(range(len(parts))):
             part = parts[row]
             if row + 1 < len(parts):
                 part.addmm_(self.below[row].mT, parts[row + 1], alpha=-1)
-            part.copy_(torch.linalg.solve_triangular(self.diagonal[row].mT, part, upper=True))
+            part.copy_(self.diagonal[row].mT @ part)
         return columns

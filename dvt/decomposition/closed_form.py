@@ -123,7 +123,7 @@ def solve_weighted(
     for start in range(0, model.num_patches, columns):
         part = slice(start, start + columns)
         reach = nodes.solve_factored_(model.node_patch_gram(weight, part, device))
-        system[:, part] -= model.field_at_patches(reach, weight)
+        system[:, part] -= model.field_at_patches(reach.float(), weight)
     factor, failed = torch.linalg.cholesky_ex((system + system.T) / 2)
     if failed.item() or not solvable:
         raise DecompositionError(
@@ -131,9 +131,9 @@ def solve_weighted(
             f" from {float(weight.min()):.3g} to {float(weight.max()):.3g}. Features this large are damaged: check"
             " the weights and the precision of the backbone."
         )
-    unexplained = patch_sum - model.field_at_patches(nodes.solve_factored_(node_sum.clone()), weight)
+    unexplained = patch_sum - model.field_at_patches(nodes.solve_factored_(node_sum.clone()).float(), weight)
     artifact = torch.cholesky_solve(unexplained, factor)
-    field = nodes.solve_factored_(node_sum - model.artifact_at_nodes(artifact, weight))
+    field = nodes.solve_factored_(node_sum - model.artifact_at_nodes(artifact.float(), weight))
     return Fit(nodes=field.float().to(raw.device), artifact=artifact.float().to(raw.device))
 
 
