@@ -1,6 +1,7 @@
 """Stage 1 as a method."""
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import torch
 
 from dvt.backbone.features import Features
-from dvt.decomposition.config import DecomposeConfig
+from dvt.decomposition.config import DecomposeConfig, Solver
 from dvt.decomposition.run import decompose_image
 from dvt.decomposition.store_method import solver_settings
 from dvt.grid import PatchGrid
@@ -16,6 +17,8 @@ from dvt.methods.method import Images, Model, OnePass
 from dvt.runtime import seed_for
 from dvt.shapes import ImageBatch
 from dvt.spec import FeatureSpec
+
+_log = logging.getLogger(__name__)
 
 
 class AtSize:
@@ -46,6 +49,16 @@ class Decomposed:
     def __init__(self, backbone: Model, config: DecomposeConfig, seed: int = 0, fine: int = 1):
         self.name = "decomposed" if fine == 1 else f"decomposed@fine{fine}"
         self._fine = fine
+        nodes = config.closed_form.nodes_per_patch
+        if config.solver is Solver.closed_form and fine > nodes:
+            _log.warning(
+                "%s: F has %g x %g nodes a patch, so finer cells are interpolated. More detail:"
+                " closed_form.nodes_per_patch=%d.",
+                self.name,
+                nodes,
+                nodes,
+                fine,
+            )
         self._raw, self._config, self._seed = OnePass("raw", backbone), config, seed
         self.spec: FeatureSpec = replace(backbone.spec, grid=backbone.spec.grid.finer(fine))
         self.options: Mapping[str, Any] = {**self._raw.options, **solver_settings(config), "seed": seed}
