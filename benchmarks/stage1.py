@@ -29,7 +29,7 @@ from dvt.decomposition.quality import load_quality
 from dvt.decomposition.run import decompose_image, extract_tokens, solve
 from dvt.images import read_image
 from dvt.runtime import environment
-from dvt.views.crop import sample_crops
+from dvt.views.crop import random_crops
 from dvt.views.render import make_source, render_views
 
 BATCH_SIZES = (8, 16, 32, 64, 128)
@@ -90,7 +90,7 @@ def rendered(backbone: Backbone, image: torch.Tensor, config: object) -> torch.T
     """All random views of the picture, on the backbone's device."""
     hw = backbone.grid.image_hw
     source = make_source(image.to(backbone.device), hw, config.views)  # type: ignore[attr-defined]
-    crops = sample_crops(tuple(source.shape[-2:]), hw, config.views.num_views + 1, 0, config.views)  # type: ignore
+    crops = random_crops(tuple(source.shape[-2:]), hw, config.views.num_views + 1, 0, config.views)  # type: ignore
     return render_views(source, crops, hw)
 
 

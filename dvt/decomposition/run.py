@@ -19,7 +19,7 @@ from dvt.errors import BackboneError, DecompositionError, ImageError
 from dvt.images import MAX_PIXELS, ImageLike, read_image
 from dvt.shapes import FeatureMap, ImageTensor
 from dvt.views.coordinates import crop_xy
-from dvt.views.crop import Crop, sample_crops
+from dvt.views.crop import Crop, random_crops, sample_crops
 from dvt.views.render import make_source, render_views
 
 
@@ -114,7 +114,7 @@ def _decompose_image(
 def extract_tokens(
     image: ImageTensor, backbone: FeatureExtractor, config: DecomposeConfig, seed: int
 ) -> tuple[ViewTokens, ViewTokens | None]:
-    """Raw features and positions of the random views and the full view, and of the held-out views, if any.
+    """Raw features and positions of the views and the full view, and of the random held-out views, if any.
 
     Raises:
         DecompositionError: the features are not finite.
@@ -122,14 +122,15 @@ def extract_tokens(
     views, grid = config.views, backbone.grid
     source = make_source(image.to(backbone.device), grid.image_hw, views)
     source_hw = (source.shape[-2], source.shape[-1])
-    crops = sample_crops(source_hw, grid.image_hw, views.num_views + views.held_out_views, seed, views)
-    crops = [*crops[views.num_views :], *crops[: views.num_views], Crop.whole(source_hw)]
+    count, held = views.num_views, views.held_out_views
+    crops = sample_crops(source_hw, grid, count, seed, views)
+    kept = random_crops(source_hw, grid.image_hw, count + held, seed, views)[count:]
+    crops = [*kept, *crops, Crop.whole(source_hw)]
     raw = extract(
         backbone, lambda part: render_views(source, crops[part], grid.image_hw), len(crops), config.batch_size
     )
     _check_finite(raw)
     image_xy = crop_xy(crops, grid, source_hw, views.coordinates).to(raw.device)
-    held = views.held_out_views
     fitted = ViewTokens(raw=raw[held:], image_xy=image_xy[held:], grid=grid)
     return fitted, ViewTokens(raw=raw[:held], image_xy=image_xy[:held], grid=grid) if held else None
 

@@ -13,6 +13,7 @@ from dvt.runtime import seed_for
 from dvt.shapes import FeatureMap, ImageTensor
 from dvt.srt.backbone import SrtBackbone
 from dvt.srt.config import SrtConfig
+from dvt.views.config import Layout
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,5 +148,7 @@ def solver_settings(config: DecomposeConfig) -> dict[str, Any]:
         "samples_per_patch": config.samples_per_patch,
         "views": asdict(config.views),
     }
+    if config.views.layout is Layout.random:  # stores from before the layouts do not name it
+        del settings["views"]["layout"]
     settings[config.solver.value] = asdict(getattr(config, config.solver.value))
     return settings

@@ -23,7 +23,7 @@ from dvt.store import FeatureStore, Record
 from dvt.training.data import Draw, ItemSet, split_by_share
 from dvt.views.config import Coordinates, ViewsConfig
 from dvt.views.coordinates import crop_xy
-from dvt.views.crop import Crop, sample_crops
+from dvt.views.crop import Crop, random_crops
 from dvt.views.render import make_source, render_views
 
 _BATCH = 32
@@ -297,7 +297,7 @@ class ImagePairs(ItemSet):
     def _crop(self, source_hw: tuple[int, int], number: int) -> Crop:
         seed = seed_for(self._seed, f"draw {number}")
         if self._views.area_min < 1:
-            return sample_crops(source_hw, self._grid.image_hw, 1, seed, self._views)[0]
+            return random_crops(source_hw, self._grid.image_hw, 1, seed, self._views)[0]
         rng = torch.Generator().manual_seed(seed)
         whole = Crop.whole(source_hw)
         flip = float(torch.rand((), generator=rng)) < self._views.flip_probability

@@ -142,6 +142,7 @@ class SrtBackbone(WrappedBackbone):
         """The options that change the features, as plain JSON."""
         settings = asdict(self.config)
         del settings["batch_size"]
+        settings["finer"] = settings.pop("fine")  # its name in files, and in the hash of the weights
         return {"srt": {name: value.value if isinstance(value, Enum) else value for name, value in settings.items()}}
 
     @property

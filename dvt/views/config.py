@@ -25,14 +25,27 @@ class Source(str, Enum):
     """The image resized to the size of a view, as in the released code."""
 
 
+class Layout(str, Enum):
+    """How the views are spread over the image."""
+
+    random = "random"
+    """Independent random crops, as in the paper."""
+    sobol = "sobol"
+    """Crops of a scrambled Sobol sequence: area, aspect and position are spread evenly for any number of views."""
+    grid = "grid"
+    """Grids of equal windows from edge to edge, moved by up to half a patch and mirrored in turn."""
+
+
 @dataclass(kw_only=True, slots=True)
 class ViewsConfig:
     """Number and distribution of the views of an image."""
 
     num_views: int = 128
-    """Random crops per image, in addition to the full view."""
+    """Crops per image, in addition to the full view."""
+    layout: Layout = Layout.random
+    """How they are spread over the image: random, sobol or grid."""
     held_out_views: int = 0
-    """Additional crops outside the fit, to measure its error."""
+    """Additional random crops outside the fit, to measure its error."""
     area_min: float = 0.1
     """Smallest crop area, as a share of the image."""
     area_max: float = 0.5

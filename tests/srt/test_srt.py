@@ -222,7 +222,7 @@ def test_a_hash_of_weights_and_settings(small_vit):
     }
     assert len(hashes | {vit.weights_hash}) == 7
     assert srt(vit, batch_size=5).weights_hash == srt(vit).weights_hash
-    assert srt(vit).settings == {"srt": {"max_shift": 3, "step": 1, "aggregate": "mean", "fill": "edge", "fine": 1}}
+    assert srt(vit).settings == {"srt": {"max_shift": 3, "step": 1, "aggregate": "mean", "fill": "edge", "finer": 1}}
 
 
 @pytest.mark.parametrize(

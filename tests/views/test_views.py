@@ -1,5 +1,8 @@
 """Views: pixels and places come from the same crop, and the plan depends on its seed alone."""
 
+from itertools import pairwise
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,9 +11,9 @@ from torch.nn import functional
 
 from dvt.errors import ConfigError
 from dvt.grid import PatchGrid
-from dvt.views.config import Coordinates, Source, ViewsConfig
+from dvt.views.config import Coordinates, Layout, Source, ViewsConfig
 from dvt.views.coordinates import crop_xy, view_xy
-from dvt.views.crop import Crop, sample_crops
+from dvt.views.crop import Crop, grid_crops, random_crops, sample_crops, sobol_crops
 from dvt.views.render import make_source, render_views
 
 
@@ -43,7 +46,7 @@ def test_coordinate_image(source_hw, patch_stride, counts, source, seed):
     config = ViewsConfig(source=source)
     image = make_source(coordinate_image(*source_hw), hw, config)
     used_hw = tuple(image.shape[-2:])
-    crops = [*sample_crops(used_hw, hw, 6, seed, config), Crop.whole(used_hw)]
+    crops = [*random_crops(used_hw, hw, 6, seed, config), Crop.whole(used_hw)]
     seen = patch_means(render_views(image, crops, hw), grid)
     expected = crop_xy(crops, grid, used_hw, Coordinates.centre)
     # The interpolation bends the ramp within two pixels of a crop's edge, by a third of a pixel at most.
@@ -86,16 +89,16 @@ def test_the_full_view_is_the_image_bit_for_bit():
 
 def test_the_plan_depends_on_the_seed_alone_and_grows_at_its_end():
     config = ViewsConfig()
-    many = sample_crops((300, 400), (224, 224), 50, 7, config)
+    many = random_crops((300, 400), (224, 224), 50, 7, config)
     torch.manual_seed(123)
-    assert sample_crops((300, 400), (224, 224), 20, 7, config) == many[:20]
-    assert sample_crops((300, 400), (224, 224), 20, 8, config) != many[:20]
+    assert random_crops((300, 400), (224, 224), 20, 7, config) == many[:20]
+    assert random_crops((300, 400), (224, 224), 20, 8, config) != many[:20]
 
 
 def test_areas_aspects_and_flips_are_drawn_from_their_ranges():
     """The rule of torchvision's RandomResizedCrop: uniform in area, uniform in log aspect."""
     config = ViewsConfig()
-    crops = sample_crops((1000, 2000), (224, 224), 4000, 0, config)
+    crops = random_crops((1000, 2000), (224, 224), 4000, 0, config)
     area = torch.tensor([c.width * c.height / 2e6 for c in crops])
     aspect = torch.tensor([(c.width / 2000) / (c.height / 1000) for c in crops])  # in the frame of the view
     assert 0.099 < area.min() and area.max() < 0.501
@@ -110,12 +113,12 @@ def test_areas_aspects_and_flips_are_drawn_from_their_ranges():
 
 def test_a_crop_larger_than_the_image_is_cut_to_it():
     config = ViewsConfig(area_min=1.0, area_max=1.0, aspect_min=1.3, aspect_max=1.3)
-    for crop in sample_crops((50, 50), (64, 64), 20, 0, config):
+    for crop in random_crops((50, 50), (64, 64), 20, 0, config):
         assert (crop.width, crop.left) == (50, 0) and crop.top + crop.height <= 50
 
 
 def test_tiny_images_have_crops_of_at_least_a_pixel():
-    crops = sample_crops((1, 3), (64, 64), 20, 0, ViewsConfig())
+    crops = random_crops((1, 3), (64, 64), 20, 0, ViewsConfig())
     assert all(c.width >= 1 and c.height == 1 and c.left + c.width <= 3 for c in crops)
 
 
@@ -146,3 +149,50 @@ def test_the_source_never_holds_more_than_the_smallest_crop_can_show():
 def test_ranges_that_make_no_crop_are_refused(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         ViewsConfig(**options)
+
+
+SQUARE = PatchGrid.of((224, 224), 16)
+
+
+@pytest.mark.parametrize("layout", list(Layout))
+@pytest.mark.parametrize("source_hw", [(300, 400), (1, 3), (90, 1200)])
+@pytest.mark.parametrize("num_views", [1, 5, 16, 34, 61])
+def test_every_layout_gives_the_views_asked_for_inside_the_image(layout, source_hw, num_views):
+    config = ViewsConfig(layout=layout)
+    crops = sample_crops(source_hw, SQUARE, num_views, 3, config)
+    assert len(crops) == num_views and crops == sample_crops(source_hw, SQUARE, num_views, 3, config)
+    height, width = source_hw
+    for crop in crops:
+        assert crop.width >= 1 and crop.height >= 1 and crop.left >= 0 and crop.top >= 0
+        assert crop.left + crop.width <= width and crop.top + crop.height <= height
+    if source_hw == (300, 400):
+        assert crops != sample_crops(source_hw, SQUARE, num_views, 4, config)
+
+
+def test_sobol_crops_are_spread_more_evenly_than_random_ones():
+    """The deviation of the mean area of 32 crops from the middle of the range, over seeds."""
+    config, spread = ViewsConfig(), {}
+    for layout in (random_crops, sobol_crops):
+        errors = [
+            np.mean([c.width * c.height / 120_000 for c in layout((300, 400), (224, 224), 32, seed, config)]) - 0.3
+            for seed in range(20)
+        ]
+        spread[layout] = np.sqrt(np.mean(np.square(errors)))
+    assert spread[sobol_crops] < 0.3 * spread[random_crops]
+    assert sobol_crops((300, 400), (224, 224), 9, 0, config) == sobol_crops((300, 400), (224, 224), 20, 0, config)[:9]
+
+
+def test_windows_of_a_grid_by_hand():
+    """34 views: 5 x 5 small and 3 x 3 large windows, from edge to edge, within half a patch of their places."""
+    crops = grid_crops((1000, 1000), SQUARE, 34, 0, ViewsConfig())
+    small, large = crops[:25], crops[25:]
+    assert {(c.width, c.height) for c in small} == {(400, 400)} and {(c.width, c.height) for c in large} == {(600, 600)}
+    for number, crop in enumerate(small):
+        assert abs(crop.left - number % 5 * 150) <= 400 / 28 + 1 and abs(crop.top - number // 5 * 150) <= 400 / 28 + 1
+    assert sum(c.flip for c in crops) == 17 and all(a.flip != b.flip for a, b in pairwise(crops))
+    covered = torch.zeros(1000, 1000)
+    for crop in small:
+        covered[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width] += 1
+    assert covered[15:-15, 15:-15].min() >= 1
+    assert {c.flip for c in grid_crops((99, 99), SQUARE, 16, 0, ViewsConfig(flip_probability=0))} == {False}
+    assert {c.flip for c in grid_crops((99, 99), SQUARE, 16, 0, ViewsConfig(flip_probability=1))} == {True}
