@@ -96,7 +96,7 @@ def sobol_crops(
     """
     if num_views == 0:
         return []
-    engine = torch.quasirandom.SobolEngine(5, scramble=True, seed=seed % 2**31)
+    engine = torch.quasirandom.SobolEngine(5, scramble=True, seed=seed % 2**31)  # type: ignore[no-untyped-call]
     numbers = engine.draw(num_views, dtype=torch.float64).clamp(max=1 - 1e-9)
     width, height = _sides(numbers[:, 0], numbers[:, 1], view_hw, config)
     return _crops(width.clamp(max=1), height.clamp(max=1), numbers[:, 2:], source_hw, config)
