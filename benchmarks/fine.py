@@ -1,10 +1,10 @@
 """Layouts and numbers of views, nodes and fine features of stage 1, side by side on street scenes.
 
     python benchmarks/fine.py --data CAMVID --weights FILE --setting "num_views=128" \
-        --setting "views.layout=grid num_views=34" --setting "views.layout=grid num_views=34 closed_form.smoothness=0.05"
+        --setting "layout=grid num_views=34" --setting "layout=grid num_views=34 nodes_per_patch=4 smoothness=0.2"
 
-Images and probes: street_scenes.py. Scored are images of val/, never of test/: defaults are chosen from this. Every setting
-is a list of options of `quality=fast` and extracts its own views. Printed per setting:
+Images and probes: street_scenes.py. Scored are images of val/, never of test/: defaults are chosen from this. Every
+setting is a list of options of `quality=fast` and extracts its own views. Printed per setting:
 
     patch      mIoU of the linear probe on the patches; mean and deviation over probe seeds
     kNN        mIoU of the nearest training patches; no seed
