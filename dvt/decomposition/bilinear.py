@@ -1,4 +1,4 @@
-"""F as a grid of nodes with bilinear interpolation: a linear model with a direct solution.
+"""F as a grid of nodes with bilinear interpolation (`dvt/field.py`): a linear model with a direct solution.
 
 `LinearModel` is the matrix A of the closed form, (tokens x nodes) with four entries per row. A and its transpose are
 applied as embedding bags, PyTorch's fast weighted gather on every device. A^T W A couples a node with its eight
@@ -6,71 +6,15 @@ neighbours alone, so it is block tridiagonal, with one block per row of nodes.
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from dvt.decomposition.block_tridiagonal import BlockTridiagonal
-from dvt.decomposition.field import Field
+from dvt.field import NodeGrid, weighted_rows
 from dvt.shapes import ImageXY, Tokens
-
-
-@dataclass(frozen=True, slots=True)
-class NodeGrid:
-    """Nodes spaced evenly over the image from edge to edge."""
-
-    hw: tuple[int, int]
-    """Rows and columns of nodes, at least 2 each."""
-
-    @property
-    def num_nodes(self) -> int:
-        """Rows times columns."""
-        return self.hw[0] * self.hw[1]
-
-    def corners(self, xy: Float[Tensor, "N 2"]) -> tuple[Int64[Tensor, "N 4"], Float[Tensor, "N 4"]]:
-        """The four nodes around each position and their bilinear weights, which sum to one."""
-        rows, columns = self.hw
-        cells = torch.tensor([columns - 1, rows - 1], device=xy.device, dtype=xy.dtype)
-        position = xy.clamp(0, 1) * cells
-        low = torch.minimum(position.floor(), cells - 1)  # the far edge belongs to the last cell
-        x, y = (position - low).unbind(-1)
-        first = (low[:, 1] * columns + low[:, 0]).long()
-        node = torch.stack((first, first + 1, first + columns, first + columns + 1), dim=-1)
-        weight = torch.stack(((1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y), dim=-1)
-        return node, weight
-
-    def interpolate(self, values: Float[Tensor, "M C"], image_xy: ImageXY) -> Tensor:
-        """(..., C) values of the field at (..., 2) image positions."""
-        node, weight = self.corners(image_xy.reshape(-1, 2))
-        return _weighted_rows(values, node, weight).reshape(*image_xy.shape[:-1], -1)
-
-    def add_roughness_(self, system: BlockTridiagonal, pull: float) -> None:
-        """Add, in place, the quadratic form of `pull` times the squared differences of neighbouring nodes."""
-        along, across = system.diagonal.diagonal(dim1=1, dim2=2), system.below.diagonal(dim1=1, dim2=2)
-        along[:, 1:] += pull
-        along[:, :-1] += pull
-        along[1:] += pull
-        along[:-1] += pull
-        across -= pull
-        system.diagonal.diagonal(1, dim1=1, dim2=2).sub_(pull)
-        system.diagonal.diagonal(-1, dim1=1, dim2=2).sub_(pull)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class BilinearField(Field):
-    """F of the closed form: interpolated node values."""
-
-    nodes: NodeGrid
-    """Positions of the nodes."""
-    values: Float[Tensor, "M C"]
-    """F at the nodes, in row-major order."""
-
-    def at(self, image_xy: ImageXY) -> Tensor:
-        """(..., C) F at (..., 2) positions, x then y in [0, 1]."""
-        return self.nodes.interpolate(self.values, image_xy.to(self.values.device))
 
 
 class LinearModel:
@@ -93,7 +37,7 @@ class LinearModel:
 
     def apply(self, values: Float[Tensor, "M C"], tokens: slice) -> Tokens:
         """A F: the field at a slice of the tokens."""
-        return _weighted_rows(values, self.node[tokens], self.weight[tokens])
+        return weighted_rows(values, self.node[tokens], self.weight[tokens])
 
     def transpose(self, features: Tokens, token_weight: Float[Tensor, " N"]) -> Float[Tensor, "M C"]:
         """A^T W y: the weighted sum of the tokens around each node."""
@@ -105,7 +49,7 @@ class LinearModel:
 
     def field_at_patches(self, values: Float[Tensor, "M K"], token_weight: Float[Tensor, " N"]) -> Tensor:
         """(P, K) S^T W A F: the weighted sum of the field over the tokens of each patch position."""
-        return _weighted_rows(values, self._by_patch(self.node), self._by_patch(self.weight * token_weight[:, None]))
+        return weighted_rows(values, self._by_patch(self.node), self._by_patch(self.weight * token_weight[:, None]))
 
     def node_system(self, token_weight: Float[Tensor, " N"], device: torch.device) -> BlockTridiagonal:
         """A^T W A in float64, on the device of the system."""
@@ -139,8 +83,16 @@ class LinearModel:
         return functional.embedding_bag(source, rows, self._starts, per_sample_weights=entry.to(rows.dtype), mode="sum")
 
 
-def _weighted_rows(values: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    return functional.embedding_bag(index, values, per_sample_weights=weight.to(values.dtype), mode="sum")
+def add_roughness_(system: BlockTridiagonal, pull: float) -> None:
+    """Add, in place, the quadratic form of `pull` times the squared differences of neighbouring nodes."""
+    along, across = system.diagonal.diagonal(dim1=1, dim2=2), system.below.diagonal(dim1=1, dim2=2)
+    along[:, 1:] += pull
+    along[:, :-1] += pull
+    along[1:] += pull
+    along[:-1] += pull
+    across -= pull
+    system.diagonal.diagonal(1, dim1=1, dim2=2).sub_(pull)
+    system.diagonal.diagonal(-1, dim1=1, dim2=2).sub_(pull)
 
 
 def _scatter(index: Tensor, value: Tensor, shape: tuple[int, ...], device: torch.device) -> Tensor:

@@ -16,10 +16,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dvt.decomposition.bilinear import BilinearField, LinearModel, NodeGrid
+from dvt.decomposition.bilinear import LinearModel, add_roughness_
 from dvt.decomposition.config import ClosedFormConfig
 from dvt.decomposition.solution import Solution, ViewTokens
 from dvt.errors import DecompositionError
+from dvt.field import BilinearField, NodeGrid
 from dvt.grid import PatchGrid
 
 _CHUNK = 4096
@@ -115,7 +116,7 @@ def solve_weighted(
 
     per_node = per_patch.sum() / model.num_nodes
     nodes = model.node_system(weight, device)
-    model.nodes.add_roughness_(nodes, config.smoothness * float(per_node))
+    add_roughness_(nodes, config.smoothness * float(per_node))
     nodes.diagonal.diagonal(dim1=1, dim2=2).add_(_JITTER * per_node)
     solvable = nodes.factor_()
     system = torch.diag(per_patch * (1 + ridge.to(device).double()))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dvt.decomposition.field import Field
+from dvt.field import Field
 from dvt.grid import PatchGrid
 from dvt.shapes import FeatureMap
 

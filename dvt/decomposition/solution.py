@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from dvt.decomposition.field import Field
+from dvt.field import Field
 from dvt.grid import PatchGrid
 from dvt.shapes import FeatureMap
 

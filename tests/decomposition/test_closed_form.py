@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dvt.decomposition.bilinear import LinearModel, NodeGrid
+from dvt.decomposition.bilinear import LinearModel, add_roughness_
 from dvt.decomposition.block_tridiagonal import BlockTridiagonal
 from dvt.decomposition.closed_form import (
     artifact_pull,
@@ -16,6 +16,7 @@ from dvt.decomposition.closed_form import (
 from dvt.decomposition.config import ClosedFormConfig
 from dvt.decomposition.solution import ViewTokens
 from dvt.errors import ConfigError, DecompositionError
+from dvt.field import NodeGrid
 from dvt.grid import PatchGrid
 
 GRID = PatchGrid.of((48, 64), 16)
@@ -34,7 +35,7 @@ def problem(num_views=9, channels=3, seed=0):
 def roughness():
     """The quadratic form that pulls neighbouring nodes together, at a pull of one."""
     system = BlockTridiagonal(torch.zeros(4, 5, 5).double(), torch.zeros(3, 5, 5).double())
-    NODES.add_roughness_(system, 1.0)
+    add_roughness_(system, 1.0)
     return dense(system)
 
 

@@ -10,9 +10,9 @@ from planted import PlantedBackbone, coordinate_image
 import dvt
 from dvt.backbone.load import load_backbone
 from dvt.decomposition.config import DecomposeConfig, Encoding, Solver
-from dvt.decomposition.field import Field
 from dvt.decomposition.quality import load_quality, qualities
 from dvt.errors import BackboneError, ConfigError, DecompositionError, DvtError, GeometryError, ImageError
+from dvt.field import Field
 from dvt.grid import PatchGrid
 from dvt.images.resize import resize
 from dvt.views.config import Coordinates, Source

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from dvt.decomposition.config import Encoding, HashGridConfig
-from dvt.decomposition.field import Field
 from dvt.decomposition.neural_field import hash_grid_tcnn
 from dvt.decomposition.neural_field.hash_grid import HashGrid
 from dvt.decomposition.solution import Solution
 from dvt.errors import ConfigError
+from dvt.field import Field
 from dvt.grid import PatchGrid
 from dvt.shapes import FeatureMap, ImageXY, PatchIndex, Tokens
 

@@ -1,10 +1,15 @@
-"""Field: F, the clean features at any position of the image."""
+"""Field: F, the clean features at any position of the image; BilinearField: F as a grid of nodes.
+
+Below the store, as records hold fields too.
+"""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn import functional
 
 from dvt.errors import GeometryError
 from dvt.grid import PatchGrid
@@ -77,3 +82,56 @@ class Field(ABC):
         places = (centres[:, :, None, :] + offsets).clamp(0, 1)  # corner-aligned centres are on the edge
         rows = max(1, _PLACES_AT_ONCE // (places.shape[1] * places.shape[2]))
         return torch.cat([self.at(part).mean(dim=2) for part in torch.split(places, rows)])
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGrid:
+    """Nodes spaced evenly over the image from edge to edge."""
+
+    hw: tuple[int, int]
+    """Rows and columns of nodes, at least 2 each."""
+
+    def __post_init__(self) -> None:
+        if len(self.hw) != 2 or any(count < 2 for count in self.hw):
+            raise GeometryError(f"nodes={self.hw}: give rows and columns of nodes, at least 2 each.")
+
+    @property
+    def num_nodes(self) -> int:
+        """Rows times columns."""
+        return self.hw[0] * self.hw[1]
+
+    def corners(self, xy: Float[Tensor, "N 2"]) -> tuple[Int64[Tensor, "N 4"], Float[Tensor, "N 4"]]:
+        """The four nodes around each position and their bilinear weights, which sum to one."""
+        rows, columns = self.hw
+        cells = torch.tensor([columns - 1, rows - 1], device=xy.device, dtype=xy.dtype)
+        position = xy.clamp(0, 1) * cells
+        low = torch.minimum(position.floor(), cells - 1)  # the far edge belongs to the last cell
+        x, y = (position - low).unbind(-1)
+        first = (low[:, 1] * columns + low[:, 0]).long()
+        node = torch.stack((first, first + 1, first + columns, first + columns + 1), dim=-1)
+        weight = torch.stack(((1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y), dim=-1)
+        return node, weight
+
+    def interpolate(self, values: Float[Tensor, "M C"], image_xy: ImageXY) -> Tensor:
+        """(..., C) values of the field at (..., 2) image positions."""
+        node, weight = self.corners(image_xy.reshape(-1, 2))
+        return weighted_rows(values, node, weight).reshape(*image_xy.shape[:-1], -1)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BilinearField(Field):
+    """F of the closed form: interpolated node values."""
+
+    nodes: NodeGrid
+    """Positions of the nodes."""
+    values: Float[Tensor, "M C"]
+    """F at the nodes, in row-major order."""
+
+    def at(self, image_xy: ImageXY) -> Tensor:
+        """(..., C) F at (..., 2) positions, x then y in [0, 1]."""
+        return self.nodes.interpolate(self.values, image_xy.to(self.values.device))
+
+
+def weighted_rows(values: Float[Tensor, "M C"], index: Int64[Tensor, "N K"], weight: Float[Tensor, "N K"]) -> Tensor:
+    """(N, C) weighted sums of K rows each."""
+    return functional.embedding_bag(index, values, per_sample_weights=weight.to(values.dtype), mode="sum")
