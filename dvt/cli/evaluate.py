@@ -77,8 +77,9 @@ class Options(MethodsOptions):
     report_images: Any = None
     """Images that the report shows; a few of the data when left out."""
     method: list[str] = field(default_factory=lambda: ["raw", "tiles", "decomposed"])
-    """Features side by side: raw, srt, decomposed, denoised, distilled; zoom baselines: raw@2x (twice the image size),
-    tiles (2 x 2 parts of the image; also tiles@3x, srt-tiles)."""
+    """Features side by side: raw, srt, decomposed (decomposed:paper is that quality unchanged, decomposed@fine4 has
+    4 x 4 features a patch), denoised, distilled; zoom baselines: raw@2x (twice the image size), tiles (2 x 2 parts of
+    the image; also tiles@3x, srt-tiles)."""
     linear_segmentation: LinearSegmentationConfig = field(default_factory=LinearSegmentationConfig)
     """Linear probe for classes of patches or pixels."""
     knn_segmentation: KnnSegmentationConfig = field(default_factory=KnnSegmentationConfig)
@@ -102,7 +103,7 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     from dvt.cli.reporter import TerminalReporter
     from dvt.evaluation.run import evaluate as score
 
-    check_methods(options)
+    check_methods(options, choices["quality"])
     out = checked_out(options)
     tasks = make_tasks(options)  # data that are missing are found before a model is loaded
     backbone, methods = load_methods(options)

@@ -1,8 +1,9 @@
 """The methods that `dvt show` and `dvt evaluate` put side by side, from their options."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dvt.backbone.config import BackboneConfig
 from dvt.decomposition.config import DecomposeConfig
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from dvt.backbone.backbone import Backbone
     from dvt.denoiser.denoised import DenoisedBackbone
     from dvt.methods.method import Method
+    from dvt.methods.names import MethodName
+
+_OPTION_OF = {"denoised": "denoiser", "distilled": "distilled"}
+"""Trained methods, and the option that gives their weights."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -20,12 +25,14 @@ class MethodsOptions(DecomposeConfig):
     """Options of both `dvt show` and `dvt evaluate`."""
 
     method: list[str] = field(default_factory=lambda: ["raw", "decomposed"])
-    """Features side by side: raw, srt, decomposed, denoised, distilled; zoom baselines: raw@2x (twice the image size),
-    tiles (2 x 2 parts of the image; also tiles@3x, srt-tiles)."""
-    denoiser: str | None = None
-    """For denoised: a folder that dvt train wrote, a file, or the name of a released one."""
-    distilled: str | None = None
-    """For distilled: a folder that dvt distill wrote, a file, or the name of a released one."""
+    """Features side by side: raw, srt, decomposed (decomposed:paper is that quality unchanged, decomposed@fine4 has
+    4 x 4 features a patch), denoised, distilled; zoom baselines: raw@2x (twice the image size), tiles (2 x 2 parts of
+    the image; also tiles@3x, srt-tiles)."""
+    denoiser: Any = None
+    """For denoised: a folder that dvt train wrote, a file, or the name of a released one; of several, [runs/a,runs/b],
+    the methods are denoised:a and denoised:b."""
+    distilled: Any = None
+    """For distilled: a folder that dvt distill wrote, a file, or the name of a released one; or several, likewise."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     """The ViT."""
     srt: SrtConfig = field(default_factory=SrtConfig)
@@ -36,24 +43,75 @@ class MethodsOptions(DecomposeConfig):
     """auto, cpu, cuda, cuda:1 or mps."""
 
 
-def check_methods(options: MethodsOptions) -> None:
+def check_methods(options: MethodsOptions, quality: str) -> None:
     """Refuse methods that do not exist, and those that lack their weights, before anything is loaded.
 
-    Raises:
-        ConfigError: says what is missing.
-    """
-    from dvt.methods.names import bases_of
+    Args:
+        options: what was asked for.
+        quality: name of the quality that the options of stage 1 began with.
 
-    bases, shown = bases_of(options.method), ",".join(options.method)
-    for method, option, value in (
-        ("denoised", "denoiser", options.denoiser),
-        ("distilled", "distilled", options.distilled),
-    ):
-        if (method in bases) != (value is not None):
-            raise ConfigError(
-                f"method=[{shown}], {option}={value}: {method} features need both, for example"
-                f" method=[raw,{method}] {option}=runs/{option}."
-            )
+    Raises:
+        ConfigError: says what is missing, or which option has no effect.
+    """
+    from dvt.methods.names import parse_names
+
+    names = parse_names(options.method)
+    for base, option in _OPTION_OF.items():
+        _check_weights(options, base, option, [name for name in names if name.base == base])
+    stage_1 = [name for name in names if name.base == "decomposed"]
+    if stage_1 and all(name.variant is not None for name in stage_1):
+        _check_no_effect(options, quality, stage_1[0].unzoomed)
+
+
+def _check_weights(options: MethodsOptions, base: str, option: str, wanted: "list[MethodName]") -> None:
+    """Every method has its weights, and all weights are used."""
+    value, given, shown = getattr(options, option), weights_by_name(options, option), ",".join(options.method)
+    if bool(wanted) != bool(given):
+        raise ConfigError(
+            f"method=[{shown}], {option}={value}: {base} features need both, for example"
+            f" method=[raw,{base}] {option}=runs/{option}."
+        )
+    used = {next(iter(given)) if name.variant is None and len(given) == 1 else name.variant for name in wanted}
+    if used != set(given):
+        known = ", ".join(f"{base}:{name}" for name in given)
+        raise ConfigError(f"method=[{shown}], {option}={value}: these weights are {known}; give each as a method.")
+
+
+def weights_by_name(options: MethodsOptions, option: str) -> dict[str, str]:
+    """The weights that an option gives, by the name that a method has them under: the last part of their path.
+
+    Raises:
+        ConfigError: two of one name, or a name that no method can have.
+
+    Examples:
+        >>> weights_by_name(MethodsOptions(denoiser=["runs/a/", "runs/b.safetensors"]), "denoiser")
+        {'a': 'runs/a/', 'b': 'runs/b.safetensors'}
+    """
+    value = getattr(options, option)
+    listed = value if isinstance(value, list) else [] if value is None else [value]
+    names = [re.sub(r"\.(safetensors|pth)$", "", str(each).rstrip("/").rpartition("/")[2]) for each in listed]
+    if len(names) > 1 and (len(set(names)) < len(names) or not all(re.fullmatch(r"[\w.+-]+", name) for name in names)):
+        raise ConfigError(
+            f"{option}=[{','.join(map(str, listed))}]: the names at the end of these paths tell them apart. Rename"
+            " folders so that each has its own, of letters, digits and _ . + -."
+        )
+    return dict(zip(names, map(str, listed), strict=True))
+
+
+def _check_no_effect(options: MethodsOptions, quality: str, name: str) -> None:
+    """Refuse options of stage 1 where every method has a quality of its own."""
+    from dvt.decomposition.quality import load_quality
+    from dvt.decomposition.store_method import solver_settings
+    from dvt.settings import differences
+
+    changed = differences(
+        solver_settings(options), solver_settings(load_quality(quality)), "request", f"quality {quality}"
+    )
+    if changed:
+        raise ConfigError(
+            f"{name} is a quality unchanged, and these options would have no effect ({changed[0]}). They belong to"
+            " decomposed: add it to method=, or leave them out."
+        )
 
 
 def load_methods(options: MethodsOptions) -> "tuple[Backbone, list[Method]]":
@@ -64,27 +122,36 @@ def load_methods(options: MethodsOptions) -> "tuple[Backbone, list[Method]]":
         WeightsError: weights are not found, unreadable, or of another backbone.
         GeometryError: a method that this stride does not allow.
     """
+    from dvt.decomposition.quality import load_quality
     from dvt.methods.decomposed import Decomposed
     from dvt.methods.method import OnePass
-    from dvt.methods.names import named_method
+    from dvt.methods.names import named_method, parse_names
     from dvt.srt.backbone import SrtBackbone
 
-    backbone, denoised, distilled = _models(options)
+    backbone, trained = _models(options)
 
-    def srt(fine: int) -> "Method":
-        model = SrtBackbone(backbone, options.srt if fine == 1 else replace(options.srt, fine=fine))
-        return OnePass("srt" if fine == 1 else f"srt@fine{fine}", model, cost=model.passes)
+    def srt(name: "MethodName") -> "Method":
+        model = SrtBackbone(backbone, options.srt if name.fine == 1 else replace(options.srt, fine=name.fine))
+        return OnePass(name.unzoomed, model, cost=model.passes)
 
-    makers: dict[str, Callable[[int], Method]] = {
+    def decomposed(name: "MethodName") -> "Method":
+        config: DecomposeConfig = options
+        if name.variant is not None:
+            config = replace(load_quality(name.variant), batch_size=options.batch_size, encoding=options.encoding)
+        return Decomposed(backbone, config, options.seed, name.fine, quality=name.variant)
+
+    def with_weights(name: "MethodName") -> "Method":
+        models = trained[name.base]
+        return OnePass(name.unzoomed, next(iter(models.values())) if name.variant is None else models[name.variant])
+
+    makers: dict[str, Callable[[MethodName], Method]] = {
         "raw": lambda _: OnePass("raw", backbone),
         "srt": srt,
-        "decomposed": lambda fine: Decomposed(backbone, options, options.seed, fine),
+        "decomposed": decomposed,
+        "denoised": with_weights,
+        "distilled": with_weights,
     }
-    if denoised is not None:
-        makers["denoised"] = lambda _: OnePass("denoised", denoised)
-    if distilled is not None:
-        makers["distilled"] = lambda _: OnePass("distilled", distilled)
-    methods = [named_method(name, makers) for name in options.method]
+    methods = [named_method(name, makers) for name in parse_names(options.method)]
     for method in methods:
         method.grid_for(backbone.grid.image_hw)  # raises before anything is computed
     return backbone, methods
@@ -92,27 +159,38 @@ def load_methods(options: MethodsOptions) -> "tuple[Backbone, list[Method]]":
 
 def _models(
     options: MethodsOptions,
-) -> "tuple[Backbone, DenoisedBackbone | Backbone | None, DenoisedBackbone | Backbone | None]":
-    """The raw ViT, and the denoised and distilled ones where options name them."""
+) -> "tuple[Backbone, dict[str, dict[str, DenoisedBackbone | Backbone]]]":
+    """The raw ViT, and the denoised and distilled ones that options name, by base and variant."""
     from dvt.backbone.load import load_from_config
     from dvt.denoiser.denoised import DenoisedBackbone
     from dvt.runtime import pick_device
     from dvt.weights.build import load_denoised_from_config
 
-    device, wanted, denoised, distilled = str(pick_device(options.device)), options.backbone, None, None
-    if options.denoiser is not None:
-        denoised = load_denoised_from_config(wanted, options.denoiser, device)
-    if options.distilled is not None:
-        distilled = load_denoised_from_config(replace(wanted, weights=None), options.distilled, device)
-    first = denoised or distilled
-    if first is not None:  # the raw features are read where the others were trained
+    device, wanted = str(pick_device(options.device)), options.backbone
+    trained = {
+        base: {
+            name: load_denoised_from_config(
+                replace(wanted, weights=None) if base == "distilled" else wanted, weights, device
+            )
+            for name, weights in weights_by_name(options, option).items()
+        }
+        for base, option in _OPTION_OF.items()
+    }
+    vits = [
+        model.backbone if isinstance(model, DenoisedBackbone) else model
+        for models in trained.values()
+        for model in models.values()
+    ]
+    if vits:  # the raw features are read where the others were trained
+        first = vits[0]
         wanted = replace(wanted, image_size=list(first.grid.image_hw), stride=first.grid.stride)
         wanted = replace(wanted, layer=first.layer, norm=first.norm)
-    raw = denoised.backbone if isinstance(denoised, DenoisedBackbone) else load_from_config(wanted, device)
-    readings = {(model.layer, model.norm, model.grid) for model in (raw, denoised, distilled) if model is not None}
-    if len(readings) > 1:
+    denoised = [model for model in trained["denoised"].values() if isinstance(model, DenoisedBackbone)]
+    raw = denoised[0].backbone if denoised else load_from_config(wanted, device)
+    if len({(vit.layer, vit.norm, vit.grid) for vit in (raw, *vits)}) > 1:
+        given = [weights for option in _OPTION_OF.values() for weights in weights_by_name(options, option).values()]
         raise ConfigError(
-            f"{options.denoiser} and {options.distilled} were trained on other layers or image sizes of the ViT: show"
-            " one of them at a time, or give backbone.image_size."
+            f"{' and '.join(given)} were trained on other layers or image sizes of the ViT: show one of them at a time,"
+            " or give backbone.image_size."
         )
-    return raw, denoised, distilled
+    return raw, trained

@@ -73,7 +73,7 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     """Write the panels; returns the exit code. Errors in the options are found before the work begins."""
     from dvt.images.video import is_video
 
-    check_methods(options)
+    check_methods(options, choices["quality"])
     if wants_video(options.out) or is_video(options.image):
         return show_video(options)
     if Path(options.image).expanduser().is_file():

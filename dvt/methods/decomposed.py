@@ -14,6 +14,7 @@ from dvt.decomposition.run import decompose_image
 from dvt.decomposition.store_method import solver_settings
 from dvt.grid import PatchGrid
 from dvt.methods.method import Images, Model, OnePass
+from dvt.methods.names import MethodName
 from dvt.runtime import seed_for
 from dvt.shapes import ImageBatch
 from dvt.spec import FeatureSpec
@@ -44,10 +45,13 @@ class Decomposed:
         config: options of stage 1.
         seed: the views of an image depend on it and on the pixels.
         fine: cells per patch along each side at which F is read.
+        quality: name of the quality that `config` is, for tables.
     """
 
-    def __init__(self, backbone: Model, config: DecomposeConfig, seed: int = 0, fine: int = 1):
-        self.name = "decomposed" if fine == 1 else f"decomposed@fine{fine}"
+    def __init__(
+        self, backbone: Model, config: DecomposeConfig, seed: int = 0, fine: int = 1, *, quality: str | None = None
+    ):
+        self.name = MethodName("decomposed", quality, fine=fine).unzoomed
         self._fine = fine
         nodes = config.closed_form.nodes_per_patch
         if config.solver is Solver.closed_form and fine > nodes:

@@ -1,9 +1,11 @@
-"""Names of methods: raw, srt, decomposed, denoised, distilled, raw@2x, tiles, srt-tiles, decomposed@fine4."""
+"""Names of methods: raw, srt, decomposed:best@fine4, denoised:mine, distilled, raw@2x, tiles, srt-tiles."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
+from dvt.decomposition.quality import qualities
 from dvt.errors import ConfigError
 from dvt.methods.method import Method
 from dvt.methods.zoom import Enlarged, Tiles
@@ -12,53 +14,114 @@ BASES = ("raw", "srt", "decomposed", "denoised", "distilled")
 """Methods that others are made of."""
 FINER = ("srt", "decomposed")
 """Methods that give features of cells smaller than a patch."""
-_NAME = re.compile(r"(?:(?P<base>[a-z]+)-)?(?P<last>[a-z]+)(?:@(?P<factor>\d+)x)?")
-_FINE = re.compile(r"(?P<base>[a-z]+)@fine(?P<fine>\d+)")
+TRAINED = ("denoised", "distilled")
+"""Methods with weights of their own."""
+_VARIED = ("decomposed", *TRAINED)
+_NAME = re.compile(
+    r"(?P<base>[a-z]+)(?::(?P<variant>[\w.+-]+?))?(?P<tiles>-tiles)?(?:@(?P<zoom>\d+)x|@fine(?P<fine>\d+))?"
+)
 _KNOWN = (
     f"There are {', '.join(BASES)}; raw@2x sees twice the image size, tiles 2 x 2 parts of the image;"
-    " decomposed@fine4 and srt@fine4 give 4 x 4 features a patch."
+    " decomposed@fine4 and srt@fine4 give 4 x 4 features a patch; decomposed:fast is a quality of stage 1,"
+    " denoised:mine one of several denoisers."
 )
 
 
+class Family(str, Enum):
+    """Kinds of methods, by what a user pays for them."""
+
+    raw = "the ViT, zoom baselines"
+    """Raw features, also of an enlarged image or of its tiles."""
+    srt = "SRT"
+    """Several passes, nothing fitted or trained."""
+    decomposed = "stage 1"
+    """Several passes and a fit per image."""
+    trained = "trained, one pass"
+    """A denoiser or a distilled ViT."""
+    other = "other"
+    """A method of a caller of `dvt.evaluate`."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Name:
+class MethodName:
     """A parsed name."""
 
     base: str
+    """One of `BASES`."""
+    variant: str | None = None
+    """A quality of stage 1, or the name of a denoiser or of a distilled ViT."""
     tiles: bool = False
-    factor: int = 1
+    """Whether the image is cut into tiles."""
+    zoom: int = 1
     """Zoom along each side."""
     fine: int = 1
     """Cells per patch along each side."""
 
+    @property
+    def unzoomed(self) -> str:
+        """The name without zoom.
 
-def bases_of(names: Sequence[str]) -> set[str]:
-    """Which of `BASES` the names need.
+        Examples:
+            >>> parse_name("denoised:mine@2x").unzoomed, parse_name("decomposed:best@fine4").unzoomed
+            ('denoised:mine', 'decomposed:best@fine4')
+        """
+        variant = "" if self.variant is None else f":{self.variant}"
+        return f"{self.base}{variant}{'' if self.fine == 1 else f'@fine{self.fine}'}"
+
+
+def parse_names(names: Sequence[str]) -> list[MethodName]:
+    """The names of a table, parsed.
 
     Raises:
-        ConfigError: an unknown name, or a name given twice.
+        ConfigError: an unknown name, a name given twice, or an unknown quality.
     """
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"method=[{','.join(names)}]: give at least one method, and each once. {_KNOWN}")
-    return {_parse(name).base for name in names}
+    parsed = [parse_name(name) for name in names]
+    for name, each in zip(names, parsed, strict=True):
+        if each.base == "decomposed" and each.variant is not None and each.variant not in qualities():
+            raise ConfigError(
+                f"method {name!r}: there is no quality {each.variant!r}: give one of {', '.join(qualities())}."
+            )
+    return parsed
 
 
-def named_method(name: str, base: Mapping[str, Callable[[int], Method]]) -> Method:
-    """The method with a name.
-
-    Args:
-        name: one of `BASES`; with `@2x` at twice the image size; `tiles` (or `tiles@3x`, `srt-tiles`) on 2 x 2 (3 x 3)
-            parts of the image; `decomposed@fine4` and `srt@fine4` with 4 x 4 features a patch.
-        base: makes each base that the name needs, from the cells per patch along each side.
+def parse_name(name: str) -> MethodName:
+    """A name, parsed; the quality or denoiser that it names need not exist.
 
     Raises:
         ConfigError: an unknown name.
+
+    Examples:
+        >>> parse_name("srt-tiles@3x")
+        MethodName(base='srt', variant=None, tiles=True, zoom=3, fine=1)
     """
-    parsed = _parse(name)
-    method = base[parsed.base](parsed.fine)
-    if parsed.tiles:
-        return Tiles(method, parsed.factor)
-    return Enlarged(method, parsed.factor) if parsed.factor > 1 else method
+    match = _NAME.fullmatch(f"raw-{name}" if name.startswith("tiles") else name)
+    if match is None or match["base"] not in BASES:
+        raise _unknown(name)
+    base, variant, tiles = match["base"], match["variant"], match["tiles"] is not None
+    zoom = int(match["zoom"] or (2 if tiles else 1))
+    fine = int(match["fine"] or 1)
+    if (match["zoom"] and zoom < 2) or (match["fine"] and (fine < 2 or tiles)):
+        raise _unknown(name)
+    if fine > 1 and base not in FINER:
+        raise ConfigError(f"method {name!r}: {base} has no features finer than a patch; {' and '.join(FINER)} have.")
+    if variant is not None and base not in _VARIED:
+        raise ConfigError(f"method {name!r}: {base} has no variants; {', '.join(_VARIED)} have.")
+    return MethodName(base, variant, tiles, zoom, fine)
+
+
+def named_method(name: MethodName, makers: Mapping[str, Callable[[MethodName], Method]]) -> Method:
+    """The method with a name.
+
+    Args:
+        name: of the method.
+        makers: by base: makes the method of a name, without its zoom.
+    """
+    method = makers[name.base](name)
+    if name.tiles:
+        return Tiles(method, name.zoom)
+    return Enlarged(method, name.zoom) if name.zoom > 1 else method
 
 
 def is_zoom(name: str) -> bool:
@@ -68,27 +131,22 @@ def is_zoom(name: str) -> bool:
         >>> [name for name in ("raw", "raw@2x", "tiles", "srt-tiles") if is_zoom(name)]
         ['raw@2x', 'tiles']
     """
+    return family(name) is Family.raw and name != "raw"
+
+
+def family(name: str) -> Family:
+    """The kind of the method with a name.
+
+    Examples:
+        >>> [family(name).name for name in ("tiles", "srt@2x", "decomposed:fast", "denoised", "my own")]
+        ['raw', 'srt', 'decomposed', 'trained', 'other']
+    """
     try:
-        parsed = _parse(name)
+        base = parse_name(name).base
     except ConfigError:  # a name that the caller of dvt.evaluate chose
-        return False
-    return parsed.base == "raw" and (parsed.tiles or parsed.factor > 1)
+        return Family.other
+    return Family.trained if base in TRAINED else Family[base]
 
 
-def _parse(name: str) -> _Name:
-    if match := _FINE.fullmatch(name):
-        base, fine = match["base"], int(match["fine"])
-        if base in FINER and fine >= 2:
-            return _Name(base, fine=fine)
-        if base in BASES and fine >= 2:
-            raise ConfigError(
-                f"method {name!r}: {base} has no features finer than a patch; {' and '.join(FINER)} have."
-            )
-    if match := _NAME.fullmatch(name):
-        base, last, factor = match["base"], match["last"], match["factor"]
-        tiles = last == "tiles"
-        stem = (base or "raw") if tiles else last
-        times = int(factor) if factor else (2 if tiles else 1)
-        if stem in BASES and (tiles or not base) and (times >= 2 or not factor):
-            return _Name(stem, tiles, times)
-    raise ConfigError(f"there is no method {name!r}. {_KNOWN}")
+def _unknown(name: str) -> ConfigError:
+    return ConfigError(f"there is no method {name!r}. {_KNOWN}")

@@ -1,6 +1,7 @@
 """`dvt evaluate`: a table on stdout, files where they were asked for, and every slip named before the work begins."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -62,6 +63,47 @@ def test_what_was_scored_is_not_scored_again_nor_lost_to_other_settings(tiny, ca
     other = tiny("evaluate", *_KNN, camvid, "method=[raw]", "out=run", "knn_segmentation.num_neighbours=3")
     assert other.code == 2 and "num_neighbours: 20 in the file, 3 in the request" in other.err
     assert json.loads((tmp_path / "run/knn_segmentation.json").read_text()) == written
+
+
+@pytest.fixture
+def denoisers(made, tmp_path):
+    """runs/a and runs/b: two folders with one denoiser."""
+    made("denoiser")
+    for name in ("a", "b"):
+        shutil.copytree(tmp_path / "denoiser", tmp_path / "runs" / name)
+    return "denoiser=[runs/a,runs/b]"
+
+
+def test_qualities_and_denoisers_stand_side_by_side(tiny, camvid, denoisers, monkeypatch):
+    monkeypatch.setattr("dvt.cli.evaluate._FILE_WIDTH", 300)
+    methods = "method=[raw,decomposed,decomposed:tiny,decomposed:tiny@fine2,denoised:a,denoised:b,denoised:b@2x]"
+    result = tiny("evaluate", *_KNN, camvid, methods, denoisers)
+    assert result.code == 0, result.err
+    rows = [line.split() for line in result.out.splitlines()[2:]]
+    assert [row[:2] for row in rows] == [
+        ["raw", "1"],
+        ["decomposed", "5"],  # views.num_views=3 of the command line; the quality has 8
+        ["decomposed:tiny", "10"],
+        ["decomposed:tiny@fine2", "10"],
+        ["denoised:a", "1"],
+        ["denoised:b", "1"],
+        ["denoised:b@2x", "4"],
+    ]
+    assert rows[4][2:] == rows[5][2:], "one denoiser in two folders"
+
+
+def test_weights_and_methods_belong_together(tiny, camvid, denoisers):
+    for given, part in (
+        (["method=[raw,denoised]", denoisers], "these weights are denoised:a, denoised:b; give each as a method"),
+        (["method=[raw,denoised:a]", denoisers], "these weights are denoised:a, denoised:b"),
+        (["method=[raw,denoised:c]", "denoiser=runs/a"], "these weights are denoised:a"),
+        (["method=[raw,denoised:a]"], "denoised features need both"),
+        (["method=[raw]", denoisers], "denoised features need both"),
+        (["method=[raw,denoised:a]", "denoiser=[runs/a,other/a]"], "Rename folders"),
+        (["method=[raw,decomposed:tiny]"], "views.num_views: 3 in the request, 8 in the quality tiny"),
+    ):
+        result = tiny("evaluate", *_KNN, camvid, *given)
+        assert result.code == 2 and part in result.err, result.err
 
 
 def test_features_that_are_dear_are_kept(tiny, camvid, tmp_path):

@@ -3,9 +3,15 @@
 import pytest
 from mean_colours import MeanColours
 
+from dvt.decomposition.quality import qualities
 from dvt.errors import ConfigError
-from dvt.methods.names import BASES, bases_of, named_method
+from dvt.methods.names import BASES, Family, family, is_zoom, named_method, parse_name, parse_names
 from dvt.methods.zoom import Enlarged, Tiles
+
+
+def made(name):
+    """The method of a name, each base a `MeanColours` under the name that its maker gets."""
+    return named_method(parse_name(name), dict.fromkeys(BASES, lambda parsed: MeanColours(name=parsed.unzoomed)))
 
 
 @pytest.mark.parametrize(
@@ -16,23 +22,47 @@ from dvt.methods.zoom import Enlarged, Tiles
         ("tiles", Tiles, 2),
         ("tiles@3x", Tiles, 3),
         ("srt-tiles", Tiles, 2),
+        ("denoised@2x", Enlarged, 2),
+        ("denoised:a.b_c-1", MeanColours, 1),
+        ("denoised:mine@2x", Enlarged, 2),
+        ("denoised:mine-tiles@3x", Tiles, 3),
+        ("decomposed:fast", MeanColours, 1),
+        ("decomposed:fast@fine4", MeanColours, 1),
     ],
 )
 def test_names_stand_for_methods(name, kind, factor):
-    method = named_method(name, {base: (lambda _, base=base: MeanColours(name=base)) for base in BASES})
+    method = made(name)
     assert isinstance(method, kind) and method.name == name and method.cost == factor**2
 
 
-@pytest.mark.parametrize(("name", "expected"), [("decomposed", 1), ("decomposed@fine4", 4), ("srt@fine2", 2)])
-def test_cells_per_patch_reach_the_method(name, expected):
-    made = []
-    named_method(name, {base: lambda fine: made.append(fine) or MeanColours() for base in BASES})
-    assert made == [expected]
+def test_parts_of_a_name():
+    parsed = parse_name("decomposed:fast@fine4")
+    assert (parsed.base, parsed.variant, parsed.fine, parsed.zoom, parsed.tiles) == ("decomposed", "fast", 4, 1, False)
+    parsed = parse_name("denoised:x-tiles")
+    assert (parsed.base, parsed.variant, parsed.fine, parsed.zoom, parsed.tiles) == ("denoised", "x", 1, 2, True)
+
+
+def test_every_quality_is_a_method_and_others_are_not():
+    assert [each.variant for each in parse_names([f"decomposed:{quality}" for quality in qualities()])] == qualities()
+    with pytest.raises(ConfigError, match=r"there is no quality 'fats': give one of .*fast"):
+        parse_names(["raw", "decomposed:fats"])
+
+
+def test_names_on_file_have_a_family_even_where_their_quality_is_gone():
+    assert family("decomposed:of_old@fine4") is Family.decomposed
+    assert family("denoised:mine@2x") is family("distilled") is Family.trained
+    assert is_zoom("raw@2x") and is_zoom("tiles@3x") and not is_zoom("raw") and not is_zoom("denoised@2x")
 
 
 def test_methods_without_finer_features_say_so():
     with pytest.raises(ConfigError, match="raw has no features finer than a patch; srt and decomposed have"):
-        bases_of(["raw@fine4"])
+        parse_name("raw@fine4")
+
+
+@pytest.mark.parametrize("name", ["raw:fast", "srt:fast", "srt:a-tiles"])
+def test_methods_without_variants_say_so(name):
+    with pytest.raises(ConfigError, match="has no variants; decomposed, denoised, distilled have"):
+        parse_name(name)
 
 
 @pytest.mark.parametrize(
@@ -52,15 +82,21 @@ def test_methods_without_finer_features_say_so():
         "raw@2",
         "Raw",
         "a b",
+        "decomposed:",
+        "decomposed:a b",
+        "decomposed:fast@fine2@2x",
+        "decomposed@fine2:fast",
+        "tiles:a",
+        ":fast",
     ],
 )
 def test_unknown_names_are_refused(name):
     with pytest.raises(ConfigError, match="There are raw"):
-        bases_of([name])
+        parse_name(name)
 
 
 def test_methods_are_given_once_each():
-    assert bases_of(["raw", "tiles@4x", "denoised@2x"]) == {"raw", "denoised"}
+    assert [each.base for each in parse_names(["raw", "tiles@4x", "denoised@2x"])] == ["raw", "raw", "denoised"]
     for wrong in ([], ["raw", "raw"]):
         with pytest.raises(ConfigError, match="each once"):
-            bases_of(wrong)
+            parse_names(wrong)
