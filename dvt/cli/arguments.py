@@ -30,6 +30,9 @@ MOVED = {
 }
 """Verb and former name of an option or group of options -> its name today."""
 
+RENAMED_CHOICES = {("train", "recipe", "default"): "paper"}
+"""Verb, group and former name of a choice -> its name today."""
+
 FLAG_VALUES = {
     "--multirun": "",
     "--cfg": "job hydra all",
@@ -153,6 +156,8 @@ def _option(verb: str, names: list[str], argument: str, sweeps: bool) -> str:
         raise ConfigError(f"{argument}: {key.lstrip('+')} is there already, write {argument.lstrip('+')}.")
     if key in GROUPS and (value == "null" or value.startswith("[")):
         raise ConfigError(f"{argument}: give one choice; to run several after each other write {key}=a,b and add -m.")
+    if renamed := RENAMED_CHOICES.get((verb, key, value)):
+        raise ConfigError(f"{argument}: {key}={value} is now called {renamed}, write {key}={renamed}.")
     if key not in PATH_OPTIONS:
         return argument
     if not value:

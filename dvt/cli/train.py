@@ -27,7 +27,7 @@ usage: dvt train store=FOLDER out=FOLDER [key=value ...]
   dvt train store=runs/photos out=runs/d logger=wandb logger.offline=true  curves and panels in wandb's files
   dvt train store=runs/photos out=runs/d trainer=ddp batch_size=128        all GPUs of this machine
   dvt train store=runs/photos out=runs/d pairs.raw=recomputed images=photos/   raw features by the ViT, mirrored
-  dvt train store=runs/photos out=runs/d recipe=layers images=photos/      reads earlier blocks of the ViT as well
+  dvt train store=runs/photos out=runs/d recipe=all_blocks images=photos/  reads every block of the ViT
   dvt train -m store=runs/photos denoiser.num_blocks=1,2 'out=runs/d${denoiser.num_blocks}'       a sweep
 
 Stopped or crashed? The same command again continues from the last checkpoint."""

@@ -1,10 +1,15 @@
 """Options of stage 2. Imports no torch: help pages read them."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Any, Final
 
 from dvt.errors import ConfigError
 from dvt.training.config import TrainingConfig
+
+ALL: Final = "all"
+"""`denoiser.layers` of this value: every block before that of the features."""
 
 
 class Kind(str, Enum):
@@ -16,6 +21,15 @@ class Kind(str, Enum):
     """Three 1 x 1 convolutions: each patch alone."""
     conv3x3 = "conv3x3"
     """Three 3 x 3 convolutions: each patch and its neighbours."""
+
+
+class Mixing(str, Enum):
+    """How earlier blocks of the ViT enter the denoiser."""
+
+    residual = "residual"
+    """Output of the ViT plus a linear map of the earlier blocks, which starts at zero."""
+    linear = "linear"
+    """One linear map of the output and the earlier blocks together; no residual path."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -32,8 +46,11 @@ class DenoiserConfig:
     """Channels of an attention head; there are C / head_channels heads."""
     mlp_ratio: float = 4.0
     """Hidden channels of the MLP, as a multiple of C."""
-    layers: list[int] = field(default_factory=list)
-    """Earlier blocks of the ViT used as input too, counted from 0; [] as in the paper. Needs pairs.raw=computed."""
+    layers: Any = field(default_factory=list)
+    """Earlier blocks of the ViT used as input too: a list, counted from 0, or all; [] as in the paper. Needs
+    pairs.raw=computed."""
+    mixing: Mixing = Mixing.residual
+    """How layers enter: residual (the output plus a linear map of them) or linear (one linear map of both)."""
 
     def __post_init__(self) -> None:
         for name in ("num_blocks", "head_channels"):
@@ -41,8 +58,47 @@ class DenoiserConfig:
                 raise ConfigError(f"denoiser.{name}={getattr(self, name)}: give at least 1.")
         if not self.mlp_ratio > 0:
             raise ConfigError(f"denoiser.mlp_ratio={self.mlp_ratio}: give a number above 0.")
-        if self.layers != sorted(set(self.layers)) or any(layer < 0 for layer in self.layers):
-            raise ConfigError(f"denoiser.layers={self.layers}: give blocks counted from 0, ascending, each once.")
+        if self.layers != ALL and not _are_blocks(self.layers):
+            raise ConfigError(
+                f"denoiser.layers={self.layers}: give blocks counted from 0, ascending, each once, or all."
+            )
+
+    @classmethod
+    def from_plain(cls, options: Mapping[str, Any]) -> "DenoiserConfig":
+        """The architecture that a file describes, as plain JSON; what it does not name has its default.
+
+        Raises:
+            TypeError: an option does not exist.
+            ValueError: an option has a value that does not exist.
+        """
+        choices = {"kind": Kind, "mixing": Mixing}
+        return cls(**{name: choices[name](value) if name in choices else value for name, value in options.items()})
+
+    def for_layer(self, layer: int) -> "DenoiserConfig":
+        """The architecture for the output of a block: `layers=all` becomes the list of the blocks before it.
+
+        Args:
+            layer: index of the block, counted from 0.
+
+        Raises:
+            ConfigError: `layers` has blocks that are not before it.
+
+        Examples:
+            >>> DenoiserConfig(layers="all").for_layer(5).layers
+            [0, 1, 2, 3, 4]
+        """
+        layers = list(range(layer)) if self.layers == ALL else self.layers
+        if any(each >= layer for each in layers):
+            raise ConfigError(f"denoiser.layers={layers}: give blocks before block {layer}, which the features are of.")
+        return replace(self, layers=layers)
+
+
+def _are_blocks(layers: Any) -> bool:
+    return (
+        isinstance(layers, list)
+        and all(type(layer) is int and layer >= 0 for layer in layers)
+        and layers == sorted(set(layers))
+    )
 
 
 class Raw(str, Enum):

@@ -58,10 +58,11 @@ class DenoisedBackbone(WrappedBackbone):
             denoiser: the denoiser; it is frozen and moved to the device and precision of the backbone.
 
         Raises:
-            WeightsError: the denoiser is for another number of channels, or takes blocks that are not before the layer
-                of the backbone.
+            WeightsError: the denoiser is for another ViT, layer, norm or number of channels, or reads blocks that are
+                not before the layer of the backbone.
         """
         super().__init__(backbone)
+        _check_same_features(denoiser, backbone)
         if any(layer >= backbone.layer for layer in denoiser.config.layers):
             raise WeightsError(
                 f"the denoiser reads the blocks {denoiser.config.layers} before its own layer, and the backbone is read"
@@ -90,3 +91,21 @@ class DenoisedBackbone(WrappedBackbone):
         """
         raw, prefix, grid = denoiser_input(self.backbone, images, self.denoiser.config.layers)
         return Features(patches=self.denoiser(raw), prefix=prefix, grid=grid)
+
+
+def _check_same_features(denoiser: Denoiser, backbone: Backbone) -> None:
+    """Compare the features that a denoiser is for, as far as it says so, with those of a backbone.
+
+    Raises:
+        WeightsError: the ViT, the layer or the norm differ; each is named with both values.
+    """
+    if denoiser.info is None:
+        return
+    spec = denoiser.info.spec
+    if faults := spec.differences(backbone.spec, "denoiser", "backbone", ignore=("weights_hash", "grid", "channels")):
+        lines = "".join(f"\n  {fault}" for fault in faults)
+        raise WeightsError(
+            f"the denoiser is for other features than the backbone gives:{lines}\n"
+            "Give the denoiser of this backbone, or load the backbone as the denoiser was trained:"
+            f" dvt.load_backbone({spec.backbone!r}, layer={spec.layer}, norm={spec.norm})."
+        )

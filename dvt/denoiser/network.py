@@ -11,8 +11,9 @@ import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
+from torch.nn import functional
 
-from dvt.denoiser.config import DenoiserConfig, Kind
+from dvt.denoiser.config import ALL, DenoiserConfig, Kind, Mixing
 from dvt.errors import ConfigError, WeightsError
 from dvt.grid import PatchGrid
 from dvt.shapes import DenoiserInput, FeatureMaps
@@ -25,8 +26,8 @@ from dvt.weights.read import load_strict
 class Denoiser(nn.Module):
     """A learnable position embedding and one transformer block; no residual around it, no norm after it.
 
-    With `config.layers` the input also has the patches of earlier blocks of the ViT, behind the raw ones. Each is
-    normed, then a linear layer mixes them and adds the result to the raw ones. It starts at zero.
+    With `config.layers` the input also has the patches of earlier blocks of the ViT, behind the raw ones. They are
+    normed and mixed with the raw ones before the block, as `config.mixing` says.
 
     The tensors have the names of the authors' released weights: `pos_embed`, `denoiser.norm1.weight` and so on. Several
     blocks, and the layers of a convolutional denoiser, are numbered: `denoiser.0.norm1.weight`.
@@ -59,14 +60,16 @@ class Denoiser(nn.Module):
             grid_hw: rows and columns of patches in training; on other grids the position embedding is resampled.
 
         Raises:
-            ConfigError: C is no multiple of the channels of a head.
+            ConfigError: C is no multiple of the channels of a head, or the blocks of `layers=all` are not known.
         """
         super().__init__()
+        if config.layers == ALL:
+            raise ConfigError("denoiser.layers=all: give the list, as config.for_layer(backbone.layer) does.")
         self.config, self.num_channels, self.grid_hw = config, num_channels, grid_hw
         self.info: ModelInfo | None = None
         embeds = config.kind is Kind.block and config.position_embedding
         rows, columns = grid_hw
-        self.mixing = _Mixing(len(config.layers), num_channels) if config.layers else None
+        self.mixing = _MIXINGS[config.mixing](len(config.layers), num_channels) if config.layers else None
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, rows * columns, num_channels)) if embeds else None
         self.denoiser = (
             _blocks(config, num_channels) if config.kind is Kind.block else _convolutions(config, num_channels)
@@ -122,8 +125,7 @@ class Denoiser(nn.Module):
             WeightsError: the tensors do not fit `info`, or this dvt does not know the architecture.
         """
         try:
-            kind = Kind(info.architecture.get("kind", Kind.block))
-            config = DenoiserConfig(**{**info.architecture, "kind": kind})
+            config = DenoiserConfig.from_plain(info.architecture)
         except (TypeError, ValueError) as error:
             raise WeightsError(
                 f"the architecture of {source} is not known to this dvt ({error}): upgrade dvt, or restore the file."
@@ -254,8 +256,8 @@ class Denoiser(nn.Module):
         return replace(self.info, kind="denoiser", architecture=asdict(self.config), spec=spec)
 
 
-class _Mixing(nn.Module):
-    """Adds a linear map of the normed features of earlier blocks to the raw features."""
+class _ResidualMixing(nn.Module):
+    """Adds a linear map of the normed features of earlier blocks to the raw features; it starts at zero."""
 
     def __init__(self, num_layers: int, num_channels: int):
         super().__init__()
@@ -270,6 +272,28 @@ class _Mixing(nn.Module):
         normed = [norm(each) for norm, each in zip(self.norms, earlier, strict=True)]
         mixed: Tensor = raw + self.linear(torch.cat(normed, dim=-1))
         return mixed
+
+
+class _LinearMixing(nn.Module):
+    """A linear map of the raw features, as they are, and the normed features of earlier blocks together."""
+
+    def __init__(self, num_layers: int, num_channels: int):
+        super().__init__()
+        self.num_channels = num_channels
+        self.linear = nn.Linear((1 + num_layers) * num_channels, num_channels)
+
+    def forward(self, patches: DenoiserInput) -> FeatureMaps:
+        """(B, H, W, (1 + L) C) to (B, H, W, C)."""
+        raw, *earlier = torch.split(patches, self.num_channels, dim=-1)
+        normed = [functional.layer_norm(each, (self.num_channels,), eps=1e-6) for each in earlier]
+        mixed: Tensor = self.linear(torch.cat([raw, *normed], dim=-1))
+        return mixed
+
+
+_MIXINGS: dict[Mixing, type[_ResidualMixing | _LinearMixing]] = {
+    Mixing.residual: _ResidualMixing,
+    Mixing.linear: _LinearMixing,
+}
 
 
 def _blocks(config: DenoiserConfig, num_channels: int) -> nn.Module:

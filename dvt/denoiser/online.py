@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,8 @@ def train_from_images(
         ConfigError: options that exclude each other.
     """
     config, online = config or TrainConfig(), online or OnlineConfig()
-    _check(images, config, backbone)
+    _check(images, config)
+    config = replace(config, denoiser=config.denoiser.for_layer(backbone.layer))
     claim_folder(Path(out), "denoiser")
     files = sorted(images, key=lambda image: image.key)
     parts = split_by_share([file.key for file in files], config.pairs.val_share, online.val_images)
@@ -115,15 +116,13 @@ def make_method(backbone: Backbone, online: OnlineConfig, seed: int) -> StoreMet
     return store_method(backbone, config, seed, online.quality, ListOptions().arrays)
 
 
-def _check(images: Sequence[ImageFile], config: TrainConfig, backbone: Backbone) -> None:
+def _check(images: Sequence[ImageFile], config: TrainConfig) -> None:
     if len(images) < 2:
         raise TrainingError(
             f"{len(images)} image was given: one is needed to learn from and another to validate on. Give more."
         )
     if config.pairs.raw is Raw.recomputed:
         raise ConfigError("pairs.raw=recomputed needs a store: run dvt decompose first. Without a store leave it out.")
-    if any(layer >= backbone.layer for layer in config.denoiser.layers):
-        raise ConfigError(f"denoiser.layers={config.denoiser.layers}: give blocks before block {backbone.layer}.")
     if config.num_workers:
         raise ConfigError(f"num_workers={config.num_workers}: images are decomposed in this process; leave it out.")
     where = config.trainer

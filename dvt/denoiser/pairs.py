@@ -194,10 +194,6 @@ def make_pair_set(
         return StoredPairs(pairs)
     if backbone is None:
         raise ConfigError(f"pairs.raw={config.pairs.raw.value} needs the ViT that the stores were made with: backbone.")
-    if any(layer >= backbone.layer for layer in layers):
-        raise ConfigError(
-            f"denoiser.layers={layers}: give blocks before block {backbone.layer}, which the store is of."
-        )
     if config.pairs.raw is Raw.computed:
         return ComputedPairs(pairs, backbone, layers, max_pixels)
     return ImagePairs(pairs, meta.spec.grid, config.pairs, config.seed, max_pixels)

@@ -1,6 +1,7 @@
 """Stage 2: train a denoiser on pairs of raw and clean features, resumably, and publish it as a model folder."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def train_denoiser(
     claim_folder(out, "denoiser")
     needs = None if backbone is None else backbone.spec
     sources = open_sources(stores, needs, images, config.pairs.missing)
+    config = replace(config, denoiser=config.denoiser.for_layer(sources.info.spec.layer))
     train, val = (
         make_pair_set(part, sources, config, backbone, max_pixels) for part in sources.split(config.pairs.val_share)
     )

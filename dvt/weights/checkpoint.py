@@ -58,9 +58,11 @@ def spec_in(settings: Mapping[str, Any]) -> FeatureSpec | None:
 def _upgraded(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings as they are written today.
 
-    Older ones call the options of the images `pictures`, and hold no patch size and no channels, which follow from the
-    ViT.
+    Older ones call the options of the images `pictures`, hold no patch size and no channels, which follow from the
+    ViT, and do not say how a denoiser mixes blocks, which was in one way.
     """
+    if isinstance(settings.get("denoiser"), Mapping):
+        settings["denoiser"] = {"mixing": "residual", **settings["denoiser"]}
     if "pictures" in settings:
         settings["dataset"] = settings.pop("pictures")
     features = settings.get(_FEATURES)

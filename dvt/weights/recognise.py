@@ -193,23 +193,21 @@ def _architecture(state: Mapping[str, Tensor], given: object, source: str) -> tu
     """
     options: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {}
     try:
-        kind = Kind(options.pop("kind", Kind.block))
         first = state.get("denoiser.0.weight")
         if first is not None:
             size = first.shape[-1] if first.ndim == 4 else 0
             if size not in _CONVOLUTIONS:
                 raise ConfigError(f"denoiser.0.weight is {tuple(first.shape)}, no 1 x 1 or 3 x 3 convolution")
-            return DenoiserConfig(**options | {"kind": _CONVOLUTIONS[size]}), first.shape[1]
+            return DenoiserConfig.from_plain(options | {"kind": _CONVOLUTIONS[size]}), first.shape[1]
         numbers = [int(found[1]) for key in state if (found := _BLOCK.fullmatch(key))]
         prefix = "denoiser.0." if numbers else "denoiser."
         channels = state[f"{prefix}norm1.weight"].shape[0]
         shown = {
-            "kind": kind,
             "num_blocks": len(numbers) or 1,
             "position_embedding": "pos_embed" in state,
             "mlp_ratio": state[f"{prefix}mlp.fc1.weight"].shape[0] / channels,
         }
-        return DenoiserConfig(**options | shown), channels
+        return DenoiserConfig.from_plain(options | shown), channels
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise WeightsError(
             f"{source} holds no denoiser that is known here ({error}). Expected the 13 tensors of the original"

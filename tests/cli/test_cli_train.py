@@ -92,6 +92,12 @@ def test_with_images_raw_features_are_computed(dvt, store, tmp_path):
         (("backbone.layer=3",), "layer: 5 in the store, 3 in the request"),
         (("backbone.layer=-2",), "layer: 5 in the store, 4 in the request"),
         (("recipe=layers",), "give images=... as for dvt decompose"),
+        (
+            ("recipe=all_blocks", "pairs.raw=stored"),
+            "denoiser.layers=all: a store holds the features of one block",
+        ),
+        (("recipe=default",), "recipe=default is now called paper, write recipe=paper"),
+        (("denoiser.layers=some",), "denoiser.layers=some: give blocks counted from 0, ascending, each once, or all"),
         (("backbone.norm=false",), "norm: True in the store, False in the request"),
         (("backbone.image_size=128",), "grid: 64 x 64 px"),
         (("backbone.timm=vit_tinny",), "there is no backbone 'vit_tinny'"),

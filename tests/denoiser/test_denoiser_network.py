@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dvt.denoiser.config import DenoiserConfig, Kind
+from dvt.denoiser.config import DenoiserConfig, Kind, Mixing
 from dvt.denoiser.network import Denoiser
 from dvt.errors import ConfigError
 
@@ -102,7 +102,28 @@ def test_earlier_blocks_are_added_and_begin_at_nothing():
         assert not torch.allclose(mixed(torch.cat((raw, earlier), dim=-1)), plain(raw), atol=0.1)
 
 
-@pytest.mark.parametrize("layers", [[3, 2], [2, 2], [-1]])
+def test_the_linear_mixing_sees_the_output_as_it_is_and_earlier_blocks_normed():
+    raw, earlier = torch.randn(2, 4, 4, 128), torch.randn(2, 4, 4, 256)
+    mixed, plain = denoiser(layers=[3, 7], mixing=Mixing.linear), denoiser()
+    plain.load_state_dict({key: value for key, value in mixed.state_dict().items() if not key.startswith("mixing.")})
+    normed = [torch.nn.functional.layer_norm(each, (128,), eps=1e-6) for each in earlier.chunk(2, dim=-1)]
+    with torch.no_grad():
+        wanted = plain(mixed.mixing.linear(torch.cat([raw, *normed], dim=-1)))
+        assert torch.equal(mixed(torch.cat((raw, earlier), dim=-1)), wanted)
+        assert torch.allclose(mixed(torch.cat((raw, 5 * earlier), dim=-1)), wanted, atol=1e-4)
+        assert not torch.allclose(mixed(torch.cat((5 * raw, earlier), dim=-1)), wanted, atol=0.1)
+
+
+def test_all_blocks_are_those_before_the_features():
+    assert DenoiserConfig(layers="all").for_layer(3).layers == [0, 1, 2]
+    assert DenoiserConfig(layers=[1]).for_layer(3).layers == [1]
+    with pytest.raises(ConfigError, match=r"denoiser.layers=\[1, 3\]: give blocks before block 3"):
+        DenoiserConfig(layers=[1, 3]).for_layer(3)
+    with pytest.raises(ConfigError, match="layers=all: give the list"):
+        denoiser(layers="all")
+
+
+@pytest.mark.parametrize("layers", [[3, 2], [2, 2], [-1], [1.0], [True], "every", 3])
 def test_blocks_have_an_order(layers):
     with pytest.raises(ConfigError, match="give blocks counted from 0, ascending, each once"):
         DenoiserConfig(layers=layers)

@@ -8,9 +8,11 @@ import torch
 from reporters import ActAt, Collect
 
 import dvt.training.callbacks
-from dvt.denoiser.config import DenoiserConfig, Missing, Raw, TrainConfig
+from dvt.backbone.load import load_backbone
+from dvt.denoiser.config import DenoiserConfig, Missing, Mixing, Raw, TrainConfig
+from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.train import train_denoiser
-from dvt.errors import ConfigError, StoreError, TrainingError
+from dvt.errors import ConfigError, StoreError, TrainingError, WeightsError
 from dvt.images import find_images
 from dvt.store import FeatureStore, StoreWriter
 from dvt.training.module import StageModule
@@ -213,6 +215,32 @@ def test_earlier_blocks_are_learnt_from(store, image_folder, tmp_path, options, 
     deep = options(pairs={"raw": Raw.computed}, denoiser=DenoiserConfig(layers=[11]))
     with pytest.raises(ConfigError, match="give blocks before block 11"):
         train_denoiser([store], tmp_path / "deep", deep, backbone=backbone, images=find_images(image_folder))
+
+
+def test_all_blocks_are_learnt_from(store, image_folder, tmp_path, options, backbone):
+    denoiser = DenoiserConfig(layers="all", mixing=Mixing.linear)
+    config = options(num_steps=3, pairs={"raw": Raw.computed}, denoiser=denoiser)
+    images = find_images(image_folder)
+    train_denoiser([store], tmp_path / "out", config, backbone=backbone, images=images)
+    loaded = load_denoiser(tmp_path / "out")
+    assert loaded.config.layers == list(range(11)) and loaded.config.mixing is Mixing.linear
+    denoised = DenoisedBackbone(backbone, loaded)
+    assert denoised(torch.rand(1, 3, 48, 64)).patches.shape == (1, 3, 4, 192)
+    shallow = load_backbone("vit_tiny_patch16_224", weights="random", image_size=64, device="cpu", layer=5)
+    with pytest.raises(WeightsError, match="layer: 11 in the denoiser, 5 in the backbone"):
+        DenoisedBackbone(shallow, loaded)
+    again = train_denoiser([store], tmp_path / "out", config, backbone=backbone, images=images)
+    assert again.step == 3  # the list of blocks is what the checkpoint and the request share
+
+
+def test_a_checkpoint_from_before_the_mixing_had_names_is_resumed(store, tmp_path, options, stopped, whole):
+    out = shutil.copytree(stopped, tmp_path / "out")
+    for path in checkpoint_paths(out / "checkpoints"):
+        content = torch.load(path, weights_only=True)
+        del content["dvt"]["settings"]["denoiser"]["mixing"]
+        torch.save(content, path)
+    train_denoiser([store], out, options())
+    assert same(whole, weights(out))
 
 
 def test_images_are_needed_where_raw_features_are_computed(store, tmp_path, options):

@@ -5,7 +5,7 @@ import torch
 
 from dvt.backbone.backbone import Backbone, Readout
 from dvt.backbone.build import build_vit
-from dvt.denoiser.config import DenoiserConfig, Kind
+from dvt.denoiser.config import DenoiserConfig, Kind, Mixing
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
 from dvt.runtime import Precision
@@ -40,6 +40,8 @@ def model():
         denoised=True,
         precision="fp32",
         kind="block",
+        layers=(),
+        mixing="residual",
         architecture=NARROW,
     ):
         vit = far_from_zero(build_vit(timm_name, **architecture))
@@ -48,7 +50,9 @@ def model():
         raw = Backbone(vit, readout, name="small", weights_hash="0", precision=Precision.parse(precision))
         if not denoised:
             return raw
-        config = DenoiserConfig(kind=Kind(kind), head_channels=16)
+        config = DenoiserConfig(kind=Kind(kind), head_channels=16, layers=[*layers], mixing=Mixing(mixing)).for_layer(
+            raw.layer
+        )
         return DenoisedBackbone(raw, far_from_zero(Denoiser(config, raw.num_channels, (4, 4)), seed=2))
 
     return make

@@ -75,6 +75,13 @@ def test_other_denoisers(kind, model, images):
     assert_the_same(fixed_size(backbone), backbone, images(1, 48, 80))
 
 
+@pytest.mark.parametrize("timm_name", ["vit_tiny_patch16_224", "vit_small_patch16_dinov3"])
+@pytest.mark.parametrize("mixing", ["residual", "linear"])
+def test_denoisers_that_read_earlier_blocks(timm_name, mixing, model, images):
+    backbone = model(timm_name, layers=[0], mixing=mixing)
+    assert_the_same(fixed_size(backbone), backbone, images(2, 48, 80))
+
+
 @pytest.mark.parametrize("timm_name", PLAIN + FIXED_STRIDE)
 def test_its_tensors_load_into_plain_timm(timm_name, model, narrow, images):
     """Somebody without dvt: timm at that image size, the tensors behind `vit.`, mean and std."""
