@@ -57,7 +57,7 @@ class Report(str, Enum):
     none = "none"
     """Nothing."""
     html = "html"
-    """One self-contained page with tables, plots and images."""
+    """One self-contained page with tables, plots and images; the plots as pareto.svg, the main scores as summary.md."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -73,7 +73,8 @@ class Options(MethodsOptions):
     """Folder for tables (.md, .json), expensive features (more than 8 passes), and the report; default: the table is
     printed, nothing is kept."""
     report: Report = Report.none
-    """html: one page with tables, plots and images in out."""
+    """html: all results in out as one page with tables, plots and images, report.html; score against passes as
+    pareto.svg, the main scores as summary.md."""
     report_images: Any = None
     """Images that the report shows; a few of the data when left out."""
     method: list[str] = field(default_factory=lambda: ["raw", "tiles", "decomposed"])
@@ -123,7 +124,9 @@ def work(options: Options, choices: dict[str, str]) -> Result:
             )
         print_result(results[-1])
     if out is not None:
-        report(results, backbone, methods, options, out)
+        say(f"written: {', '.join(str(out / f'{result.task}.md') for result in results)}")
+        if options.report is Report.html:
+            report(backbone, methods, options, out)
     return Result(results[0].mean(methods[-1].name, results[0].metrics[0].name))
 
 
@@ -132,7 +135,10 @@ def checked_out(options: Options) -> Path | None:
 
     Raises:
         ConfigError: a report without a folder, or a folder that is a file.
+        EvaluationError: a result in it that the report could not show.
     """
+    from dvt.evaluation.summary import read_results
+
     if options.out is None:
         if options.report is not Report.none:
             raise ConfigError(f"report={options.report.value} is written into out=: give out=FOLDER.")
@@ -140,6 +146,8 @@ def checked_out(options: Options) -> Path | None:
     out = Path(options.out)
     if out.exists() and not out.is_dir():
         raise ConfigError(f"out={out} is a file: give a folder.")
+    if options.report is Report.html:
+        read_results(out)  # the page shows them all: a damaged one is named before the work
     return out
 
 
@@ -195,20 +203,23 @@ def print_result(result: "TaskResult") -> None:
         say(line)
 
 
-def report(
-    results: "list[TaskResult]", backbone: "Backbone", methods: "list[Method]", options: Options, out: Path
-) -> None:
-    """Print where the results are, and write the page for report=html."""
+def report(backbone: "Backbone", methods: "list[Method]", options: Options, out: Path) -> None:
+    """Write the page, the plot and the summary of all results in a folder, and print where they are."""
     from dvt.evaluation.report import write_report
+    from dvt.evaluation.summary import read_results, summary_markdown, summary_svg
+    from dvt.files import write_atomic
     from dvt.methods.cache import cached
 
-    say(f"written: {', '.join(str(out / f'{result.task}.md') for result in results)}")
-    if options.report is Report.html:
-        page = out / "report.html"
-        title = f"{backbone.timm_name} on {Path(options.data).name}"
-        shown = panels(backbone, [cached(method, out / "features") for method in methods], options)
-        write_report(page, results, shown, title)
-        say(f"written: {page}")
+    results = read_results(out)
+    data = dict.fromkeys(Path(result.data).name for result in results)
+    shown = panels(backbone, [cached(method, out / "features") for method in methods], options)
+    write_report(out / "report.html", results, shown, f"{backbone.timm_name} on {', '.join(data)}")
+    write_atomic(out / "summary.md", summary_markdown(results).encode())
+    plot = summary_svg(results)
+    if plot is not None:
+        write_atomic(out / "pareto.svg", plot.encode())
+    names = ["report.html", "summary.md", *(["pareto.svg"] if plot is not None else [])]
+    say(f"written: {', '.join(str(out / name) for name in names)}")
 
 
 def panels(backbone: "Backbone", methods: "list[Method]", options: Options) -> "list[tuple[str, Image.Image]]":

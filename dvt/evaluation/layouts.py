@@ -66,6 +66,19 @@ def metrics_in(metrics: Sequence[Metric], layouts: Sequence[Layout]) -> tuple[Me
     )
 
 
+def metric_and_layout(name: str) -> tuple[str, Layout]:
+    """The metric and the layout of a name that `metrics_in` made.
+
+    Examples:
+        >>> metric_and_layout("mIoU pixels upside down")
+        ('mIoU pixels', <Layout.upside_down: 'upside_down'>)
+    """
+    for layout in Layout:
+        if layout is not Layout.usual and name.endswith(f" {_words(layout)}"):
+            return name.removesuffix(f" {_words(layout)}"), layout
+    return name, Layout.usual
+
+
 def _name_in(metric: str, layout: Layout) -> str:
     return metric if layout is Layout.usual else f"{metric} {_words(layout)}"
 

@@ -27,7 +27,7 @@ def table(result: TaskResult) -> tuple[list[str], list[list[str]]]:
     heads = [
         "method",
         "passes",
-        *(f"{metric.name}{f' ({metric.unit})' if metric.unit else ''}" for metric in result.metrics),
+        *map(with_unit, result.metrics),
     ]
     rows = [
         [name, str(row.passes), *(cell(result, name, metric) for metric in result.metrics)]
@@ -36,15 +36,22 @@ def table(result: TaskResult) -> tuple[list[str], list[list[str]]]:
     return heads, rows
 
 
+def with_unit(metric: Metric) -> str:
+    """Name and unit of a metric."""
+    return f"{metric.name} ({metric.unit})" if metric.unit else metric.name
+
+
+def markdown_table(heads: list[str], rows: list[list[str]]) -> list[str]:
+    """The lines of a table."""
+    return [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}", *(f"| {' | '.join(row)} |" for row in rows)]
+
+
 def markdown(result: TaskResult) -> str:
     """The result as Markdown: table, findings, notes, protocol."""
-    heads, rows = table(result)
     lines = [
         f"## {result.task}, {result.backbone}",
         "",
-        f"| {' | '.join(heads)} |",
-        f"|{'---|' * len(heads)}",
-        *(f"| {' | '.join(row)} |" for row in rows),
+        *markdown_table(*table(result)),
         "",
         *(f"- {line}" for line in (*findings(result), *notes(result))),
         "",

@@ -30,14 +30,14 @@ _KNOWN = (
 class Family(str, Enum):
     """Kinds of methods, by what a user pays for them."""
 
-    raw = "the ViT, zoom baselines"
+    raw = "raw, zoom baselines"
     """Raw features, also of an enlarged image or of its tiles."""
     srt = "SRT"
     """Several passes, nothing fitted or trained."""
     decomposed = "stage 1"
     """Several passes and a fit per image."""
-    trained = "trained, one pass"
-    """A denoiser or a distilled ViT."""
+    trained = "denoised, distilled"
+    """Trained once, one pass per image."""
     other = "other"
     """A method of a caller of `dvt.evaluate`."""
 

@@ -15,6 +15,10 @@ from dvt.viz.maps import MapOfAnySize, require_map, require_maps
 
 _FLOOR = 1e-5
 """Smallest colour range, as a share of the features' root mean square; smaller differences are rounding errors."""
+INK, PALE = "#181818", "#b8b8b8"
+"""Text and axes of plots, and what lies behind their points."""
+SERIES_COLOURS = ("#5c5c5c", "#a85400", "#1f6fb2", "#1b7f4d", "#8e3f86")
+"""Series of plots. Dark on white, and different without red and green; each series has a marker of its own as well."""
 
 
 @dataclass(frozen=True, eq=False)

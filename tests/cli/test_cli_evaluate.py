@@ -92,6 +92,27 @@ def test_qualities_and_denoisers_stand_side_by_side(tiny, camvid, denoisers, mon
     assert rows[4][2:] == rows[5][2:], "one denoiser in two folders"
 
 
+def test_the_report_shows_all_results_of_the_folder(tiny, camvid, tmp_path):
+    linear = (
+        "task=linear_segmentation", "linear_segmentation.image_size=64", "linear_segmentation.layouts=[usual,crops]",
+        "linear_segmentation.patches.num_steps=20", "linear_segmentation.num_train=3",
+    )  # fmt: skip
+    assert tiny("evaluate", *_KNN, camvid, "method=[raw,tiles]", "out=run").code == 0
+    assert not (tmp_path / "run/pareto.svg").exists()
+    result = tiny("evaluate", *linear, camvid, "method=[raw,raw@2x]", "out=run", "report=html")
+    assert result.code == 0 and "run/pareto.svg" in result.err, result.err
+    heads, _, *rows = (tmp_path / "run/summary.md").read_text().splitlines()[:5]
+    titles = ("linear segmentation, mIoU", "linear segmentation, mIoU pixels", "knn segmentation, mIoU")
+    assert all(f" {title} (%) |" in heads for title in titles) and "crops" not in heads
+    assert [row.split(" | ")[0].lstrip("| ") for row in rows] == ["raw", "raw@2x", "tiles"]
+    page, plot = ((tmp_path / "run" / name).read_text() for name in ("report.html", "pareto.svg"))
+    assert plot.strip() in page and page.count("<svg") == 3 and "<h2>Summary</h2>" in page
+    assert "knn segmentation (camvid): mIoU" in plot and "crops" not in plot and "mIoU pixels crops" in page
+    (tmp_path / "run/knn_segmentation.json").write_text("{}")
+    result = tiny("evaluate", *linear, camvid, "method=[raw,tiles]", "out=run", "report=html")
+    assert result.code == 2 and "knn_segmentation.json" in result.err and "tiles: mIoU" not in result.err
+
+
 def test_weights_and_methods_belong_together(tiny, camvid, denoisers):
     for given, part in (
         (["method=[raw,denoised]", denoisers], "these weights are denoised:a, denoised:b; give each as a method"),

@@ -200,6 +200,7 @@ def test_a_page_holds_all_of_it_and_fetches_nothing(tmp_path):
     assert "1.5 ± 0.7" in text and "&lt;srt&gt;" in text and "a &lt; b &amp; c" in text and "cat &lt;1&gt;" in text
     assert "data:image/png;base64," in text and "<svg" in text and "<srt>" not in text
     assert not any(f'{attribute}="http' in text for attribute in ("src", "href")) and "<script" not in text
+    assert "Summary" not in text, "of one task"
 
 
 @pytest.fixture(scope="module")
