@@ -127,6 +127,11 @@ class BilinearField(Field):
     values: Float[Tensor, "M C"]
     """F at the nodes, in row-major order."""
 
+    @property
+    def node_map(self) -> Float[Tensor, "rows columns C"]:
+        """F at the nodes, by row and column."""
+        return self.values.reshape(*self.nodes.hw, -1)
+
     def at(self, image_xy: ImageXY) -> Tensor:
         """(..., C) F at (..., 2) positions, x then y in [0, 1]."""
         return self.nodes.interpolate(self.values, image_xy.to(self.values.device))

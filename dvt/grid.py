@@ -71,10 +71,10 @@ class PatchGrid:
         """The grid of `fine` x `fine` cells for every feature of this one, of the same image.
 
         Raises:
-            GeometryError: `fine` is below 1.
+            GeometryError: `fine` is not a whole number, or below 1.
         """
-        if fine < 1:
-            raise GeometryError(f"fine={fine}: give at least 1 cell per patch.")
+        if not isinstance(fine, int) or fine < 1:
+            raise GeometryError(f"fine={fine!r}: give a whole number of cells per patch, at least 1.")
         return replace(self, fine=self.fine * fine)
 
     @property

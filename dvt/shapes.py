@@ -41,6 +41,8 @@ ResizedBatch = Float[Tensor, "B 3 height width"]
 """RGB images after resizing to one size."""
 FeatureMap = Float[Tensor, "H W C"]
 """One value vector per patch of the grid."""
+FineMap = Float[Tensor, "rows columns C"]
+"""One vector per cell of a grid that may be finer than the patches."""
 FeatureMaps = Float[Tensor, "B H W C"]
 """Feature maps of a batch of images or views."""
 DenoiserInput = Float[Tensor, "B H W inputs"]

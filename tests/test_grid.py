@@ -69,6 +69,8 @@ def test_cells_divide_the_square_of_one_stride_around_each_centre(case, fine, ag
         torch.testing.assert_close(first, torch.full((2,), (grid.patch - grid.stride + grid.stride / fine) / 2))
 
 
-def test_fewer_than_one_cell_is_refused():
-    with pytest.raises(GeometryError, match="fine=0"):
-        PatchGrid.of((64, 64), 16).finer(0)
+@pytest.mark.other_types
+@pytest.mark.parametrize("fine", [0, -1, 1.5])
+def test_what_is_no_number_of_cells_is_refused(fine):
+    with pytest.raises(GeometryError, match=f"fine={fine}: give a whole number"):
+        PatchGrid.of((64, 64), 16).finer(fine)

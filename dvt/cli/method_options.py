@@ -138,7 +138,7 @@ def load_methods(options: MethodsOptions) -> "tuple[Backbone, list[Method]]":
         config: DecomposeConfig = options
         if name.variant is not None:
             config = replace(load_quality(name.variant), batch_size=options.batch_size, encoding=options.encoding)
-        return Decomposed(backbone, config, options.seed, name.fine, quality=name.variant)
+        return Decomposed(backbone, replace(config, fine=name.fine), options.seed, quality=name.variant)
 
     def with_weights(name: "MethodName") -> "Method":
         models = trained[name.base]

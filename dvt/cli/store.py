@@ -67,6 +67,7 @@ def status_text(found: "Status") -> str:
         f"weights    {spec.weights_hash}",
         f"grid       {spec.grid}, images of {spec.grid.image_hw[0]} x {spec.grid.image_hw[1]} px",
         f"arrays     {', '.join(meta.arrays)}: {' x '.join(map(str, meta.shape))} {meta.dtype}",
+        *([] if meta.field is None else [f"field      {meta.field}, {meta.dtype}: F can be read at any grid"]),
         f"made by    dvt {meta.code_version}, quality={meta.quality}, solver={solver}",
         f"records    {found.num_records} in {found.num_shards} shards, {found.num_bytes / 2**20:.1f} MiB",
         f"failed     {found.num_failed}",

@@ -139,6 +139,8 @@ class DecomposeConfig:
     """Views per forward pass of the backbone."""
     samples_per_patch: int = 4
     """The clean feature of a patch is the mean of F over k x k positions in it; 1: F at its centre."""
+    fine: int = 1
+    """Cells per patch along each side at which F is read as well; 1: at the patches alone."""
     views: ViewsConfig = field(default_factory=ViewsConfig)
     """The views."""
     closed_form: ClosedFormConfig = field(default_factory=ClosedFormConfig)
@@ -147,6 +149,6 @@ class DecomposeConfig:
     """The paper's solver."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "samples_per_patch"):
+        for name in ("batch_size", "samples_per_patch", "fine"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: give at least 1.")

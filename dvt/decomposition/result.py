@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from dvt.field import Field
 from dvt.grid import PatchGrid
-from dvt.shapes import FeatureMap
+from dvt.shapes import FeatureMap, FineMap
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decomposition:
     """Decomposition of the full view of one image: raw = clean + artifact + residual.
 
-    All maps are (H, W, C) float32 on the CPU; `grid` has the rows, columns and centres of their patches.
+    All maps are float32 on the CPU: (H, W, C) at the patches of `grid`, and `fine` at the cells of `fine_grid`.
     """
 
     raw: FeatureMap
@@ -25,6 +25,10 @@ class Decomposition:
     position. With the closed form it has the values `field.values` on the nodes `field.nodes`."""
     grid: PatchGrid
     """The patches of the full view."""
+    fine: FineMap
+    """(H fine, W fine, C) F at the cells of `fine_grid`; with `fine=1` the clean map."""
+    fine_grid: PatchGrid
+    """`grid.finer(fine)`: the cells, `fine` per patch along each side."""
     diagnostics: dict[str, float]
     """Measurements of the run.
 

@@ -11,6 +11,7 @@ from dvt.backbone.batches import extract
 from dvt.backbone.features import FeatureExtractor
 from dvt.decomposition.closed_form import solve_closed_form
 from dvt.decomposition.config import DecomposeConfig, Solver
+from dvt.decomposition.fine import check_fine_size, warn_if_finer_than_nodes
 from dvt.decomposition.neural_field.fit import solve_gradient
 from dvt.decomposition.quality import load_quality
 from dvt.decomposition.result import Decomposition
@@ -41,15 +42,17 @@ def decompose(
         seed: seed of the crops, and of the fit with `solver="gradient"`. `decompose_list` uses
             `dvt.seed_for(seed, key)` for each image.
         max_pixels: larger images raise an error.
-        **overrides: single options, such as `num_views=64`, `solver="gradient"`, `views={"area_min": 0.05}`.
+        **overrides: single options, such as `num_views=64`, `solver="gradient"`, `views={"area_min": 0.05}`;
+            `fine=4` reads F at 4 x 4 cells per patch as well.
 
     Returns:
-        `.raw`, `.clean`, `.artifact`, `.residual`, each (H, W, C) float32 on the CPU; `.field`, which can be read at
-        any grid or place; `.diagnostics`.
+        `.raw`, `.clean`, `.artifact`, `.residual`, each (H, W, C) float32 on the CPU; `.fine`, (H fine, W fine, C), F
+        at the cells of `.fine_grid`; `.field`, which can be read at any grid or place; `.diagnostics`.
 
     Raises:
         ImageError: the image cannot be read, or is smaller than a patch.
-        ConfigError: an unknown or invalid option.
+        ConfigError: an unknown or invalid option, or `fine` so large that a map of 1000 channels needs more than
+            8 GB.
         BackboneError: `backbone` is not a backbone, or does not fit in memory.
         DecompositionError: the features are not finite.
 
@@ -61,10 +64,14 @@ def decompose(
         True
         >>> torch.allclose(result.raw, result.clean + result.artifact + result.residual, atol=1e-5)
         True
+        >>> result = dvt.decompose(torch.rand(3, 80, 100), backbone, num_views=8, fine=2)
+        >>> result.grid.hw, tuple(result.clean.shape), tuple(result.fine.shape)
+        ((4, 4), (4, 4, 192), (8, 8, 192))
     """
     if not hasattr(backbone, "grid"):
         raise BackboneError(f"backbone={backbone!r} is not a backbone: give what dvt.load_backbone(...) returned.")
     config = load_quality(quality, overrides)
+    warn_if_finer_than_nodes(config, f"fine={config.fine}")
     return decompose_image(read_image(image, max_pixels=max_pixels), backbone, config, seed)
 
 
@@ -90,6 +97,8 @@ def _decompose_image(
             f"the image is {height} x {width} px, smaller than one patch of {backbone.grid.patch} px:"
             " there is nothing to decompose. Give a larger image."
         )
+    fine_grid = backbone.grid.finer(config.fine)
+    check_fine_size(fine_grid)
     start_s = perf_counter()
     tokens, held_out = extract_tokens(image, backbone, config, seed)
     _synchronise(backbone.device)
@@ -99,6 +108,7 @@ def _decompose_image(
         clean = clean_map(solution, tokens)
         diagnostics = _diagnostics(tokens, held_out, clean, solution)
     maps = [each.float().cpu() for each in (tokens.raw[-1], clean, solution.artifact)]
+    fine = maps[1] if config.fine == 1 else solution.field.read(fine_grid)
     _synchronise(backbone.device)
     diagnostics |= {"extract_s": extracted_s - start_s, "solve_s": perf_counter() - extracted_s}
     return Decomposition(
@@ -107,6 +117,8 @@ def _decompose_image(
         artifact=maps[2],
         field=solution.field,
         grid=tokens.grid,
+        fine=fine,
+        fine_grid=fine_grid,
         diagnostics=diagnostics,
     )
 

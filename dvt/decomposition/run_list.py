@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from dvt.backbone.backbone import Backbone
 from dvt.decomposition.config import DecomposeConfig
 from dvt.decomposition.outcome import Outcome, about, run_record
 from dvt.decomposition.shard import Shard
-from dvt.decomposition.store_method import StoreMethod, store_method
+from dvt.decomposition.store_method import ImageMaps, StoreMethod, store_method
 from dvt.errors import DvtError
+from dvt.field import BilinearField
 from dvt.images import MAX_PIXELS, ImageFile, read_image
 from dvt.progress import SILENT, Reporter
 from dvt.srt.config import SrtConfig
@@ -33,7 +35,8 @@ class ListOptions:
     shard: Shard = field(default_factory=Shard)
     """Part of the list for this process."""
     arrays: tuple[str, ...] = ("raw", "clean")
-    """Maps to store: any of raw, clean, artifact; SRT makes no artifact."""
+    """Maps to store: any of raw, clean, artifact; SRT makes no artifact. With `fine` of the decomposition above 1, F is
+    stored as well."""
     dtype: str = "float16"
     """Number format of the store."""
     max_pixels: int = MAX_PIXELS
@@ -153,7 +156,7 @@ def decompose_into(
             image = read_image(file.path, max_pixels=max_pixels)
             outcome.seconds["read"] += time.perf_counter() - start_s
             made = method(image, file.key)
-            writer.put(file.key, {name: made.maps[name] for name in writer.meta.arrays})
+            writer.put(file.key, _stored_arrays(made, writer.meta))
             outcome.add_seconds(made.seconds)
             outcome.done += 1
         except DiskError:
@@ -165,6 +168,15 @@ def decompose_into(
         reporter.advance()
 
 
+def _stored_arrays(made: ImageMaps, meta: StoreMeta) -> dict[str, Tensor]:
+    """What a record of the image holds."""
+    arrays = {name: made.maps[name] for name in meta.arrays}
+    if meta.field is not None:
+        assert isinstance(made.field, BilinearField)
+        arrays["field"] = made.field.node_map
+    return arrays
+
+
 def make_meta(backbone: Backbone, method: StoreMethod, options: ListOptions) -> StoreMeta:
     """The store metadata of this run."""
     return StoreMeta(
@@ -174,4 +186,5 @@ def make_meta(backbone: Backbone, method: StoreMethod, options: ListOptions) -> 
         code_version=__version__,
         dtype=options.dtype,
         arrays=options.arrays,
+        field=method.field,
     )

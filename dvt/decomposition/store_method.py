@@ -1,18 +1,22 @@
 """Methods that fill a store: decomposition and SRT."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 from typing import Any, Protocol, runtime_checkable
 
 from dvt.backbone.backbone import Backbone
-from dvt.decomposition.config import DecomposeConfig
+from dvt.decomposition.closed_form import node_counts
+from dvt.decomposition.config import DecomposeConfig, Solver
+from dvt.decomposition.fine import warn_if_finer_than_nodes
 from dvt.decomposition.run import decompose_image
 from dvt.errors import ConfigError, ImageError
+from dvt.field import Field, NodeGrid
 from dvt.runtime import seed_for
 from dvt.shapes import FeatureMap, ImageTensor
 from dvt.srt.backbone import SrtBackbone
 from dvt.srt.config import SrtConfig
+from dvt.store import FieldMeta
 from dvt.views.config import Layout
 
 
@@ -22,6 +26,8 @@ class ImageMaps:
 
     maps: Mapping[str, FeatureMap]
     """(H, W, C) float32 on the CPU, by array name of the store."""
+    field: Field | None
+    """F, to be read at any grid; None: the method has none."""
     seconds: Mapping[str, float]
     """Seconds by kind of work: extract, solve."""
 
@@ -37,6 +43,10 @@ class StoreMethod(Protocol):
     @property
     def settings(self) -> dict[str, Any]:
         """The options that change results, as plain JSON. A store compares them before a run continues it."""
+
+    @property
+    def field(self) -> FieldMeta | None:
+        """F as a store holds it; None: it is not stored."""
 
     def __call__(self, image: ImageTensor, key: str) -> ImageMaps:
         """The maps of an image.
@@ -55,13 +65,18 @@ class ByDecomposition:
 
     Args:
         backbone: the ViT.
-        config: options of the decomposition.
+        config: options of the decomposition; with `fine` above 1 a store also holds F.
         seed: seed of the run; each image derives its own from this and its key.
         quality: name of the preset behind `config`.
+
+    Raises:
+        ConfigError: `fine` above 1 with a solver whose F has no nodes.
     """
 
     def __init__(self, backbone: Backbone, config: DecomposeConfig, seed: int, quality: str):
-        self.quality, self._backbone, self._config, self._seed = quality, backbone, config, seed
+        self.quality, self._backbone, self._seed = quality, backbone, seed
+        self._config = replace(config, fine=1)  # the nodes are kept instead of the fine map
+        self.field = None if config.fine == 1 else _field_meta(backbone, config)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -72,7 +87,7 @@ class ByDecomposition:
         """Decompose an image; errors as `decompose_image`."""
         result = decompose_image(image, self._backbone, self._config, seed_for(self._seed, key))
         maps = {"raw": result.raw, "clean": result.clean, "artifact": result.artifact}
-        return ImageMaps(maps, {part: result.diagnostics[f"{part}_s"] for part in ("extract", "solve")})
+        return ImageMaps(maps, result.field, {part: result.diagnostics[f"{part}_s"] for part in ("extract", "solve")})
 
 
 class BySrt:
@@ -88,6 +103,7 @@ class BySrt:
     """
 
     quality = "none"
+    field = None
 
     def __init__(self, backbone: Backbone, config: SrtConfig, arrays: tuple[str, ...]):
         if config.fine != 1:
@@ -118,7 +134,24 @@ class BySrt:
         start_s = perf_counter()
         clean, raw = self._srt.with_raw(self._srt.preprocess(image.to(self._srt.device))[None])
         maps = {"raw": raw.patches[0].float().cpu(), "clean": clean.patches[0].float().cpu()}
-        return ImageMaps(maps, {"extract": perf_counter() - start_s})
+        return ImageMaps(maps, None, {"extract": perf_counter() - start_s})
+
+
+def _field_meta(backbone: Backbone, config: DecomposeConfig) -> FieldMeta:
+    """F of the closed form, as a store holds it.
+
+    Raises:
+        ConfigError: another solver.
+    """
+    if config.solver is not Solver.closed_form:
+        raise ConfigError(
+            f"fine={config.fine} solver={config.solver.value}: a store holds F as nodes, and F of this solver is a"
+            " network. Give solver=closed_form, or leave fine out; in Python, dvt.decompose(..., solver="
+            f'"{config.solver.value}", fine={config.fine}).fine is its fine map.'
+        )
+    warn_if_finer_than_nodes(config, f"fine={config.fine}")
+    nodes = NodeGrid(node_counts(backbone.grid, config.closed_form.nodes_per_patch))
+    return FieldMeta(nodes, config.samples_per_patch)
 
 
 def store_method(

@@ -1,7 +1,6 @@
 """Stage 1 as a method."""
 
 import hashlib
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,7 +8,8 @@ from typing import Any
 import torch
 
 from dvt.backbone.features import Features
-from dvt.decomposition.config import DecomposeConfig, Solver
+from dvt.decomposition.config import DecomposeConfig
+from dvt.decomposition.fine import warn_if_finer_than_nodes
 from dvt.decomposition.run import decompose_image
 from dvt.decomposition.store_method import solver_settings
 from dvt.grid import PatchGrid
@@ -18,8 +18,6 @@ from dvt.methods.names import MethodName
 from dvt.runtime import seed_for
 from dvt.shapes import ImageBatch
 from dvt.spec import FeatureSpec
-
-_log = logging.getLogger(__name__)
 
 
 class AtSize:
@@ -42,8 +40,9 @@ class Decomposed:
 
     Args:
         backbone: the ViT.
-        config: options of stage 1.
+        config: options of stage 1; F is read at `fine` cells per patch along each side.
         seed: the views of an image depend on it and on the pixels.
+<<<<<<< HEAD
         fine: cells per patch along each side at which F is read.
         quality: name of the quality that `config` is, for tables.
     """
@@ -63,22 +62,29 @@ class Decomposed:
                 nodes,
                 fine,
             )
+=======
+    """
+
+    def __init__(self, backbone: Model, config: DecomposeConfig, seed: int = 0):
+        self.name = "decomposed" if config.fine == 1 else f"decomposed@fine{config.fine}"
+        warn_if_finer_than_nodes(config, self.name)
+>>>>>>> 0f1c6fd (dvt.decompose(fine=4) reads F at cells; a store with fine above 1 holds the nodes of F)
         self._raw, self._config, self._seed = OnePass("raw", backbone), config, seed
-        self.spec: FeatureSpec = replace(backbone.spec, grid=backbone.spec.grid.finer(fine))
+        self.spec: FeatureSpec = replace(backbone.spec, grid=backbone.spec.grid.finer(config.fine))
         self.options: Mapping[str, Any] = {**self._raw.options, **solver_settings(config), "seed": seed}
         views = config.views
         self.cost = views.num_views + views.held_out_views + 2  # the full view; the image for class and register tokens
 
     def grid_for(self, image_hw: tuple[int, int]) -> PatchGrid:
         """The patches at an image size (height, width)."""
-        return self._raw.grid_for(image_hw).finer(self._fine)
+        return self._raw.grid_for(image_hw).finer(self._config.fine)
 
     def __call__(self, images: Images, image_hw: tuple[int, int]) -> Features:
         """Features of images."""
         model, raw = AtSize(self._raw.model, image_hw), self._raw(images, image_hw)
-        clean, grid = [], self.grid_for(image_hw)
+        clean = []
         for image in images:
             content = hashlib.sha256(image.contiguous().cpu().numpy().tobytes()).hexdigest()
             found = decompose_image(image, model, self._config, seed_for(self._seed, content))
-            clean.append((found.clean if self._fine == 1 else found.field.read(grid)).to(raw.patches))
-        return Features(patches=torch.stack(clean), prefix=raw.prefix, grid=grid)
+            clean.append(found.fine.to(raw.patches))
+        return Features(patches=torch.stack(clean), prefix=raw.prefix, grid=self.grid_for(image_hw))

@@ -9,7 +9,7 @@ from dvt.files import DiskError
 from dvt.store.folder import is_store, shard_bytes
 from dvt.store.journal import write_run_record
 from dvt.store.reader import FeatureStore, MissingKeyError, Record
-from dvt.store.schema import SCHEMA_VERSION, StoreMeta
+from dvt.store.schema import SCHEMA_VERSION, FieldMeta, StoreMeta
 from dvt.store.verify import Status, Verification, remove_leftovers, status, verify
 from dvt.store.writer import StoreWriter
 
@@ -17,6 +17,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "DiskError",
     "FeatureStore",
+    "FieldMeta",
     "MissingKeyError",
     "Record",
     "Status",

@@ -5,13 +5,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxtyping import Float
+from torch import Tensor
+
 from dvt.errors import StoreError
+from dvt.field import BilinearField
 from dvt.shapes import FeatureMap
 from dvt.spec import FeatureSpec
 from dvt.store.folder import SHARDS, read_meta
 from dvt.store.journal import read_failures
 from dvt.store.keys import nearest_keys
-from dvt.store.schema import StoreMeta
+from dvt.store.schema import FIELD, StoreMeta
 from dvt.store.shard import Shard, check_size, read_stored, scan
 
 _NAMED = 5
@@ -25,7 +29,7 @@ class MissingKeyError(StoreError, KeyError):
 
 
 class _Place(NamedTuple):
-    """Place of a record: its shard, and the first byte of each array of `meta.arrays`."""
+    """Place of a record: its shard, and the first byte of each array, in the order of `meta.shapes`."""
 
     file: str
     begins: tuple[int, ...]
@@ -69,6 +73,32 @@ class Record:
         """
         return self.array("artifact")
 
+    @property
+    def field(self) -> BilinearField:
+        """F, rounded to the store's number format and computed in float32, to be read at any grid or position.
+
+        Raises:
+            StoreError: the store does not hold it, or it cannot be read.
+
+        Examples:
+            >>> import dvt
+            >>> from dvt.decomposition.quality import load_quality
+            >>> backbone = dvt.load_backbone("vit_micro", image_size=64, device="cpu")
+            >>> files, config = dvt.find_images("photos/")[:1], load_quality("tiny", {"fine": 2})
+            >>> _ = dvt.decompose_list(files, backbone, "with_field", config)
+            >>> store = dvt.FeatureStore.open("with_field")
+            >>> store[files[0].key].field.read(store.meta.spec.grid.finer(2)).shape
+            torch.Size([8, 8, 192])
+        """
+        about = self._meta.field
+        if about is None:
+            raise StoreError(
+                f"the store holds {', '.join(self._meta.arrays)} of {self.key!r}, not the field F. Make a store that"
+                " does: dvt decompose images=... store=NEW_FOLDER fine=2"
+            )
+        values = self._read(FIELD).float().flatten(0, 1)
+        return BilinearField(nodes=about.nodes, values=values, samples_per_patch=about.samples_per_patch)
+
     def array(self, name: str) -> FeatureMap:
         """Read the (H, W, C) map of a name out of `meta.arrays`.
 
@@ -78,11 +108,16 @@ class Record:
         held = self._meta.arrays
         if name not in held:
             raise StoreError(f"the store holds {', '.join(held)} of {self.key!r}, not {name}: make one that does.")
-        stored = read_stored(self._file, self._place.begins[held.index(name)], self._meta)
-        return self._meta.format.decode(stored, self._meta.shape)
+        return self._read(name)
+
+    def _read(self, name: str) -> Float[Tensor, "rows columns C"]:
+        shapes = self._meta.shapes
+        stored = read_stored(self._file, name, self._place.begins[list(shapes).index(name)], self._meta)
+        return self._meta.format.decode(stored, shapes[name])
 
     def __repr__(self) -> str:
-        return f"Record({self.key!r}, {', '.join(self._meta.arrays)}: {self._meta.dtype} {self._meta.shape})"
+        field = "" if self._meta.field is None else f", field: {self._meta.field}"
+        return f"Record({self.key!r}, {', '.join(self._meta.arrays)}: {self._meta.dtype} {self._meta.shape}{field})"
 
 
 class FeatureStore(Mapping[str, Record]):
@@ -127,7 +162,7 @@ class FeatureStore(Mapping[str, Record]):
         for _, found in scan(path, meta, check_size):
             if isinstance(found, Shard):
                 for record in found.records:
-                    begins = tuple(record.arrays[name].begin for name in meta.arrays)
+                    begins = tuple(record.arrays[name].begin for name in meta.shapes)
                     places.setdefault(record.key, _Place(found.file, begins))
             else:
                 damaged.append(str(found))

@@ -8,18 +8,53 @@ from typing import Any, Final
 import torch
 
 from dvt.errors import GeometryError, StoreError
+from dvt.field import NodeGrid
 from dvt.settings import differences
 from dvt.spec import FeatureSpec
 from dvt.store.formats import FORMATS, Format
 
-SCHEMA_VERSION = 1
-"""Version of the files of a store that this code writes; it reads this one and all before it."""
+SCHEMA_VERSION = 2
+"""Newest version of the files of a store that this code reads and writes: 2 where records hold F, 1 elsewhere."""
 
 ARRAYS: Final = ("raw", "clean", "artifact")
 """Feature maps that a record may hold, in stored order."""
+FIELD: Final = "field"
+"""Name of the nodes of F in a record; stored after the maps."""
 
 _KIND = "dvt feature store"
 _TYPES: Final = {"solver": dict, "quality": str, "code_version": str, "dtype": str}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldMeta:
+    """F in every record of a store: values on a grid of nodes, interpolated."""
+
+    nodes: NodeGrid
+    """Positions of the nodes."""
+    samples_per_patch: int
+    """A patch or cell is the mean of F over this many positions along each side."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry of `meta.json`."""
+        return {"nodes": list(self.nodes.hw), "samples_per_patch": self.samples_per_patch}
+
+    @classmethod
+    def from_json(cls, body: Any) -> "FieldMeta":
+        """Read what `to_json` wrote.
+
+        Raises:
+            KeyError: an entry is missing.
+            TypeError: an entry has another type.
+            GeometryError: fewer than two nodes along a side.
+        """
+        nodes, samples = body["nodes"], body["samples_per_patch"]
+        if any(type(number) is not int for number in (*nodes, samples)):
+            raise TypeError(f"field is {body!r}, not of whole numbers")
+        return cls(NodeGrid(tuple(nodes)), samples)
+
+    def __str__(self) -> str:
+        rows, columns = self.nodes.hw
+        return f"{rows} x {columns} nodes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +73,8 @@ class StoreMeta:
     """Number format of the arrays: float16, float32 or int8."""
     arrays: tuple[str, ...] = ("raw", "clean")
     """Names of the feature maps in each record: some of raw, clean, artifact."""
+    field: FieldMeta | None = None
+    """F in each record; None: the store does not hold it."""
 
     def __post_init__(self) -> None:
         if self.dtype not in FORMATS:
@@ -57,8 +94,19 @@ class StoreMeta:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(H, W, C) of every array."""
+        """(H, W, C) of every feature map."""
         return self.spec.shape
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, int, int]]:
+        """(rows, columns, C) of everything that a record holds, by name in stored order: the maps, then the field."""
+        maps = dict.fromkeys(self.arrays, self.shape)
+        return maps if self.field is None else {**maps, FIELD: (*self.field.nodes.hw, self.spec.channels)}
+
+    @property
+    def schema(self) -> int:
+        """Version of the files: 1 without F, so that an older dvt can read them."""
+        return 1 if self.field is None else 2
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -69,11 +117,6 @@ class StoreMeta:
     def format(self) -> Format:
         """Stored form of the arrays."""
         return FORMATS[self.dtype]
-
-    @property
-    def stored_shape(self) -> tuple[int, ...]:
-        """Shape of the stored form of every array."""
-        return self.format.stored_shape(self.shape)
 
     @property
     def solver_sha256(self) -> str:
@@ -91,9 +134,11 @@ class StoreMeta:
 
     def to_json(self) -> str:
         """The text of `meta.json`."""
-        body = {"kind": _KIND, "schema": SCHEMA_VERSION, **self.spec.to_json()}
+        body = {"kind": _KIND, "schema": self.schema, **self.spec.to_json()}
         body |= {name: getattr(self, name) for name in ("solver", "quality", "code_version", "dtype")}
         body |= {"arrays": list(self.arrays), "solver_sha256": self.solver_sha256}
+        if self.field is not None:
+            body |= {FIELD: self.field.to_json()}
         return json.dumps(body, indent=2) + "\n"
 
     @classmethod
@@ -123,7 +168,10 @@ class StoreMeta:
                     raise TypeError(f"{name} is {body[name]!r}, not of type {kind.__name__}")
             spec = FeatureSpec.from_json(body)
             own = {name: value for name, value in body.items() if name not in spec.to_json()}
-            meta = cls(**own | {"arrays": tuple(body["arrays"])}, spec=spec)
+            own["arrays"] = tuple(body["arrays"])
+            if FIELD in own:
+                own[FIELD] = FieldMeta.from_json(own[FIELD])
+            meta = cls(**own, spec=spec)
         except (KeyError, TypeError, ValueError, GeometryError) as error:
             raise StoreError(f"{source} is damaged or was edited ({error}): restore it from a backup.") from error
         if meta.solver_sha256 != solver_sha256:
@@ -137,6 +185,7 @@ class StoreMeta:
         """One line per setting that differs; the code version may."""
         own, others = (
             {"solver": meta.solver, "quality": meta.quality, "dtype": meta.dtype, "arrays": list(meta.arrays)}
+            | {FIELD: None if meta.field is None else str(meta.field)}
             for meta in (self, other)
         )
         return [*self.spec.differences(other.spec, this, that), *differences(own, others, this, that, strict=True)]

@@ -21,7 +21,7 @@ from dvt.errors import StoreError
 from dvt.files import sha256_of_file, write_atomic
 from dvt.store.folder import SHARD_SUFFIX, SIDECAR_SUFFIX, sidecar_paths, unreadable
 from dvt.store.keys import key_fault
-from dvt.store.schema import SCHEMA_VERSION, StoreMeta, check_schema, sha256_of
+from dvt.store.schema import StoreMeta, check_schema, sha256_of
 
 
 class DamagedShardError(StoreError):
@@ -87,7 +87,7 @@ def write_shard(folder: Path, stem: str, records: Mapping[str, Mapping[str, Tens
 
     def entry(key: str, name: str) -> ArrayEntry:
         begin, end = (header_bytes + offset for offset in header[_tensor_name(key, name)]["data_offsets"])
-        return ArrayEntry(meta.dtype, meta.shape, begin, end)
+        return ArrayEntry(meta.dtype, meta.shapes[name], begin, end)
 
     entries = tuple(
         RecordEntry(key, {name: entry(key, name) for name in arrays}, record_digest(arrays))
@@ -162,18 +162,19 @@ def check_bytes(folder: Path, shard: Shard) -> None:
         raise DamagedShardError(f"{shard.file}: other bytes than were written (SHA-256 differs)")
 
 
-def read_stored(path: Path, begin: int, meta: StoreMeta) -> Tensor:
+def read_stored(path: Path, name: str, begin: int, meta: StoreMeta) -> Tensor:
     """Read the stored form of one array into a new tensor; nothing is hashed.
 
     Args:
         path: the shard.
+        name: of the array, out of `meta.shapes`.
         begin: first byte of the array in it.
         meta: of the store.
 
     Raises:
         StoreError: the shard is gone, cut short or unreadable.
     """
-    array = torch.empty(meta.stored_shape, dtype=meta.format.stored_dtype)
+    array = torch.empty(meta.format.stored_shape(meta.shapes[name]), dtype=meta.format.stored_dtype)
     rest = array.numpy().data.cast("B")
     try:
         with path.open("rb", buffering=0) as file:
@@ -223,7 +224,7 @@ def _tensor_name(key: str, array: str) -> str:
 
 
 def _sidecar_json(shard: Shard, meta: StoreMeta) -> bytes:
-    body = {"schema": SCHEMA_VERSION, "origin": meta.origin, **asdict(shard)}
+    body = {"schema": meta.schema, "origin": meta.origin, **asdict(shard)}
     return json.dumps({**body, "checksum": sha256_of(body)}).encode()
 
 
@@ -241,17 +242,19 @@ def _misfit(path: Path, shard: Shard, origin: object, meta: StoreMeta) -> str | 
         return f"it is the sidecar of {shard.file}; files were renamed"
     if origin != meta.origin:
         return f"the shard was made with other settings ({origin}; the store has {meta.origin})"
-    num_bytes = prod(meta.stored_shape) * meta.format.stored_dtype.itemsize
+    shapes = meta.shapes
     for record in shard.records:
         if fault := key_fault(record.key):
             return f"the key {record.key!r} {fault}"
-        if set(record.arrays) != set(meta.arrays):
-            return f"record {record.key!r} holds {', '.join(record.arrays)}; the store has {', '.join(meta.arrays)}"
+        if set(record.arrays) != set(shapes):
+            return f"record {record.key!r} holds {', '.join(record.arrays)}; the store has {', '.join(shapes)}"
         for name, array in record.arrays.items():
-            if (array.dtype, array.shape) != (meta.dtype, meta.shape):
+            if (array.dtype, array.shape) != (meta.dtype, shapes[name]):
                 return (
-                    f"{name} of {record.key!r} is {array.dtype} {array.shape}; the store has {meta.dtype} {meta.shape}"
+                    f"{name} of {record.key!r} is {array.dtype} {array.shape};"
+                    f" the store has {meta.dtype} {shapes[name]}"
                 )
+            num_bytes = prod(meta.format.stored_shape(shapes[name])) * meta.format.stored_dtype.itemsize
             if array.begin < 0 or array.end > shard.num_bytes or array.end - array.begin != num_bytes:
                 return f"{name} of {record.key!r} is not inside the shard"
     return None

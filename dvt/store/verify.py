@@ -159,7 +159,7 @@ def _check_shard(folder: Path, shard: Shard, meta: StoreMeta) -> None:
 
 
 def _digest_now(file: Path, record: RecordEntry, meta: StoreMeta) -> str:
-    return record_digest({name: read_stored(file, record.arrays[name].begin, meta) for name in meta.arrays})
+    return record_digest({name: read_stored(file, name, record.arrays[name].begin, meta) for name in meta.shapes})
 
 
 def _uncommitted(path: Path) -> list[Path]:

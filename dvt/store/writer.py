@@ -128,7 +128,8 @@ class StoreWriter:
 
         Args:
             key: relative path of the image, with extension.
-            arrays: the (H, W, C) maps that `meta.arrays` names, floating point, on any device; copied.
+            arrays: what `meta.shapes` names, floating point, on any device; copied. The (H, W, C) maps, and with
+                `meta.field` the (rows, columns, C) values on the nodes of F.
 
         Raises:
             StoreError: the key is not valid or was put before, or the arrays are not what the store holds: other
@@ -139,12 +140,12 @@ class StoreWriter:
             raise StoreError(f"the writer of {self.path} is closed: open another to put {key!r}.")
         if check_key(key) in self._put:
             raise StoreError(f"{key!r} was put before: two images with one key. Give each image once.")
-        if set(arrays) != set(self.meta.arrays):
+        if set(arrays) != set(self.meta.shapes):
             raise StoreError(
                 f"record {key!r} has arrays {', '.join(arrays) or 'none'};"
-                f" the store holds {', '.join(self.meta.arrays)}."
+                f" the store holds {', '.join(self.meta.shapes)}."
             )
-        record = {name: self._storable(key, name, arrays[name]) for name in self.meta.arrays}
+        record = {name: self._storable(key, name, arrays[name]) for name in self.meta.shapes}
         self._put.add(key)
         self._pending[key] = record
         self._pending_bytes += sum(array.nbytes for array in record.values())
@@ -206,13 +207,14 @@ class StoreWriter:
 
     def _storable(self, key: str, name: str, array: Tensor) -> Tensor:
         """The stored form of an array, checked, on the CPU."""
-        if tuple(array.shape) != self.meta.shape or not array.is_floating_point():
+        shape = self.meta.shapes[name]
+        if tuple(array.shape) != shape or not array.is_floating_point():
             raise StoreError(
                 f"{name} of {key!r} is {array.dtype} {tuple(array.shape)};"
-                f" the store holds floating point {self.meta.shape} (rows, columns, channels)."
+                f" the store holds floating point {shape} (rows, columns, channels)."
             )
         stored = self.meta.format.encode(array.detach())
-        lowest, highest = torch.aminmax(self.meta.format.decode(stored, self.meta.shape))  # both NaN if one value is
+        lowest, highest = torch.aminmax(self.meta.format.decode(stored, shape))  # both NaN if one value is
         if not bool(lowest.isfinite() & highest.isfinite()):
             raise self._not_storable(key, name, array.detach())
         return stored

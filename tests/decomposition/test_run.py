@@ -107,6 +107,40 @@ def test_places_outside_the_image_are_refused(vit, image, places, text):
         dvt.decompose(image, vit, quality="tiny").field.read(places)
 
 
+@pytest.mark.parametrize("solver", Solver)
+def test_fine_is_f_at_the_cells_and_changes_nothing_else(vit, image, solver):
+    options = {"num_views": 6, "solver": solver.value, "num_steps": 5, "nodes_per_patch": 3, "encoding": "torch"}
+    one, three = (dvt.decompose(image, vit, quality="tiny", fine=fine, **options) for fine in (1, 3))
+    assert three.fine_grid == three.grid.finer(3) and three.fine.shape == (18, 18, 192)
+    assert torch.equal(three.fine, three.field.read(three.fine_grid))
+    assert one.fine_grid == one.grid and torch.equal(one.fine, one.clean)
+    for name in ("raw", "clean", "artifact", "residual"):
+        assert torch.equal(getattr(one, name), getattr(three, name))
+    assert torch.equal(three.residual, three.raw - three.clean - three.artifact)
+
+
+def test_cells_finer_than_the_nodes_are_warned_of(vit, image, caplog):
+    dvt.decompose(image, vit, quality="tiny", num_views=4, nodes_per_patch=2, fine=2)
+    assert not caplog.records
+    dvt.decompose(image, vit, quality="tiny", num_views=4, nodes_per_patch=2, fine=3)
+    assert [r.message.split(",")[0] for r in caplog.records] == ["fine=3: F has 2 x 2 nodes a patch"]
+
+
+@pytest.mark.parametrize(
+    ("fine", "text"),
+    [
+        (0, "fine=0: give at least 1"),
+        (1.5, "fine=1.5: give a value of type int"),
+        ("4", "fine='4': give a value of type int"),
+        (True, "fine=True: give a value of type int"),
+        (1000, r"fine=1000: 6000 x 6000 cells of 0.016 px need 144 GB for every 1000 channels, more than 8"),
+    ],
+)
+def test_numbers_of_cells_that_make_no_sense_are_refused(vit, image, fine, text):
+    with pytest.raises(ConfigError, match=text):
+        dvt.decompose(image, vit, quality="tiny", fine=fine)
+
+
 def test_features_that_are_not_finite_are_named():
     class Broken(PlantedBackbone):
         def __call__(self, images):

@@ -15,6 +15,7 @@ from noise import write_noise
 from PIL import Image
 from stored import stored_bytes
 
+import dvt
 from dvt.backbone.load import load_backbone
 from dvt.decomposition.outcome import Outcome
 from dvt.decomposition.quality import load_quality
@@ -204,6 +205,42 @@ def test_a_run_record_stands_beside_the_features(vit, folder, tmp_path):
     assert content["backbone"]["weights_hash"] == vit.weights_hash
     assert content["environment"]["torch"] == torch.__version__
     assert content["seconds_by_part"]["extract"] > 0
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 0.0), ("float16", 2e-3), ("int8", 3e-2)])
+def test_a_stored_field_reads_as_that_of_decompose(vit, folder, tmp_path, dtype, tolerance):
+    """At any grid or place, up to the rounding of the nodes to the store's number format."""
+    config, files = load_quality("tiny", {"num_views": 4, "fine": 2, "nodes_per_patch": 2}), find_images(folder)[:2]
+    store = tmp_path / "s"
+    decompose_list(files, vit, store, config, ListOptions(dtype=dtype))
+    opened = FeatureStore.open(store)
+    assert opened.meta.shapes["field"] == (8, 8, 192) and verify(store).ok
+    for file in files:
+        alone = dvt.decompose(file.path, vit, "tiny", dvt.seed_for(0, file.key), num_views=4, nodes_per_patch=2, fine=3)
+        field, grid = opened[file.key].field, alone.grid
+        scale = float(alone.field.values.abs().max())
+        for where in (grid.finer(2), grid.finer(3), torch.rand(50, 2)):
+            assert (field.read(where) - alone.field.read(where)).abs().max() <= tolerance * scale
+        assert (field.read(grid) - alone.clean).abs().max() <= tolerance * scale
+        assert (field.read(grid.finer(3)) - alone.fine).abs().max() <= tolerance * scale
+        assert torch.equal(opened[file.key].clean, FeatureStore.open(store)[file.key].array("clean"))
+
+
+def test_another_number_of_cells_continues_a_store_of_fields_and_none_does_not(vit, folder, tmp_path):
+    """The nodes are the same for every `fine` above 1."""
+    files = find_images(folder)[:2]
+    two, three, one = (load_quality("tiny", {"num_views": 4, "fine": fine}) for fine in (2, 3, 1))
+    decompose_list(files[:1], vit, tmp_path / "s", two)
+    assert decompose_list(files, vit, tmp_path / "s", three).skipped == 1
+    with pytest.raises(StoreError, match=r"field: '4 x 4 nodes' in the store, None in the request"):
+        decompose_list(files, vit, tmp_path / "s", one)
+
+
+def test_f_of_a_network_is_not_stored(vit, folder, tmp_path):
+    config = load_quality("tiny", {"num_views": 4, "fine": 2, "solver": "gradient"})
+    with pytest.raises(ConfigError, match=r"fine=2 solver=gradient: a store holds F as nodes"):
+        decompose_list(find_images(folder), vit, tmp_path / "s", config)
+    assert not (tmp_path / "s").exists()
 
 
 RUN = """

@@ -1,6 +1,7 @@
 """Methods: zoom baselines against features that are known; models and stage 1 behind one interface."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 import torch
@@ -146,11 +147,11 @@ def test_a_model_at_another_size_refuses_what_does_not_fit(backbone):
 
 def test_finer_features_of_stage_1_average_to_its_features(backbone, caplog):
     config = load_quality("tiny", {})
-    plain, fine = (Decomposed(backbone, config, fine=number) for number in (1, 4))
+    plain, fine = (Decomposed(backbone, replace(config, fine=number)) for number in (1, 4))
     assert [r.message.split(":")[0] for r in caplog.records] == ["decomposed@fine4"]
     assert "F has 1 x 1 nodes a patch" in caplog.text and "nodes_per_patch=4" in caplog.text
     caplog.clear()
-    Decomposed(backbone, load_quality("tiny", {"closed_form": {"nodes_per_patch": 4}}), fine=4)
+    Decomposed(backbone, load_quality("tiny", {"closed_form": {"nodes_per_patch": 4}, "fine": 4}))
     assert not caplog.records
     few, many = (method(pictures(1), SIZE) for method in (plain, fine))
     assert many.grid == few.grid.finer(4) == fine.grid_for(SIZE) and many.patches.shape[1:3] == (12, 16)

@@ -128,11 +128,11 @@ def test_many_damaged_shards_are_counted(filled, refill):
 
 def test_a_sidecar_of_a_newer_dvt_is_refused_and_left_alone(filled, meta):
     sidecar = min((filled / "shards").glob("*.json"))
-    body = json.loads(sidecar.read_text()) | {"schema": 2}
+    body = json.loads(sidecar.read_text()) | {"schema": 3}
     del body["checksum"]
     sidecar.write_text(json.dumps(body | {"checksum": sha256_of(body)}))
     for action in (FeatureStore.open, verify, lambda path: StoreWriter.open(path, meta).done_keys()):
-        with pytest.raises(StoreError, match=r"newer dvt \(schema 2; this one reads 1\): upgrade dvt"):
+        with pytest.raises(StoreError, match=r"newer dvt \(schema 3; this one reads 2\): upgrade dvt"):
             action(filled)
     assert sidecar.exists()
 

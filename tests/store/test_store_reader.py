@@ -45,6 +45,11 @@ def test_arrays_that_the_store_does_not_hold(filled):
         _ = FeatureStore.open(filled)["a.jpg"].artifact
 
 
+def test_a_store_without_fields_names_the_command_that_makes_one(filled):
+    with pytest.raises(StoreError, match=r"not the field F.*\n?.*dvt decompose images=\.\.\. store=NEW_FOLDER fine=2"):
+        _ = FeatureStore.open(filled)["a.jpg"].field
+
+
 def test_records_are_views_of_the_moment_of_opening(filled, refill):
     store = FeatureStore.open(filled)
     refill(filled, ["g.jpg"])

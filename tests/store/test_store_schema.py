@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dvt.errors import StoreError
+from dvt.field import NodeGrid
 from dvt.grid import PatchGrid
 from dvt.spec import FeatureSpec
-from dvt.store.schema import StoreMeta
+from dvt.store.schema import FieldMeta, StoreMeta
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
@@ -58,6 +59,19 @@ def test_equal_settings_have_one_spelling(meta):
     assert one.differences(two) == [] and one.solver_sha256 == two.solver_sha256
 
 
+def test_a_field_is_kept_and_makes_a_newer_schema(meta):
+    held = replace(meta, field=FieldMeta(NodeGrid((8, 6)), samples_per_patch=4))
+    assert StoreMeta.from_json(held.to_json()) == held
+    assert held.shapes == {"raw": (4, 3, 5), "clean": (4, 3, 5), "field": (8, 6, 5)}
+    written, before = json.loads(held.to_json()), json.loads(meta.to_json())
+    assert written.pop("field") == {"nodes": [8, 6], "samples_per_patch": 4}
+    assert (written.pop("schema"), before.pop("schema")) == (
+        2,
+        1,
+    ) and written == before  # an older dvt reads the latter
+    assert meta.differences(held) == ["field: None in the store, '8 x 6 nodes' in the request"]
+
+
 def test_shape_is_the_grid_and_the_channels(meta):
     assert meta.shape == (4, 3, 5)
 
@@ -95,8 +109,8 @@ def edited(meta, **changes):
 
 
 def test_a_newer_schema_says_upgrade(meta):
-    with pytest.raises(StoreError, match=r"made by a newer dvt \(schema 2; this one reads 1\): upgrade dvt"):
-        StoreMeta.from_json(edited(meta, schema=2))
+    with pytest.raises(StoreError, match=r"made by a newer dvt \(schema 3; this one reads 2\): upgrade dvt"):
+        StoreMeta.from_json(edited(meta, schema=3))
 
 
 @pytest.mark.parametrize(
@@ -111,6 +125,9 @@ def test_a_newer_schema_says_upgrade(meta):
         ({"grid": {"image_hw": [64], "patch": 16, "stride": 16}}, "damaged or was edited"),
         ({"grid": {"image_hw": [64, 48], "patch": 16, "stride": 15}}, "does not divide"),
         ({"extra": 1}, "extra"),
+        ({"field": {"nodes": [8, 6.5], "samples_per_patch": 4}}, "not of whole numbers"),
+        ({"field": {"nodes": [8, 1], "samples_per_patch": 4}}, "at least 2 each"),
+        ({"field": {"nodes": [8, 6]}}, "samples_per_patch"),
         ({"arrays": None}, "damaged or was edited"),
     ],
 )
