@@ -14,6 +14,7 @@ from dvt.cli.outcome import Result
 from dvt.cluster.config import EngineConfig, EngineName
 from dvt.decomposition.config import DecomposeConfig
 from dvt.decomposition.shard import Shard
+from dvt.errors import ConfigError
 from dvt.images import MAX_PIXELS
 from dvt.srt.config import SrtConfig
 
@@ -36,6 +37,7 @@ usage: dvt decompose images=PATH store=FOLDER [key=value ...]
   dvt decompose images=list.txt store=runs/p shard=0/4                            one of four processes
   dvt decompose images=photos/ store=runs/p engine=ray engine.address=auto        by workers of a cluster
   dvt decompose images=photos/ store=runs/p engine=slurm engine.workers=16        by 16 jobs of SLURM
+  dvt decompose images=photos/ store=runs/p fine=2                                F itself, to be read at any grid
   dvt decompose images=photos/ store=runs/srt method=srt                          SRT features as the clean ones
   dvt decompose images=a.png store=runs/a backbone.timm=vit_tiny_patch16_224 backbone.weights=vit.safetensors
 
@@ -84,7 +86,7 @@ class Options(DecomposeConfig):
     shard: str = "0/1"
     """Do part i of n of the list, as i/n, counted from 0: several processes may share a store."""
     arrays: list[str] = field(default_factory=lambda: ["raw", "clean"])
-    """Maps to store: some of raw, clean, artifact."""
+    """Maps to store: some of raw, clean, artifact; F itself with fine above 1."""
     dtype: StoreDtype = StoreDtype.float16
     """Number format of the store: float16, float32 or int8 (half of float16)."""
     device: str = "auto"
@@ -105,6 +107,8 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     from dvt.decomposition.run_list import ListOptions
     from dvt.images import find_images
 
+    if options.method is StoreMethodName.srt and options.fine != 1:
+        raise ConfigError(f"fine={options.fine} method=srt: SRT has no field F to store. Leave fine out.")
     list_options = ListOptions(
         quality=choices["quality"],
         seed=options.seed,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dvt.cli.console import MISSING, say
-from dvt.cli.method_options import MethodsOptions, check_methods, load_methods
+from dvt.cli.method_options import MethodsOptions, check_methods, load_methods, with_fine_names
 from dvt.cli.outcome import Result
 from dvt.diagnosis.config import ArtifactScoresConfig
 from dvt.errors import ConfigError
@@ -104,6 +104,7 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     from dvt.cli.reporter import TerminalReporter
     from dvt.evaluation.run import evaluate as score
 
+    options = with_fine_names(options)
     check_methods(options, choices["quality"])
     out = checked_out(options)
     tasks = make_tasks(options)  # data that are missing are found before a model is loaded

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dvt.backbone.config import BackboneConfig
 from dvt.decomposition.config import DecomposeConfig
@@ -43,6 +43,20 @@ class MethodsOptions(DecomposeConfig):
     """auto, cpu, cuda, cuda:1 or mps."""
 
 
+OptionsT = TypeVar("OptionsT", bound=MethodsOptions)
+
+
+def with_fine_names(options: OptionsT) -> OptionsT:
+    """The options with `fine=4` as names of methods: decomposed@fine4, srt@fine4.
+
+    Raises:
+        ConfigError: it says one number of cells and a method another, or no method can be finer.
+    """
+    from dvt.methods.names import finer_names
+
+    return replace(options, method=finer_names(options.method, options.fine))
+
+
 def check_methods(options: MethodsOptions, quality: str) -> None:
     """Refuse methods that do not exist, and those that lack their weights, before anything is loaded.
 
@@ -58,6 +72,11 @@ def check_methods(options: MethodsOptions, quality: str) -> None:
     names = parse_names(options.method)
     for base, option in _OPTION_OF.items():
         _check_weights(options, base, option, [name for name in names if name.base == base])
+    for name in names:
+        if name.base == "srt" and name.fine > 1 and options.srt.fine not in (1, name.fine):
+            raise ConfigError(
+                f"srt.fine={options.srt.fine}, method={name.unzoomed}: two numbers of cells. Leave srt.fine out."
+            )
     stage_1 = [name for name in names if name.base == "decomposed"]
     if stage_1 and all(name.variant is not None for name in stage_1):
         _check_no_effect(options, quality, stage_1[0].unzoomed)

@@ -1,12 +1,12 @@
 """`dvt show`: draw the features of an image, of several, or of a video."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvt.cli.console import DONE, MISSING, SOME_FAILED, say
-from dvt.cli.method_options import MethodsOptions, check_methods, load_methods
+from dvt.cli.method_options import MethodsOptions, check_methods, load_methods, with_fine_names
 from dvt.cli.outcome import Result
 from dvt.cli.outputs import check_out, check_writable
 from dvt.errors import ConfigError, ImageError
@@ -29,6 +29,7 @@ usage: dvt show image=PATH [out=FILE.png] [method=[raw,decomposed]] [key=value .
   dvt show image=cat.jpg                                          raw, clean, artifact and residual of DINOv2-B
   dvt show image=cat.jpg method=[raw] backbone=dino_small         the raw features alone, in a moment
   dvt show image=cat.jpg method=[raw,srt,decomposed,denoised] denoiser=runs/denoiser     side by side
+  dvt show image=cat.jpg fine=4 closed_form.nodes_per_patch=4     the clean features at 4 x 4 cells per patch as well
   dvt show image=cat.jpg patch=[4,7] out=panels/cat.png           similarity to the patch in row 4, column 7
   dvt show image=photos/ out=panels/                              a panel for each image
   dvt show image=clip.mp4 method=[raw,denoised] denoiser=runs/denoiser      a video, in one basis of colours"""
@@ -73,6 +74,7 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     """Write the panels; returns the exit code. Errors in the options are found before the work begins."""
     from dvt.images.video import is_video
 
+    options = with_fine_names(options)
     check_methods(options, choices["quality"])
     if wants_video(options.out) or is_video(options.image):
         return show_video(options)
@@ -111,13 +113,17 @@ def panel_rows(
     """The tiles of the methods; raw and decomposed alone give all four terms of the equation."""
     from dvt.decomposition.run import decompose_image
     from dvt.methods.method import maps_of
+    from dvt.methods.names import MethodName, parse_name
     from dvt.viz import decomposition_rows, method_rows
 
     patch = patch_of(options.patch, backbone.grid)
     view = backbone.preprocess(image)
-    if set(options.method) == {"raw", "decomposed"}:
-        result = decompose_image(image, backbone, options, options.seed)
-        return decomposition_rows(view, result.raw, result.clean, result.artifact, result.residual, patch=patch)
+    fine = max(parse_name(name).fine for name in options.method)
+    if set(options.method) == {"raw", MethodName("decomposed", fine=fine).unzoomed}:
+        result = decompose_image(image, backbone, replace(options, fine=fine), options.seed)
+        finer = None if fine == 1 else result.fine
+        terms = result.raw, result.clean, result.artifact, result.residual
+        return decomposition_rows(view, *terms, finer, patch=patch)
     return method_rows(view, maps_of(methods, image, backbone.grid.image_hw), patch=patch)
 
 

@@ -140,7 +140,8 @@ class DecomposeConfig:
     samples_per_patch: int = 4
     """The clean feature of a patch is the mean of F over k x k positions in it; 1: F at its centre."""
     fine: int = 1
-    """Cells per patch along each side at which F is read as well; 1: at the patches alone."""
+    """Cells per patch along each side at which F is read as well: the methods decomposed@fine4 and srt@fine4; a store
+    then holds F, which can be read at any grid. 1: at the patches alone."""
     views: ViewsConfig = field(default_factory=ViewsConfig)
     """The views."""
     closed_form: ClosedFormConfig = field(default_factory=ClosedFormConfig)

@@ -42,33 +42,12 @@ class Decomposed:
         backbone: the ViT.
         config: options of stage 1; F is read at `fine` cells per patch along each side.
         seed: the views of an image depend on it and on the pixels.
-<<<<<<< HEAD
-        fine: cells per patch along each side at which F is read.
         quality: name of the quality that `config` is, for tables.
     """
 
-    def __init__(
-        self, backbone: Model, config: DecomposeConfig, seed: int = 0, fine: int = 1, *, quality: str | None = None
-    ):
-        self.name = MethodName("decomposed", quality, fine=fine).unzoomed
-        self._fine = fine
-        nodes = config.closed_form.nodes_per_patch
-        if config.solver is Solver.closed_form and fine > nodes:
-            _log.warning(
-                "%s: F has %g x %g nodes a patch, so finer cells are interpolated. More detail:"
-                " closed_form.nodes_per_patch=%d.",
-                self.name,
-                nodes,
-                nodes,
-                fine,
-            )
-=======
-    """
-
-    def __init__(self, backbone: Model, config: DecomposeConfig, seed: int = 0):
-        self.name = "decomposed" if config.fine == 1 else f"decomposed@fine{config.fine}"
+    def __init__(self, backbone: Model, config: DecomposeConfig, seed: int = 0, *, quality: str | None = None):
+        self.name = MethodName("decomposed", quality, fine=config.fine).unzoomed
         warn_if_finer_than_nodes(config, self.name)
->>>>>>> 0f1c6fd (dvt.decompose(fine=4) reads F at cells; a store with fine above 1 holds the nodes of F)
         self._raw, self._config, self._seed = OnePass("raw", backbone), config, seed
         self.spec: FeatureSpec = replace(backbone.spec, grid=backbone.spec.grid.finer(config.fine))
         self.options: Mapping[str, Any] = {**self._raw.options, **solver_settings(config), "seed": seed}

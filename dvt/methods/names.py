@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from dvt.decomposition.quality import qualities
@@ -109,6 +109,34 @@ def parse_name(name: str) -> MethodName:
     if variant is not None and base not in _VARIED:
         raise ConfigError(f"method {name!r}: {base} has no variants; {', '.join(_VARIED)} have.")
     return MethodName(base, variant, tiles, zoom, fine)
+
+
+def finer_names(names: Sequence[str], fine: int) -> list[str]:
+    """The names with `@fine4` added to every method that can give features finer than a patch.
+
+    Args:
+        names: of a table.
+        fine: cells per patch along each side; 1 changes nothing.
+
+    Raises:
+        ConfigError: a name that says another number of cells, or no method that can be finer.
+
+    Examples:
+        >>> finer_names(["raw", "srt", "decomposed:fast"], 4)
+        ['raw', 'srt@fine4', 'decomposed:fast@fine4']
+    """
+    if fine == 1:
+        return list(names)
+    parsed = parse_names(names)
+    given = f"fine={fine} method=[{','.join(names)}]"
+    able = [each.base in FINER and each.zoom == 1 and not each.tiles for each in parsed]
+    for name, each in zip(names, parsed, strict=True):
+        if each.fine not in (1, fine):
+            raise ConfigError(f"{given}: {name} says another number of cells. Give one of the two.")
+    if not any(able):
+        raise ConfigError(f"{given}: none of these has features finer than a patch; {' and '.join(FINER)} have.")
+    finer = [replace(each, fine=fine).unzoomed for each in parsed]
+    return [new if can else name for name, new, can in zip(names, finer, able, strict=True)]
 
 
 def named_method(name: MethodName, makers: Mapping[str, Callable[[MethodName], Method]]) -> Method:

@@ -26,6 +26,7 @@ def decomposition_rows(
     clean: FeatureMap,
     artifact: FeatureMap,
     residual: FeatureMap,
+    fine: MapOfAnySize | None = None,
     *,
     patch: tuple[int, int] | None = None,
 ) -> list[list[Tile]]:
@@ -44,15 +45,18 @@ def decomposition_rows(
         clean: the part that moves with the image content.
         artifact: the part that depends on the position on the patch grid.
         residual: the rest.
+        fine: the clean part at finer cells, one more column; None: no such column.
         patch: row and column for the third row, counted from 0; default: the middle.
 
     Raises:
         DvtError: maps of different shapes or not finite, or no such patch.
         ImageError: the image cannot be read.
     """
-    maps = {"raw": raw, "clean": clean, "artifact": artifact, "residual": residual}
+    cells = {} if fine is None else {f"clean, {fine.shape[0]} x {fine.shape[1]} cells": fine}
+    terms = {"raw": raw, "clean": clean, "artifact": artifact, "residual": residual}
+    maps = {"raw": raw, "clean": clean, **cells, "artifact": artifact, "residual": residual}
     require_maps(list(maps.values()), list(maps))
-    for name, feature_map in maps.items():
+    for name, feature_map in terms.items():
         if feature_map.shape != raw.shape:
             raise DvtError(
                 f"raw has shape {tuple(raw.shape)} and {name} {tuple(feature_map.shape)}."
@@ -62,10 +66,11 @@ def decomposition_rows(
     colours = {
         "raw: PCA": basis.colours(raw),
         "clean: PCA": basis.colours(clean),
+        **{f"{name}: PCA": basis.colours(one) for name, one in cells.items()},
         "artifact: same PCA and scale, grey is its mean": basis.deviation_colours(artifact, artifact.mean(dim=(0, 1))),
         "residual: same PCA and scale, grey is zero": basis.deviation_colours(residual),
     }
-    return _rows(image, colours, maps, {"raw": raw, "clean": clean}, patch)
+    return _rows(image, colours, maps, {"raw": raw, "clean": clean, **cells}, patch)
 
 
 def method_rows(

@@ -26,6 +26,21 @@ def test_a_folder_goes_into_a_store_and_the_same_command_skips_it(tiny, photo):
     assert list(store) == ["a.png", "b.png"] and store["a.png"].clean.shape == (4, 4, 192)
 
 
+def test_fine_stores_f_and_a_store_without_it_is_not_continued(tiny, dvt, made, caplog):
+    made("photos", "store")
+    options = ("images=photos", "closed_form.nodes_per_patch=2")
+    result = tiny("decompose", *options, "store=s", "fine=2")
+    assert result.code == 0 and "fine=2" not in caplog.text, result.err
+    assert "field      8 x 8 nodes, float16" in dvt("store", "status", "s").out
+    assert dvt("store", "verify", "s").code == 0
+    store = FeatureStore.open("s")
+    assert store["0.png"].field.read(store.meta.spec.grid.finer(3)).shape == (12, 12, 192)
+    refused = tiny("decompose", "images=photos", "store=store", "fine=2")
+    assert refused.code == 2 and "field: None in the store, '4 x 4 nodes' in the request" in refused.err
+    assert tiny("decompose", *options, "store=s", "fine=3").code == 0
+    assert "fine=3: F has 2 x 2 nodes a patch" in caplog.text
+
+
 def test_a_large_store_is_said_to_be_checked(tiny, made, monkeypatch):
     made("photos", "store")
     assert "checking" not in tiny("decompose", "images=photos", "store=store").err

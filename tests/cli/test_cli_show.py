@@ -40,6 +40,12 @@ def test_an_image_is_written_larger_for_more_methods(tiny, photo, tmp_path):
         (["image=nothing.mp4"], "nothing.mp4 does not exist"),
         (["method=[raw,row]"], "there is no method 'row'"),
         (["method=[raw,distilled]"], "distilled features need both"),
+        (["method=[raw,decomposed@fine2]", "fine=4"], "decomposed@fine2 says another number of cells"),
+        (["method=[raw]", "fine=2"], "none of these has features finer than a patch"),
+        (["method=[raw,srt]", "srt.fine=2", "fine=4"], "srt.fine=2, method=srt@fine4: two numbers of cells"),
+        (["fine=0"], "fine=0: give at least 1"),
+        (["fine=1.5"], "fine=1.5"),
+        (["fine=many"], "fine=many"),
     ],
 )
 def test_what_cannot_be_shown_is_refused_before_the_work(tiny, photo, tmp_path, monkeypatch, options, part):
@@ -48,6 +54,16 @@ def test_what_cannot_be_shown_is_refused_before_the_work(tiny, photo, tmp_path, 
     result = tiny("show", "image=cat.jpg", *options)
     assert result.code == 2 and part in result.err, result.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cat.jpg", "folder.png"]
+
+
+def test_fine_is_a_column_beside_the_terms_under_either_name(tiny, photo, tmp_path):
+    photo("cat.jpg")
+    widths = []
+    for options in (["fine=1"], ["fine=2"], ["method=[raw,decomposed@fine2]"]):
+        assert tiny("show", "image=cat.jpg", *options, "closed_form.nodes_per_patch=2").code == 0
+        with Image.open(tmp_path / "cat.dvt.png") as panel:
+            widths.append((panel.width, np.asarray(panel).tobytes()))
+    assert widths[0][0] < widths[1][0] and widths[1] == widths[2]
 
 
 def test_denoised_features_beside_the_others(tiny, made, tmp_path):

@@ -93,6 +93,7 @@ def test_a_decomposed_store_is_not_continued_by_srt(tiny, made):
     [
         (("arrays=[raw,clean,artifact]",), "arrays=[raw,clean,artifact]: SRT makes no artifact. Give some of raw"),
         (("srt.fine=2",), "srt.fine=2: a store holds raw and clean features of the same patches"),
+        (("fine=2",), "fine=2 method=srt: SRT has no field F to store"),
         (("srt.max_shift=16",), "has patches of 16 px. Give 1 to 15"),
         (("srt.step=3",), "srt.step=3 leaves no shift within srt.max_shift=2"),
         (("srt.fill=black",), "srt.fill=black: give one of edge, reflect, mean"),

@@ -5,7 +5,7 @@ from mean_colours import MeanColours
 
 from dvt.decomposition.quality import qualities
 from dvt.errors import ConfigError
-from dvt.methods.names import BASES, Family, family, is_zoom, named_method, parse_name, parse_names
+from dvt.methods.names import BASES, Family, family, finer_names, is_zoom, named_method, parse_name, parse_names
 from dvt.methods.zoom import Enlarged, Tiles
 
 
@@ -57,6 +57,17 @@ def test_names_on_file_have_a_family_even_where_their_quality_is_gone():
 def test_methods_without_finer_features_say_so():
     with pytest.raises(ConfigError, match="raw has no features finer than a patch; srt and decomposed have"):
         parse_name("raw@fine4")
+
+
+def test_one_number_of_cells_for_all_names():
+    names = ["raw", "srt", "decomposed", "decomposed:fast@fine4", "tiles", "srt-tiles", "decomposed@2x"]
+    assert finer_names(names, 1) == names
+    finer = ["raw", "srt@fine4", "decomposed@fine4", "decomposed:fast@fine4", "tiles", "srt-tiles", "decomposed@2x"]
+    assert finer_names(names, 4) == finer == finer_names(finer, 4)
+    with pytest.raises(ConfigError, match=r"fine=2 method=\[raw,srt@fine4\]: srt@fine4 says another number of cells"):
+        finer_names(["raw", "srt@fine4"], 2)
+    with pytest.raises(ConfigError, match=r"none of these has features finer than a patch; srt and decomposed have"):
+        finer_names(["raw", "srt-tiles", "denoised"], 2)
 
 
 @pytest.mark.parametrize("name", ["raw:fast", "srt:fast", "srt:a-tiles"])

@@ -158,4 +158,4 @@ def test_finer_features_of_stage_1_average_to_its_features(backbone, caplog):
     means = functional.avg_pool2d(many.patches.permute(0, 3, 1, 2), 4).permute(0, 2, 3, 1)
     torch.testing.assert_close(means, few.patches, atol=0.02, rtol=0)  # F is piecewise bilinear: 4 x 4 samples a patch
     assert fingerprint(fine) == {**fingerprint(plain), "fine": 4} and fine.name == "decomposed@fine4"
-    assert Decomposed(backbone, config, quality="tiny", fine=2).name == "decomposed:tiny@fine2"
+    assert Decomposed(backbone, replace(config, fine=2), quality="tiny").name == "decomposed:tiny@fine2"

@@ -65,6 +65,16 @@ def test_raw_and_clean_share_one_basis(terms):
     assert torch.equal(tile(rows, 0, "clean"), basis.colours(terms["clean"]))
 
 
+def test_finer_cells_are_one_more_column_in_the_same_colours(terms):
+    fine = terms["clean"].repeat_interleave(2, 0).repeat_interleave(2, 1)
+    without, rows = decomposition_rows(IMAGE, **terms), decomposition_rows(IMAGE, **terms, fine=fine)
+    assert [len(row) for row in rows] == [len(row) + 1 for row in without]
+    cells = tile(rows, 0, "clean, 12 x 16 cells")
+    assert torch.equal(cells[::2, ::2], tile(rows, 0, "clean: PCA")) and cells.shape == (12, 16, 3)
+    for name in ("raw", "clean: PCA", "artifact", "residual"):
+        assert torch.equal(tile(rows, 0, name), tile(without, 0, name))
+
+
 def test_artifact_and_residual_have_the_scale_of_raw(terms):
     """Without clipping, the colours satisfy the equation: raw - clean = artifact + residual."""
     terms["artifact"] = terms["artifact"] - terms["artifact"].mean(dim=(0, 1))
