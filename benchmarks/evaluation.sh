@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Every task of `dvt evaluate`, every method side by side, at sizes that two CPU cores do in about half an hour:
+# Every task of `dvt evaluate`, every method side by side, at sizes that two CPU cores do in an hour or so:
 #
 #   benchmarks/evaluation.sh DATA OUT backbone.timm=... backbone.weights=... denoiser=... [distilled=...]
 #
-# DATA holds camvid/, sevenscenes/, davis2016/ and imagenette/. Every data set goes to a folder of its own below OUT; the
-# same command continues after a stop. SRT and tiles@3x cost nine passes each; stage 1 has half its default views.
+# DATA holds camvid/, sevenscenes/, davis2016/ and imagenette/. All results go into OUT, with report.html, pareto.svg and
+# summary.md. METHODS=raw,decomposed:fast,... replaces the methods. The same command continues after a stop. SRT and
+# tiles@3x cost nine passes each.
 # Records: benchmarks/records/*_evaluation_*.md
 set -euo pipefail
 
@@ -12,12 +13,13 @@ data=$1 out=$2
 shift 2
 methods=raw,raw@2x,tiles,tiles@3x,srt,decomposed,denoised
 [[ "$*" == *distilled=* ]] && methods+=,distilled
-common=(device=cpu srt.max_shift=6 srt.step=6 views.num_views=64 report=html "$@")
+methods=${METHODS:-$methods}
+common=(device=cpu srt.max_shift=6 srt.step=6 report=html "$@")
 
 run() {
     local name=$1 began=$SECONDS
     shift
-    dvt evaluate "out=$out/$name" "method=[$methods]" "$@" "${common[@]}"
+    dvt evaluate "out=$out" "method=[$methods]" "$@" "${common[@]}"
     echo "$name took $((SECONDS - began)) s"
 }
 

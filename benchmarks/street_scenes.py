@@ -1,4 +1,4 @@
-"""Street scenes, and what their features are asked: what camvid.py, views.py and denoiser.py share.
+"""Street scenes, and what their features are asked: what camvid.py, fine.py and denoiser.py share.
 
 CAMVID is CamVid as `dvt evaluate data=` takes it. Every n-th picture is taken, from the first: 40 of the 117 test
 pictures are every second one up to the 79th, and the streets at the end of the list are not among them. `dvt evaluate`
