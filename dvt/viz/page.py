@@ -14,6 +14,7 @@ _STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; color: #181818; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }
+td { white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 .scroll { overflow-x: auto; }
 pre { background: #f4f4f4; padding: .8rem 1rem; overflow-x: auto; font-size: .85rem; }

@@ -191,7 +191,8 @@ class _Axes:
                     f'<path d="M{_px(anchor.x)},{_px(anchor.y)}L{_px(end[0])},{_px(end[1])}" stroke="#8a8a8a"'
                     ' stroke-width="0.7"/>'
                 )
-        for point, anchor, (left, top) in zip(points, anchors, places, strict=True):
+        drawn = sorted(zip(points, anchors, places, strict=True), key=lambda each: each[0].on_front)
+        for point, anchor, (left, top) in drawn:  # the front last, on top
             spread = "" if point.spread is None else f" ± {point.spread:.3g}"
             yield f"<g><title>{escape(point.label)}: {point.score:.4g}{spread}, {_number(point.cost)} {cost}</title>"
             if point.spread:
