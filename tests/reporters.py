@@ -29,13 +29,13 @@ def terminate():
 
 
 class ActAt(Collect):
-    """Calls `action` after the given number of training steps of a run."""
+    """Calls `action` after the given number of training steps, or of other units, of a run."""
 
-    def __init__(self, step, action=terminate):
+    def __init__(self, step, action=terminate, unit="steps"):
         super().__init__()
-        self._step, self._action = step, action
+        self._step, self._action, self._unit = step, action, unit
 
     def advance(self, count=1, note=""):
         super().advance(count, note)
-        if self.tasks[-1][1] == "steps" and self.num_done == self._step:
+        if self.tasks[-1][1] == self._unit and self.num_done == self._step:
             self._action()

@@ -21,6 +21,8 @@ class Kind(str, Enum):
     """Three 1 x 1 convolutions: each patch alone."""
     conv3x3 = "conv3x3"
     """Three 3 x 3 convolutions: each patch and its neighbours."""
+    linear = "linear"
+    """One linear layer: each patch alone. It is solved by ridge regression, and not trained by steps."""
 
 
 class Mixing(str, Enum):
@@ -37,7 +39,7 @@ class DenoiserConfig:
     """The architecture of a denoiser; the defaults are the paper's (s. 4.3)."""
 
     kind: Kind = Kind.block
-    """block (transformer blocks), conv1x1 or conv3x3."""
+    """block (transformer blocks), conv1x1, conv3x3 or linear (a linear layer, solved by ridge regression)."""
     num_blocks: int = 1
     """Number of transformer blocks."""
     position_embedding: bool = True
@@ -146,6 +148,19 @@ class PairsConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class RidgeConfig:
+    """How a linear denoiser is solved."""
+
+    strengths: list[float] = field(default_factory=lambda: [1e-4, 1e-3, 1e-2, 1e-1, 1.0])
+    """Strengths to try; the validation images choose. Inputs have unit variance, and 1 halves a direction of that
+    variance."""
+
+    def __post_init__(self) -> None:
+        if not self.strengths or not all(strength > 0 for strength in self.strengths):
+            raise ConfigError(f"ridge.strengths={self.strengths}: give at least one number, each above 0.")
+
+
+@dataclass(kw_only=True, slots=True)
 class TrainConfig(TrainingConfig):
     """All options of stage 2."""
 
@@ -153,6 +168,8 @@ class TrainConfig(TrainingConfig):
     """The denoiser."""
     pairs: PairsConfig = field(default_factory=PairsConfig)
     """The pairs it is trained on."""
+    ridge: RidgeConfig = field(default_factory=RidgeConfig)
+    """With denoiser.kind=linear: how it is solved."""
 
 
 @dataclass(kw_only=True, slots=True)

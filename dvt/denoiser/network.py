@@ -1,6 +1,6 @@
 """Denoiser: raw features -> clean features of any image (paper s. 4.3), with loading and saving of its weights."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import pairwise
@@ -25,6 +25,8 @@ from dvt.weights.read import load_strict
 
 class Denoiser(nn.Module):
     """A learnable position embedding and one transformer block; no residual around it, no norm after it.
+
+    Other kinds have convolutions or a single linear layer instead (`config.kind`).
 
     With `config.layers` the input also has the patches of earlier blocks of the ViT, behind the raw ones. They are
     normed and mixed with the raw ones before the block, as `config.mixing` says.
@@ -69,11 +71,9 @@ class Denoiser(nn.Module):
         self.info: ModelInfo | None = None
         embeds = config.kind is Kind.block and config.position_embedding
         rows, columns = grid_hw
-        self.mixing = _MIXINGS[config.mixing](len(config.layers), num_channels) if config.layers else None
+        self.mixing = _mixing(config, num_channels)
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, rows * columns, num_channels)) if embeds else None
-        self.denoiser = (
-            _blocks(config, num_channels) if config.kind is Kind.block else _convolutions(config, num_channels)
-        )
+        self.denoiser = _NETWORKS[config.kind](config, num_channels)
 
     def forward(self, patches: DenoiserInput) -> FeatureMaps:
         """Raw features to clean ones, on any grid.
@@ -87,6 +87,8 @@ class Denoiser(nn.Module):
         """
         if self.mixing is not None:
             patches = self.mixing(patches)
+        if self.config.kind is Kind.linear:
+            return patches
         if self.config.kind is not Kind.block:
             cleaned: Tensor = self.denoiser(patches.permute(0, 3, 1, 2))
             return cleaned.permute(0, 2, 3, 1)
@@ -274,26 +276,35 @@ class _ResidualMixing(nn.Module):
         return mixed
 
 
-class _LinearMixing(nn.Module):
-    """A linear map of the raw features, as they are, and the normed features of earlier blocks together."""
+class LinearMixing(nn.Module):
+    """A linear map of the raw features, as they are, and the normed features of earlier blocks together.
+
+    Attributes:
+        linear: the map, (1 + L) C inputs to C.
+    """
 
     def __init__(self, num_layers: int, num_channels: int):
         super().__init__()
         self.num_channels = num_channels
         self.linear = nn.Linear((1 + num_layers) * num_channels, num_channels)
 
-    def forward(self, patches: DenoiserInput) -> FeatureMaps:
-        """(B, H, W, (1 + L) C) to (B, H, W, C)."""
+    def inputs(self, patches: DenoiserInput) -> DenoiserInput:
+        """What the map is applied to: (B, H, W, (1 + L) C), those of the earlier blocks normed."""
         raw, *earlier = torch.split(patches, self.num_channels, dim=-1)
         normed = [functional.layer_norm(each, (self.num_channels,), eps=1e-6) for each in earlier]
-        mixed: Tensor = self.linear(torch.cat([raw, *normed], dim=-1))
+        return torch.cat([raw, *normed], dim=-1)
+
+    def forward(self, patches: DenoiserInput) -> FeatureMaps:
+        """(B, H, W, (1 + L) C) to (B, H, W, C)."""
+        mixed: Tensor = self.linear(self.inputs(patches))
         return mixed
 
 
-_MIXINGS: dict[Mixing, type[_ResidualMixing | _LinearMixing]] = {
-    Mixing.residual: _ResidualMixing,
-    Mixing.linear: _LinearMixing,
-}
+def _mixing(config: DenoiserConfig, num_channels: int) -> "_ResidualMixing | LinearMixing | None":
+    num_layers = len(config.layers)
+    if config.kind is Kind.linear or (num_layers and config.mixing is Mixing.linear):
+        return LinearMixing(num_layers, num_channels)
+    return _ResidualMixing(num_layers, num_channels) if num_layers else None
 
 
 def _blocks(config: DenoiserConfig, num_channels: int) -> nn.Module:
@@ -316,3 +327,16 @@ def _convolutions(config: DenoiserConfig, num_channels: int) -> nn.Module:
     widths = (num_channels, num_channels // 2, num_channels // 2, num_channels)
     first, second, third = (nn.Conv2d(before, after, size, padding=size // 2) for before, after in pairwise(widths))
     return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
+
+
+def _nothing(config: DenoiserConfig, num_channels: int) -> nn.Module:
+    """A linear denoiser is its mixing."""
+    return nn.Identity()
+
+
+_NETWORKS: dict[Kind, Callable[[DenoiserConfig, int], nn.Module]] = {
+    Kind.block: _blocks,
+    Kind.conv1x1: _convolutions,
+    Kind.conv3x3: _convolutions,
+    Kind.linear: _nothing,
+}

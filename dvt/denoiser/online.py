@@ -12,7 +12,7 @@ from dvt.backbone.backbone import Backbone
 from dvt.decomposition.quality import load_quality
 from dvt.decomposition.run_list import ListOptions, make_meta
 from dvt.decomposition.store_method import StoreMethod, store_method
-from dvt.denoiser.config import OnlineConfig, Raw, TrainConfig
+from dvt.denoiser.config import Kind, OnlineConfig, Raw, TrainConfig
 from dvt.denoiser.denoised import denoiser_input
 from dvt.denoiser.pairs import PairsInfo
 from dvt.denoiser.train import start_run, train_on_pairs
@@ -123,6 +123,8 @@ def _check(images: Sequence[ImageFile], config: TrainConfig) -> None:
         )
     if config.pairs.raw is Raw.recomputed:
         raise ConfigError("pairs.raw=recomputed needs a store: run dvt decompose first. Without a store leave it out.")
+    if config.denoiser.kind is Kind.linear:
+        raise ConfigError("denoiser.kind=linear (recipe=ridge) needs a store: run dvt decompose first.")
     if config.num_workers:
         raise ConfigError(f"num_workers={config.num_workers}: images are decomposed in this process; leave it out.")
     where = config.trainer

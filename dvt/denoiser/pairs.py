@@ -1,7 +1,7 @@
 """Pairs of raw and clean features: the stores they come from, and the data sets that give them to the training."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from dvt.backbone.backbone import Backbone
-from dvt.denoiser.config import Missing, PairsConfig, Raw, TrainConfig
+from dvt.denoiser.config import Kind, Missing, PairsConfig, Raw, TrainConfig
 from dvt.denoiser.denoised import denoiser_input
+from dvt.denoiser.network import Denoiser
 from dvt.errors import ConfigError, TrainingError
 from dvt.grid import PatchGrid
 from dvt.images import ImageFile, read_image
 from dvt.runtime import seed_for
-from dvt.shapes import FeatureMap
+from dvt.shapes import DenoiserInput, FeatureMap, FeatureMaps
 from dvt.spec import FeatureSpec
 from dvt.store import FeatureStore, Record
 from dvt.training.data import Draw, ItemSet, split_by_share
@@ -194,9 +195,38 @@ def make_pair_set(
         return StoredPairs(pairs)
     if backbone is None:
         raise ConfigError(f"pairs.raw={config.pairs.raw.value} needs the ViT that the stores were made with: backbone.")
-    if config.pairs.raw is Raw.computed:
+    if config.pairs.raw is Raw.computed and config.denoiser.kind is not Kind.linear:  # which reads an image once
         return ComputedPairs(pairs, backbone, layers, max_pixels)
     return ImagePairs(pairs, meta.spec.grid, config.pairs, config.seed, max_pixels)
+
+
+def input_of(
+    batch: Mapping[str, Any], backbone: Backbone | None, layers: Sequence[int], device: torch.device
+) -> DenoiserInput:
+    """(B, H, W, (1 + L) C) raw features of a batch, float32; those of L earlier blocks behind them.
+
+    Args:
+        batch: with `raw`, or with `image`.
+        backbone: the frozen ViT that computes the features of images.
+        layers: earlier blocks whose features are taken.
+        device: where the features are wanted.
+    """
+    if "raw" in batch:
+        return batch["raw"].to(device, torch.float32)  # type: ignore[no-any-return]
+    assert backbone is not None, "pairs of images come with their ViT"
+    patches, _, _ = denoiser_input(backbone, batch["image"], layers)
+    return patches.to(device, torch.float32)
+
+
+def batch_maps(network: Denoiser, raw: DenoiserInput, clean: FeatureMaps) -> dict[str, FeatureMaps]:
+    """The raw, clean and denoised maps of a batch, to be compared and drawn.
+
+    Args:
+        network: the denoiser.
+        raw: its input.
+        clean: (B, H, W, C) what it should give.
+    """
+    return {"raw": raw[..., : network.num_channels], "clean": clean, "denoised": network(raw).float()}
 
 
 class StoredPairs(ItemSet):

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.catalogue import licence_of
-from dvt.denoiser.config import TrainConfig, check_images
-from dvt.denoiser.denoised import denoiser_input
+from dvt.denoiser.config import Kind, TrainConfig, check_images
 from dvt.denoiser.network import Denoiser
-from dvt.denoiser.pairs import PairsInfo, make_pair_set, open_sources
+from dvt.denoiser.pairs import PairsInfo, batch_maps, input_of, make_pair_set, open_sources
+from dvt.denoiser.ridge import check_ridge, solve_ridge, sums_text
 from dvt.files import plain
 from dvt.images import MAX_PIXELS, ImageFile
 from dvt.losses import feature_distance
@@ -40,6 +40,8 @@ def train_denoiser(
 ) -> Trained:
     """Train a denoiser on the features of one or several stores. The same call continues a run that was stopped.
 
+    A linear denoiser (`denoiser.kind=linear`) is solved by ridge regression, in one pass over the images.
+
     Args:
         stores: folders that `dvt decompose` filled, all with the same features.
         out: folder of the run: checkpoints, logs, panels, and at the end `weights.safetensors` and `config.json`.
@@ -63,6 +65,8 @@ def train_denoiser(
     """
     out, config = Path(out), config or TrainConfig()
     check_images(config, given=images is not None)
+    if config.denoiser.kind is Kind.linear:
+        check_ridge(config)
     claim_folder(out, "denoiser")
     needs = None if backbone is None else backbone.spec
     sources = open_sources(stores, needs, images, config.pairs.missing)
@@ -74,8 +78,14 @@ def train_denoiser(
     left_out = f", {sources.num_missing} without features left out" if sources.num_missing else ""
     summary = (
         f"{info.num_images} images{left_out} -> {out}   {info.spec.backbone}, {info.spec.grid},"
-        f" raw {config.pairs.raw.value}, {config.num_steps} steps of {config.batch_size}"
+        f" raw {config.pairs.raw.value}"
     )
+    if config.denoiser.kind is Kind.linear:
+        num_inputs = (1 + len(config.denoiser.layers)) * info.spec.channels
+        reporter.note(f"{summary}, {sums_text(num_inputs)}")
+        about = _about(info, config)
+        return solve_ridge(about, train, val, out, config, backbone=backbone, reporter=reporter)
+    summary += f", {config.num_steps} steps of {config.batch_size}"
     start = start_run(info, out, config, summary, reporter)
     return train_on_pairs(info, train, val, out, config, start, backbone=backbone, reporter=reporter)
 
@@ -121,23 +131,28 @@ def train_on_pairs(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_for(config.seed, "first weights"))
         denoiser = Denoiser(config.denoiser, info.spec.channels, info.spec.grid.hw)
-    about = ModelInfo(
+    module = DenoiserModule(denoiser, config, _settings(info, config), backbone)
+    return train_and_publish(
+        module, train, val, config, out, start, command="train", about=_about(info, config),
+        state=denoiser.state_dict, reporter=reporter,
+    )  # fmt: skip
+
+
+def _about(info: PairsInfo, config: TrainConfig) -> ModelInfo:
+    """What is published, without the numbers of the run."""
+    return ModelInfo(
         kind="denoiser",
         spec=info.spec,
         architecture=plain(config.denoiser),
         training={"data_sha256": info.data_hash, "stage1": info.stage1},
         base_license=licence_of(info.spec.backbone),
     )
-    module = DenoiserModule(denoiser, config, _settings(info, config), backbone)
-    return train_and_publish(
-        module, train, val, config, out, start, command="train", about=about, state=denoiser.state_dict,
-        reporter=reporter,
-    )  # fmt: skip
 
 
 def _settings(info: PairsInfo, config: TrainConfig) -> dict[str, Any]:
     """The settings that a resumed run must share with its checkpoint."""
     settings = comparable_settings(config, TrainConfig)
+    del settings["ridge"]  # no part of a training by steps
     del settings["pairs"]["missing"]  # images that were left out show in the number of images and in the data hash
     return {
         **settings,
@@ -170,14 +185,9 @@ class DenoiserModule(StageModule):
         return feature_distance(self.network(self.raw(batch)), batch["clean"].float())
 
     def raw(self, batch: dict[str, Any]) -> DenoiserInput:
-        """(B, H, W, (1 + L) C) raw features of a batch, stored or computed; those of L earlier blocks behind them."""
-        if "raw" in batch:
-            return batch["raw"].float()  # type: ignore[no-any-return]
-        patches, _, _ = denoiser_input(self.frozen.network, batch["image"], self.network.config.layers)
-        return patches.to(self.device, torch.float32)
+        """The input of the denoiser for a batch."""
+        return input_of(batch, self.frozen.network, self.network.config.layers, self.device)
 
     def maps(self, batch: dict[str, Any]) -> dict[str, FeatureMaps]:
         """The raw, clean and denoised maps of a batch."""
-        raw = self.raw(batch)
-        own = raw[..., : self.network.num_channels]
-        return {"raw": own, "clean": batch["clean"].float(), "denoised": self.network(raw).float()}
+        return batch_maps(self.network, self.raw(batch), batch["clean"].float())

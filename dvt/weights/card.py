@@ -15,7 +15,7 @@ _HUB_LICENSES = ("apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "cc-by-nc-4.0
 
 _PURPOSE = {
     "denoiser": (
-        "A small transformer that turns the patch features of a frozen ViT into clean ones: it removes what belongs to"
+        "A small network that turns the patch features of a frozen ViT into clean ones: it removes what belongs to"
         " the position of a patch and not to the image."
     ),
     "distilled": (

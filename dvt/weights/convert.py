@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dvt.backbone.build import build_vit, facts_of
 from dvt.backbone.weights import fill
+from dvt.denoiser.config import Kind
 from dvt.denoiser.network import Denoiser
 from dvt.errors import BackboneError, ConfigError, WeightsError
 from dvt.files import write_atomic
@@ -67,8 +68,13 @@ def to_original(denoiser: Denoiser, state: Mapping[str, Tensor]) -> dict[str, di
         state: its weights, in the number format in which they are written.
 
     Raises:
-        WeightsError: it reads earlier blocks of the ViT, for which the original has no place.
+        WeightsError: it reads earlier blocks of the ViT or is linear, for which the original has no place.
     """
+    if denoiser.config.kind is Kind.linear:
+        raise WeightsError(
+            "this denoiser is a linear layer, and the original's format has blocks and convolutions only: keep it as a"
+            " model folder."
+        )
     if denoiser.config.layers:
         raise WeightsError(
             f"this denoiser reads the blocks {denoiser.config.layers} of its ViT as well, and the original's format has"

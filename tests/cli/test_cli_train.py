@@ -149,6 +149,16 @@ def test_a_run_that_was_moved_continues_from_other_paths(dvt, store, trained, tm
     assert again.code == 0 and "continuing at step 4" in again.err
 
 
+def test_ridge(tiny, dvt, made):
+    made("photos")
+    assert tiny("decompose", "images=photos", "store=s", "backbone.image_size=160").code == 0
+    ridge = ("train", "store=s", "images=photos", "recipe=ridge", "trainer=cpu", "backbone.weights=random")
+    few = dvt(*ridge, "out=few")
+    assert few.code == 2 and "4 training images of 100 patches are too few for 1152 inputs" in few.err
+    solved = dvt(*ridge, "out=run", "denoiser.layers=[2]")
+    assert solved.code == 0 and "ridge from 384 inputs, 4 MB" in solved.err and "raw -> denoised" in solved.err
+
+
 STREAM = (
     "images=photos", "backbone.timm=vit_micro_patch16_224", "backbone.weights=random", "backbone.image_size=64",
     "stream.quality=tiny", "stream.num_views=3",
