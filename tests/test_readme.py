@@ -63,7 +63,7 @@ def run_python(block, names):
     for line in block.splitlines():
         code, _, comment = line.partition("#")
         if shape := re.match(r"\s*(\([\d, ]+\))", comment):
-            wanted = tuple({37: 14, 768: 192}.get(size, size) for size in ast.literal_eval(shape[1]))
+            wanted = tuple({37: 14, 74: 28, 768: 192}.get(size, size) for size in ast.literal_eval(shape[1]))
             assert tuple(eval(code, names).shape) == wanted, line
             checked += 1
     return checked
@@ -77,7 +77,7 @@ def python_blocks():
 def test_python_of_the_first_screen(place, monkeypatch):
     monkeypatch.chdir(place)
     names = {}
-    assert run_python(python_blocks()[0], names) == 3
+    assert run_python(python_blocks()[0], names) == 4
     result = names["result"]
     assert torch.equal(result.raw - result.clean - result.artifact, result.residual)
 

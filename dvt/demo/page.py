@@ -4,13 +4,14 @@ from html import escape
 from pathlib import Path
 
 from dvt.demo.images import DEMO_IMAGES
-from dvt.demo.run import DemoResult
+from dvt.demo.run import FINE, DemoResult
 from dvt.evaluation.table import findings, table
 from dvt.viz.page import html_figure, html_list, html_table, write_page
 
 NEXT = """\
 dvt doctor    backbone=dinov2_base images=photos/                     does your ViT have artifacts?
 dvt show      image=photo.jpg backbone=dinov2_base                    the four terms of one of your images
+dvt show      image=photo.jpg backbone=dinov2_base fine=2             and the clean features at 2 x 2 cells per patch
 dvt decompose images=photos/ store=runs/photos backbone=dinov2_base   stage 1 on a folder
 dvt train     store=runs/photos out=runs/denoiser                     stage 2
 dvt show      image=photo.jpg method=[raw,denoised] denoiser=runs/denoiser backbone=dinov2_base"""
@@ -37,6 +38,8 @@ def write_demo_page(result: DemoResult) -> Path:
         "<p>The ViT sees many random crops of one image. What moves with the image is <b>clean</b>; what stays at its"
         " place on the grid is the <b>artifact</b>; the rest is the residual. No training, no other images.</p>",
         html_figure(*terms),
+        "<p>Clean is a function of the place in the image. It can be read finer than a patch, from the same passes:"
+        f" here at {FINE} x {FINE} cells a patch.</p>",
         "<h2>Stage 2: the same in one pass</h2>",
         "<p>A transformer block is trained on such pairs and cleans new images in one forward pass. This one ships"
         " with dvt.</p>",

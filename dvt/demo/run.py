@@ -1,7 +1,7 @@
 """The steps of the demo: decompose, train, score, draw."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dvt.backbone.backbone import Backbone
@@ -32,6 +32,8 @@ from dvt.weights.build import load_denoiser
 VIT = "vit_micro"
 SHIPPED = "vit_micro/denoiser"
 """The denoiser of `VIT` that ships with dvt."""
+FINE = 2
+"""Cells per patch along each side at which F is drawn; as many as the nodes of F."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,8 @@ def run_demo(config: DemoConfig, reporter: Reporter = SILENT) -> DemoResult:
 
     reporter.note(f"\nstage 1: decompose {len(images)} images from {config.num_views + 1} views each")
     quality = load_quality("fast", {"views": {"num_views": config.num_views}})
-    arrays = ListOptions(arrays=("raw", "clean", "artifact"))
-    if decompose_list(images, backbone, out / "store", quality, arrays, reporter).interrupted:
+    arrays, with_field = ListOptions(arrays=("raw", "clean", "artifact")), replace(quality, fine=FINE)
+    if decompose_list(images, backbone, out / "store", with_field, arrays, reporter).interrupted:
         raise KeyboardInterrupt
     lap("stage 1")
 
@@ -138,11 +140,15 @@ def _draw_panels(
     for file in images:
         record = store[file.key]
         raw, clean, artifact = record.raw.float(), record.clean.float(), record.artifact.float()
+        fine = record.field.read(backbone.grid.finer(FINE))
         image, name = backbone.preprocess(read_image(file.path)), file.path.stem
         if not panels:
             panels.append(("The terms of stage 1", out / "terms.png"))
-            save_png(draw_panel(decomposition_rows(image, raw, clean, artifact, raw - clean - artifact)), panels[-1][1])
-        maps = {"raw": raw, "stage 1": clean, "denoised": denoised(image[None]).patches[0].cpu()}
+            save_png(
+                draw_panel(decomposition_rows(image, raw, clean, artifact, raw - clean - artifact, fine)), panels[-1][1]
+            )
+        cells = f"stage 1, {FINE} x {FINE} cells a patch"
+        maps = {"raw": raw, "stage 1": clean, cells: fine, "denoised": denoised(image[None]).patches[0].cpu()}
         panels.append((name, out / f"{name}.png"))
         save_png(draw_panel(method_rows(image, maps)[:2]), panels[-1][1])
         reporter.advance()
