@@ -47,6 +47,10 @@ FeatureMaps = Float[Tensor, "B H W C"]
 """Feature maps of a batch of images or views."""
 DenoiserInput = Float[Tensor, "B H W inputs"]
 """Feature maps of a batch. Maps of earlier blocks, if the denoiser uses them, follow in the last dimension."""
+FinerMaps = Float[Tensor, "B _ _ C"]
+"""Feature maps of a batch, on patches or on finer cells."""
+CellMaps = Float[Tensor, "B rows columns cells"]
+"""Features of the cells of every patch, next to each other in the last dimension."""
 PrefixTokens = Float[Tensor, "B P C"]
 """Class and register tokens."""
 Tokens = Float[Tensor, "N C"]

@@ -78,7 +78,8 @@ def load_model(options: Options) -> "Backbone | DenoisedBackbone":
 
 def exported_text(exported: "Exported") -> str:
     """Text about the written file."""
-    grid, channels = exported.info.spec.grid, exported.info.spec.channels
+    grid = exported.info.spec.grid.finer(exported.info.architecture.get("fine", 1))
+    channels = exported.info.spec.channels
     (height, width), (rows, columns) = grid.image_hw, grid.hw
     return "\n".join(
         [

@@ -47,7 +47,8 @@ class StoreBackboneConfig:
     weights: str | None = None
     """Local weights file, where the ViT is run; left out: downloaded from the hub."""
     image_size: Any = None
-    """Size in pixels of a view: one number, or [height,width]."""
+    """Size in pixels of a view: one number, or [height,width]. Where the store holds F and pairs.raw is not stored, the
+    denoiser can be trained at another size than the store's."""
     stride: int | None = None
     """Pixels between neighbouring patches."""
     layer: int | None = None
@@ -81,6 +82,7 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     """Train; exit code 0, or 130 when stopped before the end."""
     from dvt.cli.reporter import TerminalReporter
     from dvt.denoiser.config import Raw, check_images
+    from dvt.denoiser.pairs import require_features
     from dvt.denoiser.train import train_denoiser
     from dvt.images import find_images
     from dvt.store import FeatureStore
@@ -97,8 +99,9 @@ def work(options: Options, choices: dict[str, str]) -> Result:
         raise ConfigError("store=[] names no store: give what dvt decompose wrote.")
     check_images(options, given=options.images is not None)
     first = FeatureStore.open(stores[0])
-    first.require(needs_of(options.backbone, first.meta.spec))  # the others are compared with the first
-    backbone = None if options.pairs.raw is Raw.stored else _load(first.meta.spec, options)
+    spec = needs_of(options.backbone, first.meta.spec)
+    require_features(first, spec, options)  # before the ViT is loaded; the others are checked when they are opened
+    backbone = None if options.pairs.raw is Raw.stored else _load(spec, options)
     is_main = is_main_process()
     with TerminalReporter(shown=is_main) as reporter:
         trained = train_denoiser(

@@ -53,9 +53,11 @@ class DenoiserConfig:
     pairs.raw=computed."""
     mixing: Mixing = Mixing.residual
     """How layers enter: residual (the output plus a linear map of them) or linear (one linear map of both)."""
+    fine: int = 1
+    """Cells per patch along each side of the output; above 1 the store has to hold F (dvt decompose fine=2)."""
 
     def __post_init__(self) -> None:
-        for name in ("num_blocks", "head_channels"):
+        for name in ("num_blocks", "head_channels", "fine"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"denoiser.{name}={getattr(self, name)}: give at least 1.")
         if not self.mlp_ratio > 0:

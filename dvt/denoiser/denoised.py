@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -13,6 +14,7 @@ from dvt.denoiser.network import Denoiser
 from dvt.errors import WeightsError
 from dvt.grid import PatchGrid
 from dvt.shapes import DenoiserInput, ImageBatch, PrefixTokens
+from dvt.spec import FeatureSpec
 
 
 @torch.no_grad()
@@ -78,6 +80,24 @@ class DenoisedBackbone(WrappedBackbone):
         self.denoiser = denoiser.to(backbone.device, backbone.precision.dtype).requires_grad_(False)
         self.eval()
 
+    @property
+    def spec(self) -> FeatureSpec:
+        """Which features these are."""
+        return replace(super().spec, grid=self.grid)
+
+    @property
+    def grid(self) -> PatchGrid:
+        """The patches of an image of the default size; the cells of a denoiser that is finer."""
+        return self.backbone.grid.finer(self.denoiser.config.fine)
+
+    def grid_for(self, image_hw: tuple[int, int]) -> PatchGrid:
+        """The patches of an image of that height and width; the cells of a denoiser that is finer.
+
+        Raises:
+            GeometryError: the size does not fit patch and stride.
+        """
+        return self.backbone.grid_for(image_hw).finer(self.denoiser.config.fine)
+
     @torch.no_grad()
     def forward(self, images: ImageBatch) -> Features:
         """The clean features of a batch of images of one size.
@@ -90,7 +110,7 @@ class DenoisedBackbone(WrappedBackbone):
             GeometryError: the size does not fit patch and stride.
         """
         raw, prefix, grid = denoiser_input(self.backbone, images, self.denoiser.config.layers)
-        return Features(patches=self.denoiser(raw), prefix=prefix, grid=grid)
+        return Features(patches=self.denoiser(raw), prefix=prefix, grid=grid.finer(self.denoiser.config.fine))
 
 
 def _check_same_features(denoiser: Denoiser, backbone: Backbone) -> None:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from dvt.denoiser.config import ALL, DenoiserConfig, Kind, Mixing
 from dvt.errors import ConfigError, WeightsError
 from dvt.grid import PatchGrid
-from dvt.shapes import DenoiserInput, FeatureMaps
+from dvt.shapes import CellMaps, DenoiserInput, FeatureMaps, FinerMaps
 from dvt.weights.folder import read_model_folder, save_model
 from dvt.weights.hub import fetch_model, push_model
 from dvt.weights.info import ModelInfo
@@ -30,6 +30,9 @@ class Denoiser(nn.Module):
 
     With `config.layers` the input also has the patches of earlier blocks of the ViT, behind the raw ones. They are
     normed and mixed with the raw ones before the block, as `config.mixing` says.
+
+    With `config.fine` above 1 the output has `fine` x `fine` cells for every patch: a linear layer behind the block
+    gives their features, and starts as a copy of those of the patch.
 
     The tensors have the names of the authors' released weights: `pos_embed`, `denoiser.norm1.weight` and so on. Several
     blocks, and the layers of a convolutional denoiser, are numbered: `denoiser.0.norm1.weight`.
@@ -74,8 +77,10 @@ class Denoiser(nn.Module):
         self.mixing = _mixing(config, num_channels)
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, rows * columns, num_channels)) if embeds else None
         self.denoiser = _NETWORKS[config.kind](config, num_channels)
+        refines = config.fine > 1 and config.kind is not Kind.linear
+        self.refine = _refinement(num_channels, config.fine) if refines else None
 
-    def forward(self, patches: DenoiserInput) -> FeatureMaps:
+    def forward(self, patches: DenoiserInput) -> FinerMaps:
         """Raw features to clean ones, on any grid.
 
         Args:
@@ -83,10 +88,17 @@ class Denoiser(nn.Module):
                 behind the raw ones.
 
         Returns:
-            (B, H, W, C)
+            (B, H, W, C); with `config.fine` r above 1 (B, r H, r W, C).
         """
         if self.mixing is not None:
             patches = self.mixing(patches)
+        cleaned = self._clean(patches)
+        if self.refine is not None:
+            cleaned = self.refine(cleaned)
+        return cells_to_map(cleaned, self.config.fine)
+
+    def _clean(self, patches: FeatureMaps) -> FeatureMaps:
+        """What follows the mixing, at the patches; a linear denoiser is its mixing."""
         if self.config.kind is Kind.linear:
             return patches
         if self.config.kind is not Kind.block:
@@ -280,13 +292,13 @@ class LinearMixing(nn.Module):
     """A linear map of the raw features, as they are, and the normed features of earlier blocks together.
 
     Attributes:
-        linear: the map, (1 + L) C inputs to C.
+        linear: the map, (1 + L) C inputs to C, or to those of every cell.
     """
 
-    def __init__(self, num_layers: int, num_channels: int):
+    def __init__(self, num_layers: int, num_channels: int, num_cells: int = 1):
         super().__init__()
         self.num_channels = num_channels
-        self.linear = nn.Linear((1 + num_layers) * num_channels, num_channels)
+        self.linear = nn.Linear((1 + num_layers) * num_channels, num_cells * num_channels)
 
     def inputs(self, patches: DenoiserInput) -> DenoiserInput:
         """What the map is applied to: (B, H, W, (1 + L) C), those of the earlier blocks normed."""
@@ -295,14 +307,16 @@ class LinearMixing(nn.Module):
         return torch.cat([raw, *normed], dim=-1)
 
     def forward(self, patches: DenoiserInput) -> FeatureMaps:
-        """(B, H, W, (1 + L) C) to (B, H, W, C)."""
+        """(B, H, W, (1 + L) C) to (B, H, W, C), or to the C channels of every cell."""
         mixed: Tensor = self.linear(self.inputs(patches))
         return mixed
 
 
 def _mixing(config: DenoiserConfig, num_channels: int) -> "_ResidualMixing | LinearMixing | None":
     num_layers = len(config.layers)
-    if config.kind is Kind.linear or (num_layers and config.mixing is Mixing.linear):
+    if config.kind is Kind.linear:
+        return LinearMixing(num_layers, num_channels, num_cells=config.fine**2)
+    if num_layers and config.mixing is Mixing.linear:
         return LinearMixing(num_layers, num_channels)
     return _ResidualMixing(num_layers, num_channels) if num_layers else None
 
@@ -327,6 +341,40 @@ def _convolutions(config: DenoiserConfig, num_channels: int) -> nn.Module:
     widths = (num_channels, num_channels // 2, num_channels // 2, num_channels)
     first, second, third = (nn.Conv2d(before, after, size, padding=size // 2) for before, after in pairwise(widths))
     return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
+
+
+def _refinement(num_channels: int, fine: int) -> nn.Linear:
+    """C channels of a patch to those of its cells; it starts as a copy."""
+    linear = nn.Linear(num_channels, fine**2 * num_channels)
+    with torch.no_grad():
+        linear.weight.copy_(torch.eye(num_channels).repeat(fine**2, 1))
+        linear.bias.zero_()
+    return linear
+
+
+def cells_to_map(cells: CellMaps, fine: int) -> FinerMaps:
+    """The features of the cells of every patch as one finer map: (B, H, W, r r C) to (B, r H, r W, C).
+
+    Args:
+        cells: r x r cells of every patch, rows from the top, columns from the left, C channels each.
+        fine: r.
+
+    Examples:
+        >>> import torch
+        >>> cells_to_map(torch.arange(8.0).reshape(1, 1, 2, 4), 2)[0, :, :, 0]
+        tensor([[0., 1., 4., 5.],
+                [2., 3., 6., 7.]])
+    """
+    batch, rows, columns, numbers = cells.shape
+    split = cells.reshape(batch, rows, columns, fine, fine, numbers // fine**2)
+    return split.permute(0, 1, 3, 2, 4, 5).reshape(batch, rows * fine, columns * fine, numbers // fine**2)
+
+
+def map_to_cells(finer: FinerMaps, fine: int) -> CellMaps:
+    """The inverse of `cells_to_map`: (B, r H, r W, C) to (B, H, W, r r C)."""
+    batch, rows, columns, channels = finer.shape
+    split = finer.reshape(batch, rows // fine, fine, columns // fine, fine, channels)
+    return split.permute(0, 1, 3, 2, 4, 5).flatten(3)
 
 
 def _nothing(config: DenoiserConfig, num_channels: int) -> nn.Module:

@@ -125,6 +125,10 @@ def _check(images: Sequence[ImageFile], config: TrainConfig) -> None:
         raise ConfigError("pairs.raw=recomputed needs a store: run dvt decompose first. Without a store leave it out.")
     if config.denoiser.kind is Kind.linear:
         raise ConfigError("denoiser.kind=linear (recipe=ridge) needs a store: run dvt decompose first.")
+    if config.denoiser.fine > 1:
+        raise ConfigError(
+            f"denoiser.fine={config.denoiser.fine} needs a store that holds F: run dvt decompose fine=2 first."
+        )
     if config.num_workers:
         raise ConfigError(f"num_workers={config.num_workers}: images are decomposed in this process; leave it out.")
     where = config.trainer

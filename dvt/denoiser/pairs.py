@@ -14,11 +14,11 @@ from dvt.backbone.backbone import Backbone
 from dvt.denoiser.config import Kind, Missing, PairsConfig, Raw, TrainConfig
 from dvt.denoiser.denoised import denoiser_input
 from dvt.denoiser.network import Denoiser
-from dvt.errors import ConfigError, TrainingError
+from dvt.errors import ConfigError, StoreError, TrainingError
 from dvt.grid import PatchGrid
 from dvt.images import ImageFile, read_image
 from dvt.runtime import seed_for
-from dvt.shapes import DenoiserInput, FeatureMap, FeatureMaps
+from dvt.shapes import DenoiserInput, FeatureMap, FinerMaps
 from dvt.spec import FeatureSpec
 from dvt.store import FeatureStore, Record
 from dvt.training.data import Draw, ItemSet, split_by_share
@@ -61,11 +61,23 @@ class Pair:
         """Its features."""
         return self.store[self.key]
 
+    def clean(self, grid: PatchGrid) -> FeatureMap:
+        """(H, W, C) clean features at a grid: as they are stored, or read from F where the store has another grid.
+
+        Raises:
+            StoreError: they cannot be read, or the store does not hold F.
+        """
+        if grid == self.store.meta.spec.grid:
+            return self.record.clean
+        return self.record.field.read(grid)
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Stores of the same features, as one list of pairs."""
 
+    spec: FeatureSpec
+    """The raw features, at the grid on which they are learned from."""
     stores: tuple[FeatureStore, ...]
     """In the order given."""
     pairs: tuple[Pair, ...]
@@ -82,7 +94,7 @@ class Sources:
         for pair in self.pairs:
             digest.update(f"{self.stores.index(pair.store)} {pair.key}\n".encode())
         return PairsInfo(
-            spec=self.stores[0].meta.spec,
+            spec=self.spec,
             num_images=len(self.pairs),
             data_hash=digest.hexdigest(),
             stage1=[{"quality": store.meta.quality, "solver": store.meta.solver} for store in self.stores],
@@ -104,35 +116,62 @@ class Sources:
 
 
 def open_sources(
-    paths: Sequence[str | Path], needs: FeatureSpec | None, images: Sequence[ImageFile] | None, missing: Missing
+    paths: Sequence[str | Path], needs: FeatureSpec | None, images: Sequence[ImageFile] | None, config: TrainConfig
 ) -> Sources:
     """Open the stores and list their pairs.
 
     Args:
         paths: folders of stores, one at least.
-        needs: the features needed; None: those of the first store.
+        needs: the raw features needed; None: those of the first store.
         images: use these only, by key; None: all that the stores hold.
-        missing: what happens to images without features.
+        config: how the pairs are made, and how fine the clean features are.
 
     Raises:
         StoreError: a store is missing or damaged, or has other features than needed.
         TrainingError: a store is empty, or images have no features.
     """
     stores = tuple(FeatureStore.open(path) for path in paths)
+    spec, missing = needs or stores[0].meta.spec, config.pairs.missing
     for store in stores:
-        store.require(needs or stores[0].meta.spec)
+        require_features(store, spec, config)
         _check_usable(store)
     held: dict[str, FeatureStore] = {}
     for store in stores:
         for key in store:
             held.setdefault(key, store)
     if images is None:
-        return Sources(stores, tuple(Pair(store, key) for key, store in sorted(held.items())), 0)
+        return Sources(spec, stores, tuple(Pair(store, key) for key, store in sorted(held.items())), 0)
     without = [image for image in images if image.key not in held]
     asked = sorted((image for image in images if image.key in held), key=lambda image: image.key)
     if (without and missing is Missing.error) or not asked:
         raise TrainingError(_missing_text(without, len(images), stores, missing))
-    return Sources(stores, tuple(Pair(held[image.key], image.key, image.path) for image in asked), len(without))
+    return Sources(spec, stores, tuple(Pair(held[image.key], image.key, image.path) for image in asked), len(without))
+
+
+def require_features(store: FeatureStore, spec: FeatureSpec, config: TrainConfig) -> None:
+    """Check that a store has the features to learn from.
+
+    Weights, layer and norm have to be those of `spec`. The image size and the stride may be others where F is in the
+    store, which can be read at any grid, and the raw features are computed.
+
+    Args:
+        store: the store.
+        spec: the raw features.
+        config: how the pairs are made, and how fine the clean features are.
+
+    Raises:
+        StoreError: some setting differs, or F is needed and the store does not hold it.
+    """
+    has_field, computes = store.meta.field is not None, config.pairs.raw is not Raw.stored
+    store.require(spec, ignore=("grid",) if computes else ())
+    fine, own = config.denoiser.fine, store.meta.spec.grid
+    if not has_field and (fine > 1 or spec.grid != own):
+        wanted = f"denoiser.fine={fine}" if fine > 1 else "{} x {} px".format(*spec.grid.image_hw) + f", {spec.grid},"
+        raise StoreError(
+            f"{wanted} needs F at another grid than the {own} of the store {store.path}, which does not hold F. Make a"
+            f" store that does: dvt decompose images=... store=NEW_FOLDER fine={max(2, fine)}"
+            f" {_backbone_options(store.meta.spec)}"
+        )
 
 
 def _check_usable(store: FeatureStore) -> None:
@@ -185,19 +224,53 @@ def make_pair_set(
     Raises:
         ConfigError: options that do not go together, or do not fit the store.
     """
-    layers, meta = config.denoiser.layers, sources.stores[0].meta
+    layers, grid = config.denoiser.layers, sources.spec.grid
+    solved = config.denoiser.kind is Kind.linear  # reads each image once
+    clean = CleanMaps(pairs, grid.finer(config.denoiser.fine), keep=not solved)
     if config.pairs.raw is Raw.stored:
-        if "raw" not in meta.arrays:
+        if "raw" not in sources.stores[0].meta.arrays:
             raise ConfigError(
                 "the store holds no raw features: give pairs.raw=recomputed and images=..., or make a store with"
                 " arrays=[raw,clean]."
             )
-        return StoredPairs(pairs)
+        return StoredPairs(pairs, clean)
     if backbone is None:
         raise ConfigError(f"pairs.raw={config.pairs.raw.value} needs the ViT that the stores were made with: backbone.")
-    if config.pairs.raw is Raw.computed and config.denoiser.kind is not Kind.linear:  # which reads an image once
-        return ComputedPairs(pairs, backbone, layers, max_pixels)
-    return ImagePairs(pairs, meta.spec.grid, config.pairs, config.seed, max_pixels)
+    if config.pairs.raw is Raw.computed and not solved:
+        return ComputedPairs(pairs, clean, backbone, layers, max_pixels)
+    return ImagePairs(pairs, clean, grid, config.pairs, config.seed, max_pixels)
+
+
+class CleanMaps:
+    """The clean maps of pairs at a grid.
+
+    Maps that are read from F, because the store has another grid, may be kept in memory as float16: 2 H W C bytes each.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], grid: PatchGrid, *, keep: bool):
+        """Set up; nothing is read yet.
+
+        Args:
+            pairs: images of stores.
+            grid: where the clean features are wanted.
+            keep: keep maps that are read from F.
+        """
+        self._pairs, self.grid, self._keep = pairs, grid, keep
+        self._kept: dict[int, Tensor] = {}
+
+    def __getitem__(self, index: int) -> FeatureMap:
+        """(H, W, C) clean features of a pair.
+
+        Raises:
+            StoreError: they cannot be read.
+        """
+        if index in self._kept:
+            return self._kept[index]
+        pair = self._pairs[index]
+        clean = pair.clean(self.grid)
+        if self._keep and self.grid != pair.store.meta.spec.grid:
+            clean = self._kept[index] = clean.half()
+        return clean
 
 
 def input_of(
@@ -218,29 +291,32 @@ def input_of(
     return patches.to(device, torch.float32)
 
 
-def batch_maps(network: Denoiser, raw: DenoiserInput, clean: FeatureMaps) -> dict[str, FeatureMaps]:
+def batch_maps(network: Denoiser, raw: DenoiserInput, clean: FinerMaps) -> dict[str, FinerMaps]:
     """The raw, clean and denoised maps of a batch, to be compared and drawn.
 
     Args:
         network: the denoiser.
         raw: its input.
-        clean: (B, H, W, C) what it should give.
+        clean: (B, H, W, C) what it should give; at cells if the denoiser is finer. Raw features are repeated then.
     """
-    return {"raw": raw[..., : network.num_channels], "clean": clean, "denoised": network(raw).float()}
+    own, fine = raw[..., : network.num_channels], network.config.fine
+    own = own.repeat_interleave(fine, dim=1).repeat_interleave(fine, dim=2)
+    return {"raw": own, "clean": clean, "denoised": network(raw).float()}
 
 
 class StoredPairs(ItemSet):
     """`key`, `raw` and `clean` (H, W, C) of images, as a store holds them."""
 
-    def __init__(self, pairs: Sequence[Pair]):
-        self._pairs = pairs
+    def __init__(self, pairs: Sequence[Pair], clean: CleanMaps):
+        self._pairs, self._clean = pairs, clean
 
     def __len__(self) -> int:
         return len(self._pairs)
 
     def __getitem__(self, item: Draw | int) -> dict[str, Any]:
-        record = self._pairs[item.index if isinstance(item, Draw) else item].record
-        return {"key": record.key, "raw": record.raw, "clean": record.clean}
+        index = item.index if isinstance(item, Draw) else item
+        pair = self._pairs[index]
+        return {"key": pair.key, "raw": pair.record.raw, "clean": self._clean[index]}
 
 
 class ComputedPairs(ItemSet):
@@ -249,16 +325,20 @@ class ComputedPairs(ItemSet):
     Memory: 2 (1 + L) H W C bytes per image, with L earlier blocks.
     """
 
-    def __init__(self, pairs: Sequence[Pair], backbone: Backbone, layers: Sequence[int], max_pixels: int):
+    def __init__(
+        self, pairs: Sequence[Pair], clean: CleanMaps, backbone: Backbone, layers: Sequence[int], max_pixels: int
+    ):
         """Set up; nothing is computed yet.
 
         Args:
             pairs: images with their files.
+            clean: their clean maps.
             backbone: the frozen ViT.
             layers: earlier blocks whose features are kept as well.
             max_pixels: larger images are refused.
         """
-        self._pairs, self._backbone, self._layers, self._max_pixels = pairs, backbone, layers, max_pixels
+        self._pairs, self._clean, self._backbone = pairs, clean, backbone
+        self._layers, self._max_pixels = layers, max_pixels
         self._raw: list[Tensor] = []
 
     def prepare(self, device: torch.device) -> None:
@@ -282,24 +362,32 @@ class ComputedPairs(ItemSet):
 
     def __getitem__(self, item: Draw | int) -> dict[str, Any]:
         index = item.index if isinstance(item, Draw) else item
-        record = self._pairs[index].record
-        return {"key": record.key, "raw": self._raw[index], "clean": record.clean}
+        return {"key": self._pairs[index].key, "raw": self._raw[index], "clean": self._clean[index]}
 
 
 class ImagePairs(ItemSet):
     """`key`, `image` (3, y, x) and `clean` (H, W, C) of images, flipped and cropped together."""
 
-    def __init__(self, pairs: Sequence[Pair], grid: PatchGrid, config: PairsConfig, seed: int, max_pixels: int):
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        clean: CleanMaps,
+        grid: PatchGrid,
+        config: PairsConfig,
+        seed: int,
+        max_pixels: int,
+    ):
         """Set up.
 
         Args:
             pairs: images with their files.
+            clean: their clean maps.
             grid: patches of a view.
             config: probability of flips, and size of crops.
             seed: of the run.
             max_pixels: larger images are refused.
         """
-        self._pairs, self._grid, self._seed, self._max_pixels = pairs, grid, seed, max_pixels
+        self._pairs, self._clean, self._grid, self._seed, self._max_pixels = pairs, clean, grid, seed, max_pixels
         self._views = ViewsConfig(
             num_views=1,
             area_min=config.crop_area_min,
@@ -312,13 +400,15 @@ class ImagePairs(ItemSet):
 
     def __getitem__(self, item: Draw | int) -> dict[str, Any]:
         """A `Draw` is augmented by its number; an image read by its index is not."""
-        pair = self._pairs[item.index if isinstance(item, Draw) else item]
+        index = item.index if isinstance(item, Draw) else item
+        pair = self._pairs[index]
         assert pair.path is not None
         source = make_source(read_image(pair.path, max_pixels=self._max_pixels), self._grid.image_hw, self._views)
         source_hw = (source.shape[-2], source.shape[-1])
         crop = self._crop(source_hw, item.number) if isinstance(item, Draw) else Crop.whole(source_hw)
         image = render_views(source, [crop], self._grid.image_hw)[0]
-        return {"key": pair.key, "image": image, "clean": crop_map(pair.record.clean, crop, self._grid, source_hw)}
+        clean = crop_map(self._clean[index], crop, self._clean.grid, source_hw)
+        return {"key": pair.key, "image": image, "clean": clean}
 
     def _crop(self, source_hw: tuple[int, int], number: int) -> Crop:
         seed = seed_for(self._seed, f"draw {number}")
@@ -338,7 +428,7 @@ def crop_map(clean: FeatureMap, crop: Crop, grid: PatchGrid, source_hw: tuple[in
     Args:
         clean: (H, W, C) of the whole image.
         crop: the crop, in pixels of the source.
-        grid: patches of a view.
+        grid: patches of a view, or cells.
         source_hw: height and width in pixels of the source.
     """
     if crop == Crop.whole(source_hw):

@@ -11,12 +11,12 @@ from torch.utils.data import default_collate
 
 from dvt.backbone.backbone import Backbone
 from dvt.denoiser.config import Raw, TrainConfig
-from dvt.denoiser.network import Denoiser, LinearMixing
+from dvt.denoiser.network import Denoiser, LinearMixing, map_to_cells
 from dvt.denoiser.pairs import batch_maps, input_of
 from dvt.errors import ConfigError, TrainingError
 from dvt.progress import Reporter
 from dvt.runtime import pick_device
-from dvt.shapes import DenoiserInput, FeatureMaps
+from dvt.shapes import DenoiserInput, FinerMaps
 from dvt.training.checkpoints import Start
 from dvt.training.data import ItemSet
 from dvt.training.run import Fitted, Trained, write_record
@@ -116,8 +116,8 @@ class _Reading:
         assert isinstance(self.network.mixing, LinearMixing)
         return self.network.mixing
 
-    def batches(self, pairs: ItemSet) -> Iterator[tuple[DenoiserInput, FeatureMaps]]:
-        """(B, H, W, (1 + L) C) raw features and (B, H, W, C) clean ones of all pairs in order, float32."""
+    def batches(self, pairs: ItemSet) -> Iterator[tuple[DenoiserInput, FinerMaps]]:
+        """(B, H, W, (1 + L) C) raw features and (B, r H, r W, C) clean ones of all pairs in order, float32."""
         device = self.mixing.linear.weight.device
         for start in range(0, len(pairs), self.images_per_batch):
             numbers = range(start, min(start + self.images_per_batch, len(pairs)))
@@ -132,7 +132,8 @@ class _Reading:
         device = linear.weight.device
         sums = RidgeSums(linear.in_features, linear.out_features, "cpu" if device.type == "mps" else device)
         for raw, clean in self.batches(pairs):
-            sums.add(self.mixing.inputs(raw).flatten(0, 2), clean.flatten(0, 2))
+            targets = map_to_cells(clean, self.network.config.fine)
+            sums.add(self.mixing.inputs(raw).flatten(0, 2), targets.flatten(0, 2))
         return sums
 
     def compare(self, pairs: ItemSet, solved: Mapping[float, tuple[Tensor, Tensor]]) -> dict[float, dict[str, float]]:

@@ -43,7 +43,8 @@ def train_denoiser(
     A linear denoiser (`denoiser.kind=linear`) is solved by ridge regression, in one pass over the images.
 
     Args:
-        stores: folders that `dvt decompose` filled, all with the same features.
+        stores: folders that `dvt decompose` filled, all with the same features. If they hold F (`fine=2`), the image
+            size of `backbone` may be another one, and the denoiser may be finer than the patches.
         out: folder of the run: checkpoints, logs, panels, and at the end `weights.safetensors` and `config.json`.
         config: all options; None: the defaults.
         backbone: the frozen ViT that the stores were made with; not needed with `pairs.raw=stored`.
@@ -69,8 +70,8 @@ def train_denoiser(
         check_ridge(config)
     claim_folder(out, "denoiser")
     needs = None if backbone is None else backbone.spec
-    sources = open_sources(stores, needs, images, config.pairs.missing)
-    config = replace(config, denoiser=config.denoiser.for_layer(sources.info.spec.layer))
+    sources = open_sources(stores, needs, images, config)
+    config = replace(config, denoiser=config.denoiser.for_layer(sources.spec.layer))
     train, val = (
         make_pair_set(part, sources, config, backbone, max_pixels) for part in sources.split(config.pairs.val_share)
     )

@@ -68,7 +68,7 @@ def distill(
     if teacher.grid != backbone.grid:
         raise ConfigError(
             f"the teacher gives {teacher.grid}, and its ViT, which is to learn that, {backbone.grid}: give a teacher on"
-            " the patches of the ViT (srt.fine=1)."
+            " the patches of the ViT: srt.fine=1, or a denoiser that was trained with denoiser.fine=1."
         )
     student, token_weight = Student(backbone, config.student), class_token_weight(backbone, config.student)
     parts = split_images(images, config.dataset)

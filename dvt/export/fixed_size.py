@@ -78,7 +78,8 @@ class FixedSize(nn.Module):
             images: (B, 3, y, x) RGB in [0, 1], not normalised, float32, of the size of `grid`.
 
         Returns:
-            Patches (B, H, W, C), and prefix tokens (B, P, C) where P may be 0; float32.
+            Patches (B, H, W, C), the cells of a denoiser that is finer, and prefix tokens (B, P, C) where P may be 0;
+            float32.
 
         Raises:
             GeometryError: images of another size.

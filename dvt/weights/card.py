@@ -75,7 +75,7 @@ def _header(info: ModelInfo) -> str:
 
 
 def _code(info: ModelInfo, source: str) -> str:
-    rows, columns = info.spec.grid.hw
+    rows, columns = info.spec.grid.finer(info.architecture.get("fine", 1)).hw
     if info.kind == "fixed_size":
         height, width = info.spec.grid.image_hw
         return (

@@ -68,12 +68,13 @@ def to_original(denoiser: Denoiser, state: Mapping[str, Tensor]) -> dict[str, di
         state: its weights, in the number format in which they are written.
 
     Raises:
-        WeightsError: it reads earlier blocks of the ViT or is linear, for which the original has no place.
+        WeightsError: it reads earlier blocks of the ViT, is linear or finer than the patches, for which the original
+            has no place.
     """
-    if denoiser.config.kind is Kind.linear:
+    if denoiser.config.kind is Kind.linear or denoiser.config.fine > 1:
+        what = "a linear layer" if denoiser.config.kind is Kind.linear else "finer than the patches"
         raise WeightsError(
-            "this denoiser is a linear layer, and the original's format has blocks and convolutions only: keep it as a"
-            " model folder."
+            f"this denoiser is {what}, and the original's format has no place for that: keep it as a model folder."
         )
     if denoiser.config.layers:
         raise WeightsError(

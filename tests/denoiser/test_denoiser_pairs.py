@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from dvt.denoiser.config import Missing, PairsConfig
-from dvt.denoiser.pairs import ImagePairs, StoredPairs, crop_map, open_sources
+from dvt.denoiser.config import PairsConfig, TrainConfig
+from dvt.denoiser.pairs import CleanMaps, ImagePairs, StoredPairs, crop_map, open_sources
 from dvt.errors import ConfigError
 from dvt.grid import PatchGrid
 from dvt.images import find_images
@@ -17,22 +17,26 @@ GRID = PatchGrid.of((64, 64), 16)
 
 @pytest.fixture(scope="module")
 def pairs(store, image_folder):
-    return open_sources([store], None, find_images(image_folder), Missing.error).pairs
+    return open_sources([store], None, find_images(image_folder), TrainConfig()).pairs
 
 
 def image_pairs(pairs, **options):
-    return ImagePairs(pairs, GRID, PairsConfig(**options), seed=0, max_pixels=10**6)
+    return ImagePairs(pairs, clean_maps(pairs), GRID, PairsConfig(**options), seed=0, max_pixels=10**6)
+
+
+def clean_maps(pairs):
+    return CleanMaps(pairs, GRID, keep=True)
 
 
 def test_stored_pairs_are_the_records(store, pairs):
-    item = StoredPairs(pairs)[Draw(index=3, number=100)]
+    item = StoredPairs(pairs, clean_maps(pairs))[Draw(index=3, number=100)]
     record = FeatureStore.open(store)[item["key"]]
     assert torch.equal(item["raw"], record.raw) and torch.equal(item["clean"], record.clean)
 
 
 def test_read_by_index_an_image_is_shown_as_it_is(pairs, backbone):
     item = image_pairs(pairs, flip_probability=1.0, crop_area_min=0.3)[2]
-    stored = StoredPairs(pairs)[2]
+    stored = StoredPairs(pairs, clean_maps(pairs))[2]
     assert torch.equal(item["clean"], stored["clean"])
     raw = backbone(item["image"][None]).patches[0]
     assert torch.allclose(raw, stored["raw"].float(), atol=2e-3)  # float16

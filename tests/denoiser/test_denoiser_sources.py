@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dvt.denoiser.config import Missing
+from dvt.denoiser.config import Missing, PairsConfig, TrainConfig
 from dvt.denoiser.pairs import open_sources
 from dvt.errors import StoreError, TrainingError
 from dvt.grid import PatchGrid
@@ -32,7 +32,7 @@ def make(path, keys, **changes):
 
 
 def opened(*paths, images=None, missing=Missing.error, needs=None):
-    return open_sources(paths, needs, images, missing)
+    return open_sources(paths, needs, images, TrainConfig(pairs=PairsConfig(missing=missing)))
 
 
 def files(*keys):
