@@ -6,9 +6,10 @@ neighbours alone, so it is block tridiagonal, with one block per row of nodes.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,20 +18,43 @@ from dvt.field import NodeGrid, weighted_rows
 from dvt.shapes import ImageXY, Tokens
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Groups:
+    """Groups of tokens that share a vector: those of a patch position share G, those of a view share its offset."""
+
+    tokens: Int64[Tensor, "K n"]
+    """The tokens of each group."""
+    index: Int64[Tensor, " N"]
+    """The group of each token."""
+
+    @classmethod
+    def patches(cls, num_views: int, num_patches: int, device: torch.device) -> "Groups":
+        """One group per patch position."""
+        tokens = torch.arange(num_views * num_patches, device=device)
+        return cls(tokens.reshape(num_views, num_patches).T.contiguous(), tokens % num_patches)
+
+    @classmethod
+    def crops(cls, num_views: int, num_patches: int, device: torch.device) -> "Groups":
+        """One group per view except the last, the full view, whose tokens have the index V - 1."""
+        tokens = torch.arange(num_views * num_patches, device=device)
+        return cls(tokens.reshape(num_views, num_patches)[:-1], tokens // num_patches)
+
+    def sum(self, features: Tokens, token_weight: Float[Tensor, " N"]) -> Float[Tensor, "K C"]:
+        """S^T W y: the weighted sum of the tokens of each group."""
+        return weighted_rows(features, self.tokens, token_weight[self.tokens])
+
+
 class LinearModel:
     """A and its transpose for the tokens of one image.
 
     Args:
         nodes: the grid of F.
         image_xy: (N, 2) image positions of the tokens.
-        patch_index: (N,) patch positions of the tokens in the view.
-        num_patches: number of patch positions.
     """
 
-    def __init__(self, nodes: NodeGrid, image_xy: ImageXY, patch_index: Tensor, num_patches: int) -> None:
-        self.nodes, self.num_nodes, self.num_patches = nodes, nodes.num_nodes, num_patches
+    def __init__(self, nodes: NodeGrid, image_xy: ImageXY) -> None:
+        self.nodes, self.num_nodes = nodes, nodes.num_nodes
         self.node, self.weight = nodes.corners(image_xy)
-        self.patch_index = patch_index
         by_node, self._order = self.node.flatten().sort(stable=True)
         self._token = self._order // 4
         self._starts = torch.searchsorted(by_node, torch.arange(nodes.num_nodes, device=by_node.device))
@@ -43,13 +67,17 @@ class LinearModel:
         """A^T W y: the weighted sum of the tokens around each node."""
         return self._sum_at_nodes(self._token, features, token_weight)
 
-    def artifact_at_nodes(self, artifact: Float[Tensor, "P C"], token_weight: Float[Tensor, " N"]) -> Tensor:
-        """(M, C) A^T W S G: `transpose` of the artifacts of the tokens; S maps patch positions to tokens."""
-        return self._sum_at_nodes(self.patch_index[self._token], artifact, token_weight)
+    def groups_at_nodes(
+        self, groups: Groups, values: Float[Tensor, "K C"], token_weight: Float[Tensor, " N"]
+    ) -> Float[Tensor, "M C"]:
+        """A^T W S G: `transpose` of the vectors of the tokens' groups; S maps groups to tokens."""
+        return self._sum_at_nodes(groups.index[self._token], values, token_weight)
 
-    def field_at_patches(self, values: Float[Tensor, "M K"], token_weight: Float[Tensor, " N"]) -> Tensor:
-        """(P, K) S^T W A F: the weighted sum of the field over the tokens of each patch position."""
-        return weighted_rows(values, self._by_patch(self.node), self._by_patch(self.weight * token_weight[:, None]))
+    def field_at_groups(
+        self, groups: Groups, values: Float[Tensor, "M C"], token_weight: Float[Tensor, " N"]
+    ) -> Float[Tensor, "K C"]:
+        """S^T W A F: the weighted sum of the field over the tokens of each group."""
+        return weighted_rows(values, *self._entries(groups.tokens, token_weight))
 
     def node_system(self, token_weight: Float[Tensor, " N"], device: torch.device) -> BlockTridiagonal:
         """A^T W A in float64, on the device of the system."""
@@ -66,17 +94,18 @@ class LinearModel:
             below=_scatter(between, value[:, lower, upper], (rows - 1, columns, columns), device),
         )
 
-    def node_patch_gram(
-        self, token_weight: Float[Tensor, " N"], patches: slice, device: torch.device
+    def node_group_gram(
+        self, groups: Groups, part: slice, token_weight: Float[Tensor, " N"], device: torch.device
     ) -> Float[Tensor, "M K"]:
-        """A^T W S in float64 for some patch positions, on the device of the system."""
-        node, weight = self._by_patch(self.node)[patches], self._by_patch(self.weight * token_weight[:, None])[patches]
+        """A^T W S in float64 for some of the groups, on the device of the system."""
+        node, weight = self._entries(groups.tokens[part], token_weight)
         column = torch.arange(len(node), device=node.device)[:, None]
         return _scatter(node * len(node) + column, weight, (self.num_nodes, len(node)), device)
 
-    def _by_patch(self, entries: Tensor) -> Tensor:
-        """(P, 4 V) from (N, 4): tokens are in the order of the views, patch by patch."""
-        return entries.reshape(-1, self.num_patches, 4).transpose(0, 1).reshape(self.num_patches, -1)
+    def _entries(self, tokens: Tensor, token_weight: Tensor) -> tuple[Tensor, Tensor]:
+        """(K, 4 n) nodes of (K, n) tokens, and their weights."""
+        weight = self.weight[tokens] * token_weight[tokens][:, :, None]
+        return self.node[tokens].flatten(1), weight.flatten(1)
 
     def _sum_at_nodes(self, source: Tensor, rows: Tensor, token_weight: Tensor) -> Tensor:
         entry = (self.weight * token_weight[:, None]).flatten()[self._order]

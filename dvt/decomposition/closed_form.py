@@ -4,10 +4,12 @@
 
 The nodes of F are coupled with their neighbours alone: their block is sparse and is factorised first. One dense system
 for G remains. Both are the same for all channels. The weights w are then computed from the errors, and the system is
-solved again. Tokens that fit neither F
-nor G are downweighted; this plays the role of h in the paper. Errors are relative to the median error at the same
-patch position, and the ridge on G_p is relative to the total weight w_p there. Some ViTs have corner tokens that vary
-as much as all others together, and G must not lose them as outliers.
+solved again. Tokens that fit neither F nor G are downweighted; this plays the role of h in the paper. Errors are
+relative to the median error at the same patch position, and the ridge on G_p is relative to the total weight w_p there.
+Some ViTs have corner tokens that vary as much as all others together, and G must not lose them as outliers.
+
+With `view_offset` every crop also has a constant, with a ridge: a part of its features that depends on the whole crop.
+It is in the dense system, beside G. The full view has none, so the equation of the full view stays F + G + h.
 """
 
 from typing import NamedTuple
@@ -16,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dvt.decomposition.bilinear import LinearModel, add_roughness_
+from dvt.decomposition.bilinear import Groups, LinearModel, add_roughness_
 from dvt.decomposition.config import ClosedFormConfig
 from dvt.decomposition.solution import Solution, ViewTokens
 from dvt.errors import DecompositionError
@@ -36,10 +38,11 @@ _LEAST_USUAL = 0.1
 
 
 class Fit(NamedTuple):
-    """Nodes of F, (M, C), and vectors of G, (P, C), in float32."""
+    """Nodes of F, (M, C), vectors of G, (P, C), and offsets of the views, (V, C); in float32."""
 
     nodes: Tensor
     artifact: Tensor
+    offsets: Tensor
 
 
 def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
@@ -51,7 +54,7 @@ def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
         config: grid, regularisation, reweightings.
 
     Memory in addition to the tokens: 16 M^1.5 bytes for the factor of M nodes of a square image, 24 P^2 bytes for G at
-    P patch positions, and up to 1 GB.
+    P patch positions (with offsets of V views, P + V), and up to 1 GB.
 
     Raises:
         DecompositionError: the factor would need more than 8 GB, or the system has no solution.
@@ -66,16 +69,16 @@ def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
             " Give fewer nodes_per_patch, or solver=gradient."
         )
     raw, image_xy = tokens.raw.reshape(-1, num_channels), tokens.image_xy.reshape(-1, 2)
-    patch_index = torch.arange(len(raw), device=raw.device) % num_patches
-    model = LinearModel(nodes, image_xy, patch_index, num_patches)
+    model = LinearModel(nodes, image_xy)
 
-    weight, turned_down = torch.ones(len(raw), device=raw.device), 0.0
+    border = border_weights(tokens.grid, config.border_weight).to(raw.device)
+    weight, turned_down = border.expand(len(tokens.raw), -1).flatten(), 0.0
     ridge = torch.full((num_patches,), float(config.artifact_ridge), device=raw.device)
     fit = solve_weighted(model, raw, weight, ridge, config)
     for _ in range(config.reweightings):
         errors = squared_errors(model, raw, fit).reshape(-1, num_patches)
         usual = errors.median(dim=0).values  # per patch position
-        weight = inlier_weights(errors, usual, config.outlier_scale).flatten()
+        weight = (inlier_weights(errors, usual, config.outlier_scale) * border).flatten()
         turned_down = float((errors > config.outlier_scale * usual).float().mean())
         ridge = artifact_pull(usual, len(errors), fit.artifact * (1 + ridge)[:, None], config)
         fit = solve_weighted(model, raw, weight, ridge, config)
@@ -93,6 +96,14 @@ def node_counts(grid: PatchGrid, nodes_per_patch: float) -> tuple[int, int]:
     return rows, columns
 
 
+def border_weights(grid: PatchGrid, border_weight: float) -> Float[Tensor, " P"]:
+    """Weights of the patch positions: `border_weight` in the outermost rows and columns, one elsewhere."""
+    weight = torch.ones(grid.hw)
+    weight[[0, -1]] = border_weight
+    weight[:, [0, -1]] = border_weight
+    return weight.flatten()
+
+
 def solve_weighted(
     model: LinearModel,
     raw: Float[Tensor, "N C"],
@@ -100,31 +111,51 @@ def solve_weighted(
     ridge: Float[Tensor, " P"],
     config: ClosedFormConfig,
 ) -> Fit:
-    """F and G for given token weights and ridges on G; the ridges divide a constant between them.
+    """F, G and the offsets of the views, for given token weights and ridges on G.
 
-    With N = A^T W A + smoothness, B = A^T W S and D the weights and ridges of G, the equations are
+    The ridges divide a constant between F, G and the offsets. The offset of the full view is zero.
 
-        N F + B G = A^T W y          B^T F + D G = S^T W y
+    With N = A^T W A + smoothness, S the map from patch positions and crops to their tokens, B = A^T W S and
+    D = S^T W S + ridges, the equations for F and for g = (G, offsets) are
 
-    N is block tridiagonal. The system that is left for G after eliminating F is dense, but has one row per patch
-    position only: (D - B^T N^-1 B) G = S^T W y - B^T N^-1 A^T W y.
+        N F + B g = A^T W y          B^T F + D g = S^T W y
+
+    N is block tridiagonal. The system that is left for g after eliminating F is dense, but has one row per patch
+    position and crop only: (D - B^T N^-1 B) g = S^T W y - B^T N^-1 A^T W y.
     """
     device = _solve_device(raw.device)
-    per_patch = weight.reshape(-1, model.num_patches).sum(dim=0).to(device).double()
-    patch_sum = _patch_sums(raw, weight, model.num_patches).to(device).double()
+    num_patches, num_views = len(ridge), len(raw) // len(ridge)
+    by_view = weight.reshape(num_views, num_patches).to(device).double()
+    ridges = by_view.sum(dim=0) * ridge.to(device).double()
+    system = torch.diag(by_view.sum(dim=0) + ridges)
+    groups = [Groups.patches(num_views, num_patches, raw.device)]
+    if config.view_offset and num_views > 1:
+        groups.append(Groups.crops(num_views, num_patches, raw.device))
+        crops = by_view[:-1]
+        system = torch.cat(
+            (
+                torch.cat((system, crops.T), dim=1),
+                torch.cat((crops, torch.diag(crops.sum(dim=1) / config.view_offset)), dim=1),
+            )
+        )
+    group_sum = torch.cat([each.sum(raw, weight) for each in groups]).to(device).double()
     node_sum = model.transpose(raw, weight).to(device).double()
 
-    per_node = per_patch.sum() / model.num_nodes
+    def field_at_groups(values: Tensor) -> Tensor:
+        return torch.cat([model.field_at_groups(each, values.float(), weight) for each in groups])
+
+    per_node = by_view.sum() / model.num_nodes
     nodes = model.node_system(weight, device)
     add_roughness_(nodes, config.smoothness * float(per_node))
     nodes.diagonal.diagonal(dim1=1, dim2=2).add_(_JITTER * per_node)
     solvable = nodes.factor_()
-    system = torch.diag(per_patch * (1 + ridge.to(device).double()))
-    columns = max(1, _MOST_ENTRIES // model.num_nodes)
-    for start in range(0, model.num_patches, columns):
-        part = slice(start, start + columns)
-        reach = nodes.solve_factored_(model.node_patch_gram(weight, part, device))
-        system[:, part] -= model.field_at_patches(reach.float(), weight)
+    width, column = max(1, _MOST_ENTRIES // model.num_nodes), 0
+    for each in groups:
+        for start in range(0, len(each.tokens), width):
+            part = slice(start, start + width)
+            reach = nodes.solve_factored_(model.node_group_gram(each, part, weight, device))
+            system[:, column : column + reach.shape[1]] -= field_at_groups(reach)
+            column += reach.shape[1]
     factor, failed = torch.linalg.cholesky_ex((system + system.T) / 2)
     if failed.item() or not solvable:
         raise DecompositionError(
@@ -132,18 +163,25 @@ def solve_weighted(
             f" from {float(weight.min()):.3g} to {float(weight.max()):.3g}. Features this large are damaged: check"
             " the weights and the precision of the backbone."
         )
-    unexplained = patch_sum - model.field_at_patches(nodes.solve_factored_(node_sum.clone()).float(), weight)
-    artifact = torch.cholesky_solve(unexplained, factor)
-    field = nodes.solve_factored_(node_sum - model.artifact_at_nodes(artifact.float(), weight))
-    return Fit(nodes=field.float().to(raw.device), artifact=artifact.float().to(raw.device))
+    unexplained = group_sum - field_at_groups(nodes.solve_factored_(node_sum.clone()))
+    vectors = torch.cholesky_solve(unexplained, factor).float()
+    artifact, offsets = vectors[:num_patches], vectors.new_zeros(num_views, raw.shape[1])
+    offsets[: len(vectors) - num_patches] = vectors[num_patches:]
+    for each, values in zip(groups, (artifact, offsets), strict=False):
+        node_sum -= model.groups_at_nodes(each, values, weight)
+    field = nodes.solve_factored_(node_sum)
+    return Fit(*(part.float().to(raw.device) for part in (field, artifact, offsets)))
 
 
 def squared_errors(model: LinearModel, raw: Float[Tensor, "N C"], fit: Fit) -> Float[Tensor, " N"]:
-    """Mean squared error over the channels of every token; in chunks, to avoid a second token matrix."""
+    """Mean squared error over the channels of every token; in chunks of views, to avoid a second token matrix."""
+    num_patches = len(fit.artifact)
     errors = torch.empty(len(raw), device=raw.device)
-    for start in range(0, len(raw), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        error = model.apply(fit.nodes, part).add_(fit.artifact[model.patch_index[part]]).sub_(raw[part])
+    views = max(1, _CHUNK // num_patches)
+    for first in range(0, len(fit.offsets), views):
+        part = slice(first * num_patches, (first + views) * num_patches)
+        shared = fit.artifact + fit.offsets[first : first + views, None]
+        error = model.apply(fit.nodes, part).add_(shared.flatten(0, 1)).sub_(raw[part])
         errors[part] = error.square_().mean(dim=1)
     return errors
 
@@ -182,12 +220,6 @@ def artifact_pull(
     variance = usual * min(config.correlated_views / num_views, 1)
     size = artifact.square().mean(dim=1).clamp_min(torch.finfo(usual.dtype).tiny)
     return config.artifact_ridge + variance / size
-
-
-def _patch_sums(raw: Tensor, weight: Tensor, num_patches: int) -> Tensor:
-    """(P, C) weighted sums over the views of the tokens at each patch position."""
-    views = raw.reshape(-1, num_patches, raw.shape[-1])
-    return torch.einsum("vp,vpc->pc", weight.reshape(-1, num_patches), views)
 
 
 def _solve_device(device: torch.device) -> torch.device:

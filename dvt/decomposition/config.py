@@ -44,14 +44,21 @@ class ClosedFormConfig:
     """Rounds of downweighting tokens that neither F nor G explains; plays the role of h."""
     outlier_scale: float = 4.0
     """Squared error, in medians, at which a token's weight is one half."""
+    border_weight: float = 1.0
+    """Weight of the patches in the outermost rows and columns of a view, against 1 of all others."""
+    view_offset: float = 0.0
+    """Share of a crop's mean error that becomes a constant of the crop, from 0 (no constants) to below 1. The full view
+    has none."""
 
     def __post_init__(self) -> None:
-        for name in ("nodes_per_patch", "artifact_ridge", "outlier_scale"):
+        for name in ("nodes_per_patch", "artifact_ridge", "outlier_scale", "border_weight"):
             if not getattr(self, name) > 0:  # not <=: that lets NaN through
                 raise ConfigError(f"closed_form.{name}={getattr(self, name)}: give a number above 0.")
         for name in ("smoothness", "correlated_views", "reweightings"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"closed_form.{name}={getattr(self, name)}: give 0 or more.")
+        if not 0 <= self.view_offset < 1:
+            raise ConfigError(f"closed_form.view_offset={self.view_offset}: give a share, 0 <= view_offset < 1.")
 
 
 @dataclass(kw_only=True, slots=True)

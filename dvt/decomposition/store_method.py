@@ -183,5 +183,9 @@ def solver_settings(config: DecomposeConfig) -> dict[str, Any]:
     }
     if config.views.layout is Layout.random:  # stores from before the layouts do not name it
         del settings["views"]["layout"]
-    settings[config.solver.value] = asdict(getattr(config, config.solver.value))
+    solver = settings[config.solver.value] = asdict(getattr(config, config.solver.value))
+    if config.solver is Solver.closed_form:  # stores from before these options do not name them
+        for name, off in (("border_weight", 1.0), ("view_offset", 0.0)):
+            if solver[name] == off:
+                del solver[name]
     return settings

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from dvt.decomposition.bilinear import LinearModel, add_roughness_
+from dvt.decomposition.bilinear import Groups, LinearModel, add_roughness_
 from dvt.decomposition.block_tridiagonal import BlockTridiagonal
 from dvt.decomposition.closed_form import (
     artifact_pull,
+    border_weights,
     inlier_weights,
     node_counts,
     solve_closed_form,
@@ -29,7 +30,7 @@ def problem(num_views=9, channels=3, seed=0):
     image_xy = torch.rand(num_views * 12, 2, generator=rng)
     weight = torch.rand(num_views * 12, generator=rng) + 0.1
     index = torch.arange(num_views * 12) % 12
-    return LinearModel(NODES, image_xy, index, 12), raw, image_xy, weight, index
+    return LinearModel(NODES, image_xy), raw, image_xy, weight, index
 
 
 def roughness():
@@ -58,20 +59,32 @@ def dense_matrix(image_xy):
 
 
 def test_the_linear_model_equals_its_dense_matrix():
-    model, raw, image_xy, weight, index = problem()
+    model, raw, image_xy, weight, _ = problem()
     a = dense_matrix(image_xy)
     values = torch.randn(20, 3)
     torch.testing.assert_close(model.apply(values, slice(0, None)), a @ values)
     torch.testing.assert_close(NODES.interpolate(values, image_xy.reshape(9, 12, 2)).reshape(-1, 3), a @ values)
     torch.testing.assert_close(model.transpose(raw, weight), a.T @ (weight[:, None] * raw))
     torch.testing.assert_close(dense(model.node_system(weight, raw.device)).float(), a.T @ (weight[:, None] * a))
-    s = torch.nn.functional.one_hot(index, 12).float()
-    coupling = a.T @ (weight[:, None] * s)
-    for part in (slice(0, 12), slice(3, 8), slice(10, 99)):
-        torch.testing.assert_close(model.node_patch_gram(weight, part, raw.device).float(), coupling[:, part])
-    torch.testing.assert_close(model.field_at_patches(values, weight), coupling.T @ values)
-    artifact = torch.randn(12, 3)
-    torch.testing.assert_close(model.artifact_at_nodes(artifact, weight), coupling @ artifact)
+
+
+def test_groups_equal_their_dense_matrices():
+    """S of the patch positions, and of the crops: the full view is last and has no column."""
+    model, raw, image_xy, weight, index = problem()
+    a = dense_matrix(image_xy)
+    views = torch.nn.functional.one_hot(torch.arange(108) // 12).float()[:, :-1]
+    patches = torch.nn.functional.one_hot(index, 12).float()
+    values = torch.randn(20, 3)
+    for groups, s in ((Groups.patches(9, 12, raw.device), patches), (Groups.crops(9, 12, raw.device), views)):
+        coupling = a.T @ (weight[:, None] * s)
+        for part in (slice(0, None), slice(3, 8), slice(6, 99)):
+            found = model.node_group_gram(groups, part, weight, raw.device)
+            torch.testing.assert_close(found.float(), coupling[:, part])
+        torch.testing.assert_close(groups.sum(raw, weight), s.T @ (weight[:, None] * raw))
+        torch.testing.assert_close(model.field_at_groups(groups, values, weight), coupling.T @ values)
+        vectors = torch.randn(s.shape[1], 3)
+        padded = torch.cat((vectors, torch.zeros(1, 3)))  # the zero of the full view; unused by patch positions
+        torch.testing.assert_close(model.groups_at_nodes(groups, padded, weight), coupling @ vectors)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 6])
@@ -103,22 +116,82 @@ def test_roughness_is_the_sum_of_squared_differences_of_neighbours():
     torch.testing.assert_close(flat @ roughness() @ flat, expected)
 
 
+@pytest.mark.parametrize("view_offset", [0.0, 0.8])
 @pytest.mark.parametrize("ridge", [0.02, 1.0])
-def test_the_solution_equals_stacked_dense_least_squares(ridge):
+def test_the_solution_equals_stacked_dense_least_squares(ridge, view_offset):
     """Every squared term of the objective is a row of one tall system for torch.linalg.lstsq."""
     model, raw, image_xy, weight, index = problem()
-    config = ClosedFormConfig(smoothness=0.3, artifact_ridge=ridge)
+    config = ClosedFormConfig(smoothness=0.3, artifact_ridge=ridge, view_offset=view_offset)
     fit = solve_weighted(model, raw, weight, torch.full((12,), config.artifact_ridge), config)
 
-    design = torch.cat((dense_matrix(image_xy), torch.nn.functional.one_hot(index, 12).float()), dim=1).double()
+    view = torch.arange(108) // 12
+    one_hot = torch.nn.functional.one_hot
+    columns = [dense_matrix(image_xy), one_hot(index, 12).float(), one_hot(view).float()[:, :8]]
     per_node, per_patch = weight.sum() / 20, torch.zeros(12).index_add_(0, index, weight)
+    per_crop = torch.zeros(9).index_add_(0, view, weight)[:8]
     factor = torch.linalg.cholesky(roughness() + 1e-12 * torch.eye(20)).T
-    pulls = torch.block_diag((0.3 * per_node).sqrt() * factor + 0 * torch.eye(20), (ridge * per_patch).sqrt().diag())
-    tall = torch.cat((weight.sqrt()[:, None] * design, pulls.double()))
-    target = torch.cat((weight.sqrt()[:, None] * raw, torch.zeros(32, 3))).double()
+    pulls = [(0.3 * per_node).sqrt() * factor, (ridge * per_patch).sqrt().diag()]
+    if view_offset:
+        pulls.append(((1 / view_offset - 1) * per_crop).sqrt().diag())  # a lone offset is 0.8 of the mean error
+    design = torch.cat(columns[: len(pulls)], dim=1).double()
+    tall = torch.cat((weight.sqrt()[:, None] * design, torch.block_diag(*pulls)))
+    target = torch.cat((weight.sqrt()[:, None] * raw, torch.zeros(design.shape[1], 3))).double()
     solution = torch.linalg.lstsq(tall, target).solution
     torch.testing.assert_close(fit.nodes.double(), solution[:20], atol=1e-4, rtol=1e-3)
-    torch.testing.assert_close(fit.artifact.double(), solution[20:], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(fit.artifact.double(), solution[20:32], atol=1e-4, rtol=1e-3)
+    expected = torch.zeros(9, 3).double()
+    expected[: len(solution) - 32] = solution[32:]
+    torch.testing.assert_close(fit.offsets.double(), expected, atol=1e-4, rtol=1e-3)
+
+
+def test_constants_added_to_the_crops_change_neither_f_nor_g():
+    """With shares below one, the rest of the constants stays in F; without offsets all of it does."""
+    model, raw, _, weight, _ = problem()
+    added = 5 * torch.randn(9, 1, 3).expand(9, 12, 3).clone()
+    added[-1] = 0  # the full view
+
+    def moved_by_constants(view_offset):
+        config = ClosedFormConfig(smoothness=0.3, view_offset=view_offset)
+        ridge = torch.full((12,), config.artifact_ridge)
+        plain, moved = (solve_weighted(model, each, weight, ridge, config) for each in (raw, raw + added.flatten(0, 1)))
+        return max(float((a - b).abs().max()) for a, b in zip(plain[:2], moved[:2], strict=True))
+
+    none, most, all_of_it = (moved_by_constants(share) for share in (0.0, 0.95, 1 - 1e-7))
+    assert all_of_it < 1e-3 and 10 * most < 3 * none and none > 1, (none, most, all_of_it)
+
+
+def test_the_full_view_has_no_offset():
+    """A constant of all views is the constant of the full view, and goes to F."""
+    model, raw, _, weight, _ = problem()
+    config = ClosedFormConfig(view_offset=1 - 1e-7)
+    ridge = torch.full((12,), config.artifact_ridge)
+    plain, moved = (solve_weighted(model, each, weight, ridge, config) for each in (raw, raw + 5))
+    assert not plain.offsets[-1].any() and plain.offsets[:-1].any()
+    torch.testing.assert_close(moved.nodes, plain.nodes + 5, atol=1e-3, rtol=0)
+    torch.testing.assert_close(moved.offsets, plain.offsets, atol=1e-3, rtol=0)
+
+
+def test_weights_of_the_border_by_hand():
+    grid = PatchGrid.of((64, 64), 16)
+    expected = [[0.3, 0.3, 0.3, 0.3], [0.3, 1, 1, 0.3], [0.3, 1, 1, 0.3], [0.3, 0.3, 0.3, 0.3]]
+    torch.testing.assert_close(border_weights(grid, 0.3).reshape(4, 4), torch.tensor(expected))
+    assert border_weights(grid, 1.0).tolist() == [1.0] * 16
+
+
+@pytest.mark.parametrize("reweightings", [0, 2])
+def test_patches_at_the_border_of_a_view_count_less(reweightings):
+    """Features wrong by a different amount in the border of every view: they change F less."""
+    rng = torch.Generator().manual_seed(0)
+    grid = PatchGrid.of((96, 96), 16)
+    raw, image_xy = torch.zeros(40, 6, 6, 2), torch.rand(40, 6, 6, 2, generator=rng)
+    border = border_weights(grid, 0.5).reshape(6, 6) < 1
+    raw[:, border] = torch.randn(40, 1, 2, generator=rng)
+
+    def size_of_f(border_weight):
+        config = ClosedFormConfig(border_weight=border_weight, reweightings=reweightings)
+        return float(solve_closed_form(ViewTokens(raw, image_xy, grid), config).field.values.square().mean())
+
+    assert size_of_f(0.1) < 0.5 * size_of_f(1.0)
 
 
 def test_backfitting_converges_to_the_same_solution():
@@ -216,3 +289,9 @@ def test_node_counts():
     assert node_counts(PatchGrid.of((16, 16), 16), 0.5) == (2, 2)
     with pytest.raises(ConfigError, match="nodes_per_patch"):
         ClosedFormConfig(nodes_per_patch=0)
+
+
+@pytest.mark.parametrize("options", [{"view_offset": 1.0}, {"view_offset": -0.1}, {"border_weight": 0.0}])
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(ConfigError, match=rf"closed_form\.{next(iter(options))}=.*: give"):
+        ClosedFormConfig(**options)
