@@ -31,9 +31,9 @@ class Encoding(str, Enum):
 class ClosedFormConfig:
     """The direct solver; `docs/closed_form.md` explains each number."""
 
-    nodes_per_patch: float = 2.0
+    nodes_per_patch: float = 4.0
     """Nodes of the bilinear grid of F per patch of the full view, along each side."""
-    smoothness: float = 0.02
+    smoothness: float = 0.2
     """Penalty on differences of neighbouring nodes of F, in units of the mean weight per node."""
     artifact_ridge: float = 0.05
     """Smallest ridge on G, in units of the weight at its patch position: scales G by 1 / (1 + ridge). Above zero, as

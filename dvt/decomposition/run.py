@@ -38,7 +38,7 @@ def decompose(
     Args:
         image: a path, a PIL image, or a (3, y, x) float tensor in [0, 1], any size.
         backbone: result of `dvt.load_backbone`.
-        quality: tiny, fast, paper or reference, a named option set (`configs/quality`).
+        quality: draft, fast, best, paper, reference or tiny, a named option set (`configs/quality`).
         seed: seed of the crops, and of the fit with `solver="gradient"`. `decompose_list` uses
             `dvt.seed_for(seed, key)` for each image.
         max_pixels: larger images raise an error.

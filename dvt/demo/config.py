@@ -11,8 +11,8 @@ class DemoConfig:
 
     out: str = "demo"
     """Output folder; the same command resumes an interrupted demo."""
-    num_views: int = 64
-    """Random crops per image in stage 1."""
+    num_views: int = 41
+    """Views per image in stage 1, besides the full view."""
     num_steps: int = 300
     """Training steps of the denoiser."""
     num_frames: int = 24

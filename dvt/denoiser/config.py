@@ -179,9 +179,9 @@ class OnlineConfig:
     """How stage 1 feeds stage 2 in memory, without a store."""
 
     quality: str = "fast"
-    """Quality of stage 1: fast, tiny, paper or reference, as in dvt decompose."""
+    """Quality of stage 1, as in dvt decompose: draft, fast, best, paper, reference or tiny."""
     num_views: int | None = None
-    """Random crops of each image; left out: those of the quality."""
+    """Views of each image; left out: those of the quality."""
     buffer: int = 512
     """Images kept in memory, 4 H W C bytes each. The oldest image is evicted when the buffer is full."""
     reuse: int = 16

@@ -40,10 +40,10 @@ class Layout(str, Enum):
 class ViewsConfig:
     """Number and distribution of the views of an image."""
 
-    num_views: int = 128
-    """Crops per image, in addition to the full view."""
-    layout: Layout = Layout.random
-    """How they are spread over the image: random, sobol or grid."""
+    num_views: int = 41
+    """Views per image, in addition to the full view."""
+    layout: Layout = Layout.grid
+    """How they are spread over the image: grid, sobol or random."""
     held_out_views: int = 0
     """Additional random crops outside the fit, to measure its error."""
     area_min: float = 0.1
@@ -51,9 +51,9 @@ class ViewsConfig:
     area_max: float = 0.5
     """Largest crop area, as a share of the image."""
     aspect_min: float = 0.75
-    """Smallest width to height ratio of a crop."""
+    """Smallest width to height ratio of a random or sobol crop; windows of a grid have the aspect of the image."""
     aspect_max: float = 4 / 3
-    """Largest width to height ratio of a crop."""
+    """Largest width to height ratio of a random or sobol crop."""
     flip_probability: float = 0.5
     """Probability of mirroring a view."""
     source: Source = Source.native

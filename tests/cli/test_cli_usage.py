@@ -40,7 +40,7 @@ GIVEN = ("decompose", "images=x", "store=s")
         ([*GIVEN, "views=3"], ["views.num_views and so on"]),
         ([*GIVEN, "seed="], ["seed=: give a whole number"]),
         ([*GIVEN, "views.num_views=0"], ["views.num_views=0: give at least 1"]),
-        ([*GIVEN, "quality=slow"], ["quality=slow does not exist", "fast, paper, reference, tiny"]),
+        ([*GIVEN, "quality=slow"], ["quality=slow does not exist", "best, draft, fast, paper, reference, tiny"]),
         ([*GIVEN, "backbone=dinov2_bse"], ["dinov2_base", "backbone.timm=dinov2_bse"]),
         ([*GIVEN, "backbone=vit_tiny_patch16_224"], ["backbone.timm=vit_tiny_patch16_224"]),
         ([*GIVEN, "backbone=null"], ["give one choice"]),

@@ -15,8 +15,8 @@ def vit():
 
 
 def test_stores_from_before_the_layouts_can_be_continued():
-    assert "layout" not in solver_settings(load_quality("fast", {}))["views"]
-    assert solver_settings(load_quality("fast", {"layout": "grid"}))["views"]["layout"] == "grid"
+    assert "layout" not in solver_settings(load_quality("fast", {"layout": "random"}))["views"]
+    assert solver_settings(load_quality("fast", {"layout": "sobol"}))["views"]["layout"] == "sobol"
 
 
 def test_held_out_views_are_random_and_the_same_for_every_layout(vit):
@@ -38,3 +38,12 @@ def test_a_decomposition_with_a_layout_is_the_same_every_time(vit, layout):
     one, two = (dvt.decompose(image, vit, num_views=9, layout=layout, seed=3) for _ in range(2))
     assert torch.equal(one.clean, two.clean)
     torch.testing.assert_close(one.raw, one.clean + one.artifact + one.residual)
+
+
+@pytest.mark.parametrize("layout", ["random", "sobol", "grid"])
+@pytest.mark.parametrize("size", [(16, 16), (16, 900), (900, 16)])
+def test_windows_of_one_or_a_few_pixels(vit, layout, size):
+    image = torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
+    result = dvt.decompose(image, vit, quality="draft", layout=layout, area_min=0.001, num_views=20)
+    assert result.clean.isfinite().all() and result.artifact.isfinite().all()
+    torch.testing.assert_close(result.raw, result.clean + result.artifact + result.residual, atol=1e-5, rtol=0)

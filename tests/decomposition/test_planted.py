@@ -84,7 +84,7 @@ def test_raw_is_the_sum_of_the_terms():
 
 
 def test_held_out_error_is_that_of_the_noise_and_changes_nothing_else():
-    config = load_quality("fast", {"held_out_views": 16})
+    config = load_quality("fast", {"held_out_views": 16, "num_views": 128})
     kept = decompose_image(coordinate_image(), PlantedBackbone(outliers=0, noise=0.2), config, seed=0)
     signal = 0.5 + 0.25 + 0.04  # variances of the waves, the artifact and the noise
     assert kept.diagnostics["held_out_error"] == pytest.approx(0.04 / signal, rel=0.35)

@@ -15,7 +15,7 @@ from dvt.errors import BackboneError, ConfigError, DecompositionError, DvtError,
 from dvt.field import Field
 from dvt.grid import PatchGrid
 from dvt.images.resize import resize
-from dvt.views.config import Coordinates, Source
+from dvt.views.config import Coordinates, Layout, Source
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_features_that_are_not_finite_are_named():
             features.patches[0, 0, 0, 0] = float("nan")
             return features
 
-    with pytest.raises(DecompositionError, match=r"NaN or infinite in 5 of 129 views.*precision=fp16"):
+    with pytest.raises(DecompositionError, match=r"NaN or infinite in 2 of 42 views.*precision=fp16"):
         dvt.decompose(coordinate_image(), Broken())
 
 
@@ -158,15 +158,18 @@ def test_an_image_smaller_than_a_patch_is_refused(vit):
 
 
 def test_qualities():
-    assert qualities() == ["fast", "paper", "reference", "tiny"]
+    assert qualities() == ["best", "draft", "fast", "paper", "reference", "tiny"]
     fast, paper, reference = (load_quality(name) for name in ("fast", "paper", "reference"))
     assert fast == DecomposeConfig()
     assert (paper.solver, paper.views.num_views, paper.gradient.num_steps) == (Solver.gradient, 768, 20_000)
     assert paper.views.coordinates is Coordinates.centre
+    assert {each.views.layout for each in (paper, reference)} == {Layout.random}, "as in the paper"
+    draft, best = load_quality("draft"), load_quality("best")
+    assert draft.views.num_views < fast.views.num_views < best.views.num_views
     assert reference.views.coordinates is Coordinates.corner and reference.views.source is Source.squashed
     assert (reference.gradient.num_steps, reference.gradient.loss_scale) == (25_000, 1024)
-    with pytest.raises(ConfigError, match="fast, paper, reference, tiny"):
-        load_quality("best")
+    with pytest.raises(ConfigError, match="best, draft, fast, paper, reference, tiny"):
+        load_quality("good")
 
 
 def test_single_options_by_name():
