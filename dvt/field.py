@@ -136,6 +136,23 @@ class BilinearField(Field):
         """(..., C) F at (..., 2) positions, x then y in [0, 1]."""
         return self.nodes.interpolate(self.values, image_xy.to(self.values.device))
 
+    def over_patches(self, centres: ImageXY, grid: PatchGrid) -> FeatureMap:
+        """(H, W, C) means of F over the patches of a grid, as two matrix products.
+
+        The positions in a patch are a product of rows and columns, and so are the bilinear weights of the nodes.
+        """
+        rows = self._weights(centres[:, 0, 1], grid.side / grid.image_hw[0], self.nodes.hw[0])
+        columns = self._weights(centres[0, :, 0], grid.side / grid.image_hw[1], self.nodes.hw[1])
+        return torch.einsum("hr,rcd,wc->hwd", rows, self.node_map, columns)
+
+    def _weights(self, centres: Tensor, side: float, num_nodes: int) -> Tensor:
+        """(N, num_nodes) mean weights of a line of nodes over patches of a side, as a share of the image's."""
+        count, device = self.samples_per_patch, self.values.device
+        offset = ((torch.arange(count, device=device) + 0.5) / count - 0.5) * side
+        place = (centres.to(device)[:, None] + offset).clamp(0, 1) * (num_nodes - 1)  # corner-aligned: on the edge
+        near = 1 - (place[:, :, None] - torch.arange(num_nodes, device=device)).abs()
+        return near.clamp_min(0).mean(dim=1).to(self.values.dtype)
+
 
 def weighted_rows(values: Float[Tensor, "M C"], index: Int64[Tensor, "N K"], weight: Float[Tensor, "N K"]) -> Tensor:
     """(N, C) weighted sums of K rows each."""
