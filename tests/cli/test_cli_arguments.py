@@ -122,7 +122,7 @@ def test_configs_of_ones_own(dvt, tmp_path):
         return dvt("decompose", "-c", "job", "--config-dir", str(folder.parent), f"quality={quality}")
 
     assert yaml.safe_load(composed("mine").out)["views"]["num_views"] == 5
-    assert yaml.safe_load(composed("fast").out)["views"]["num_views"] == 128
+    assert yaml.safe_load(composed("fast").out)["views"]["num_views"] == 41
     for quality, part in {"typo": "num_views", "wrong": "'lots'", "broken": "broken.yaml", "mein": "mine"}.items():
         result = composed(quality)
         assert result.code == 2 and part in result.err, result.err
