@@ -82,7 +82,7 @@ def test_the_field_read_on_the_full_view_is_the_clean_map(vit, image, solver, sa
     result = dvt.decompose(image, vit, quality="tiny", solver=solver, samples_per_patch=samples_per_patch)
     assert torch.equal(result.field.read(result.grid), result.clean)
     if samples_per_patch == 1:
-        assert torch.equal(result.field.read(result.grid.centres_xy), result.clean)
+        torch.testing.assert_close(result.field.read(result.grid.centres_xy), result.clean, atol=1e-5, rtol=1e-5)
     copy = pickle.loads(pickle.dumps(result))  # data, not a closure
     assert torch.equal(copy.field.read(result.grid), result.clean)
 
