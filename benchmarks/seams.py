@@ -81,7 +81,7 @@ def main() -> None:
     backbone = load_backbone(args.backbone, weights=args.weights, image_size=args.image_size, norm=not args.before_norm)
     cells = backbone.grid.finer(args.fine)
     settings = {text: load_quality("fast", options(text.split())) for text in args.setting}
-    control = load_quality("fast", {"num_views": args.control, "nodes_per_patch": 4.0, "smoothness": 0.2})
+    control = load_quality("fast", {"layout": "random", "num_views": args.control})
     referee = load_quality("fast", {"num_views": 1, "held_out_views": HELD_OUT})
     rows: dict[str, list[list[float]]] = {text: [] for text in settings}
     for path in [path for folder in args.images for path in spread(folder, args.count)]:

@@ -9,7 +9,8 @@ relative to the median error at the same patch position, and the ridge on G_p is
 Some ViTs have corner tokens that vary as much as all others together, and G must not lose them as outliers.
 
 With `view_offset` every crop also has a constant, with a ridge: a part of its features that depends on the whole crop.
-It is in the dense system, beside G. The full view has none, so the equation of the full view stays F + G + h.
+It is in the dense system, beside G. The full view has none, so the equation of the full view stays F + G + h. What the
+crops around a place have in common is its context, and remains in F (`context_of_offsets`); their differences do not.
 """
 
 from typing import NamedTuple
@@ -82,6 +83,8 @@ def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
         turned_down = float((errors > config.outlier_scale * usual).float().mean())
         ridge = artifact_pull(usual, len(errors), fit.artifact * (1 + ridge)[:, None], config)
         fit = solve_weighted(model, raw, weight, ridge, config)
+    if config.view_offset:
+        fit = fit._replace(nodes=fit.nodes + context_of_offsets(model, weight, fit.offsets, config.offset_radius))
     constant = fit.artifact.mean(dim=0)  # the fit cannot separate a constant: it goes to F
     return Solution(
         field=BilinearField(nodes=nodes, values=fit.nodes + constant),
@@ -171,6 +174,32 @@ def solve_weighted(
         node_sum -= model.groups_at_nodes(each, values, weight)
     field = nodes.solve_factored_(node_sum)
     return Fit(*(part.float().to(raw.device) for part in (field, artifact, offsets)))
+
+
+def context_of_offsets(
+    model: LinearModel, weight: Float[Tensor, " N"], offsets: Float[Tensor, "V C"], radius: float
+) -> Float[Tensor, "M C"]:
+    """A smooth field near the offsets of the crops around each place: the part of them that remains in F.
+
+    The minimum of sum_n w_n |c_v(n) - (A H)_n|^2 + smoothness |grad H|^2 over the nodes of H. Smoothing reaches as
+    far as the root of the smoothness, in nodes.
+
+    Args:
+        model: A.
+        weight: weight of each token.
+        offsets: c, a vector per view, zero for the full view.
+        radius: reach of the smoothing, as a share of the longer side of the image.
+    """
+    device = _solve_device(weight.device)
+    per_token = offsets.repeat_interleave(len(weight) // len(offsets), dim=0)
+    target = model.transpose(per_token, weight).to(device).double()
+    nodes = model.node_system(weight, device)
+    per_node = float(weight.double().sum()) / model.num_nodes
+    add_roughness_(nodes, (radius * max(model.nodes.hw)) ** 2 * per_node)
+    nodes.diagonal.diagonal(dim1=1, dim2=2).add_(_JITTER * per_node)
+    if not nodes.factor_():
+        raise DecompositionError(f"closed_form.offset_radius={radius:g} is too large for this image: give less.")
+    return nodes.solve_factored_(target).float().to(offsets.device)
 
 
 def squared_errors(model: LinearModel, raw: Float[Tensor, "N C"], fit: Fit) -> Float[Tensor, " N"]:

@@ -48,10 +48,13 @@ class ClosedFormConfig:
     """Weight of the patches in the outermost rows and columns of a view, against 1 of all others."""
     view_offset: float = 0.0
     """Share of a crop's mean error that becomes a constant of the crop, from 0 (no constants) to below 1. The full view
-    has none."""
+    has none; 0.85 removes rectangles from maps of ViTs whose features depend on the whole view (docs/seams.md)."""
+    offset_radius: float = 0.125
+    """Only with view_offset: what the constants of crops have in common within this radius remains in F, as a share of
+    the longer side of the image. A small radius leaves rectangles."""
 
     def __post_init__(self) -> None:
-        for name in ("nodes_per_patch", "artifact_ridge", "outlier_scale", "border_weight"):
+        for name in ("nodes_per_patch", "artifact_ridge", "outlier_scale", "border_weight", "offset_radius"):
             if not getattr(self, name) > 0:  # not <=: that lets NaN through
                 raise ConfigError(f"closed_form.{name}={getattr(self, name)}: give a number above 0.")
         for name in ("smoothness", "correlated_views", "reweightings"):

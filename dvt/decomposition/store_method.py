@@ -185,7 +185,8 @@ def solver_settings(config: DecomposeConfig) -> dict[str, Any]:
         del settings["views"]["layout"]
     solver = settings[config.solver.value] = asdict(getattr(config, config.solver.value))
     if config.solver is Solver.closed_form:  # stores from before these options do not name them
-        for name, off in (("border_weight", 1.0), ("view_offset", 0.0)):
-            if solver[name] == off:
-                del solver[name]
+        if config.closed_form.border_weight == 1:
+            del solver["border_weight"]
+        if config.closed_form.view_offset == 0:
+            del solver["view_offset"], solver["offset_radius"]
     return settings

@@ -8,6 +8,7 @@ from dvt.decomposition.block_tridiagonal import BlockTridiagonal
 from dvt.decomposition.closed_form import (
     artifact_pull,
     border_weights,
+    context_of_offsets,
     inlier_weights,
     node_counts,
     solve_closed_form,
@@ -160,6 +161,32 @@ def test_constants_added_to_the_crops_change_neither_f_nor_g():
     assert all_of_it < 1e-3 and 10 * most < 3 * none and none > 1, (none, most, all_of_it)
 
 
+@pytest.mark.parametrize("radius", [0.1, 0.5, 100.0])
+def test_the_context_of_offsets_equals_dense_least_squares(radius):
+    model, _, image_xy, weight, _ = problem()
+    offsets = torch.randn(9, 3)
+    a, per_node = dense_matrix(image_xy).double(), weight.double().sum() / 20
+    gram = a.T @ (weight[:, None] * a) + (5 * radius) ** 2 * per_node * roughness()
+    expected = torch.linalg.solve(gram, a.T @ (weight[:, None] * offsets.repeat_interleave(12, dim=0)).double())
+    found = context_of_offsets(model, weight, offsets, radius)
+    torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=1e-3)
+    if radius == 100:  # hardly a place is left: the mean offset
+        mean = (weight[:, None] * offsets.repeat_interleave(12, dim=0)).sum(dim=0) / weight.sum()
+        torch.testing.assert_close(found, mean.expand(20, 3), atol=1e-3, rtol=0)
+
+
+def test_a_solution_with_offsets_keeps_their_context():
+    rng = torch.Generator().manual_seed(0)
+    raw, image_xy = torch.randn(9, 3, 4, 2, generator=rng), torch.rand(9, 3, 4, 2, generator=rng)
+    config = ClosedFormConfig(view_offset=0.8, offset_radius=0.3, nodes_per_patch=1.5, reweightings=0)
+    solution = solve_closed_form(ViewTokens(raw=raw, image_xy=image_xy, grid=GRID), config)
+    model, weight = LinearModel(solution.field.nodes, image_xy.reshape(-1, 2)), torch.ones(108)
+    fit = solve_weighted(model, raw.reshape(-1, 2), weight, torch.full((12,), config.artifact_ridge), config)
+    expected = fit.nodes + context_of_offsets(model, weight, fit.offsets, 0.3) + fit.artifact.mean(dim=0)
+    torch.testing.assert_close(solution.field.values, expected)
+    assert fit.offsets.abs().max() > 0.1
+
+
 def test_the_full_view_has_no_offset():
     """A constant of all views is the constant of the full view, and goes to F."""
     model, raw, _, weight, _ = problem()
@@ -291,7 +318,9 @@ def test_node_counts():
         ClosedFormConfig(nodes_per_patch=0)
 
 
-@pytest.mark.parametrize("options", [{"view_offset": 1.0}, {"view_offset": -0.1}, {"border_weight": 0.0}])
+@pytest.mark.parametrize(
+    "options", [{"view_offset": 1.0}, {"view_offset": -0.1}, {"border_weight": 0.0}, {"offset_radius": 0.0}]
+)
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ConfigError, match=rf"closed_form\.{next(iter(options))}=.*: give"):
         ClosedFormConfig(**options)

@@ -9,9 +9,9 @@ from dvt.decomposition.store_method import solver_settings
 
 
 def test_stores_from_before_the_options_can_be_continued():
-    plain = {"border_weight": 1.0, "view_offset": 0.0}
+    plain = {"border_weight": 1.0, "view_offset": 0.0, "offset_radius": 0.3}
     assert not plain.keys() & solver_settings(load_quality("fast", plain))["closed_form"].keys()
-    changed = {"border_weight": 0.5, "view_offset": 0.8}
+    changed = {"border_weight": 0.5, "view_offset": 0.8, "offset_radius": 0.3}
     assert solver_settings(load_quality("fast", changed))["closed_form"].items() >= changed.items()
 
 
