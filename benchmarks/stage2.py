@@ -21,10 +21,12 @@ from dvt.backbone.load import load_backbone
 from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
-from dvt.denoiser.pairs import Pair, StoredPairs
+from dvt.denoiser.pairs import StoredPairs
 from dvt.losses import feature_distance
 from dvt.runtime import environment
 from dvt.training.data import StepBatches
+from dvt.training.pairs import CleanMaps
+from dvt.training.sources import Pair
 
 
 def parse() -> argparse.Namespace:
@@ -52,7 +54,8 @@ def main() -> None:
 def reading(args: argparse.Namespace) -> dict[str, float]:
     """Seconds of reading and of computing per step, medians."""
     store = dvt.FeatureStore.open(args.store)
-    pairs = StoredPairs([Pair(store, key) for key in store])
+    listed = [Pair(store, key) for key in store]
+    pairs = StoredPairs(listed, CleanMaps(listed, store.meta.spec.grid, keep=False))
     batches = StepBatches(len(pairs), args.batch, args.steps, seed=0)
     batches_read = iter(torch.utils.data.DataLoader(pairs, batch_sampler=batches))
     denoiser = Denoiser(DenoiserConfig(), store.meta.spec.channels, store.meta.spec.grid.hw)

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any, Final
 
 from dvt.errors import ConfigError
-from dvt.training.config import TrainingConfig
+from dvt.training.config import Missing, TrainingConfig
 
 ALL: Final = "all"
 """`denoiser.layers` of this value: every block before that of the features."""
@@ -114,15 +114,6 @@ class Raw(str, Enum):
     """Computed from the images by the frozen ViT once, before the training; kept in memory as float16."""
     recomputed = "recomputed"
     """Computed from the images by the frozen ViT in every step; allows flips and crops."""
-
-
-class Missing(str, Enum):
-    """What happens to images without features in the store."""
-
-    error = "error"
-    """The run does not start, and each is named."""
-    skip = "skip"
-    """They are left out and counted."""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -14,7 +14,6 @@ from dvt.decomposition.run_list import ListOptions, make_meta
 from dvt.decomposition.store_method import StoreMethod, store_method
 from dvt.denoiser.config import Kind, OnlineConfig, Raw, TrainConfig
 from dvt.denoiser.denoised import denoiser_input
-from dvt.denoiser.pairs import PairsInfo
 from dvt.denoiser.train import start_run, train_on_pairs
 from dvt.errors import ConfigError, DvtError, TrainingError
 from dvt.images import MAX_PIXELS, ImageFile, read_image
@@ -23,6 +22,7 @@ from dvt.runtime import seed_for
 from dvt.training.checkpoints import claim_folder
 from dvt.training.data import Draw, ItemSet, split_by_share
 from dvt.training.run import Trained
+from dvt.training.sources import PairsInfo
 
 _FIRST_BATCHES = 2
 """Batches of images in memory before the first step."""

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.catalogue import licence_of
-from dvt.denoiser.config import Kind, TrainConfig, check_images
+from dvt.denoiser.config import Kind, Raw, TrainConfig, check_images
 from dvt.denoiser.network import Denoiser
-from dvt.denoiser.pairs import PairsInfo, batch_maps, input_of, make_pair_set, open_sources
+from dvt.denoiser.pairs import batch_maps, input_of, make_pair_set
 from dvt.denoiser.ridge import check_ridge, solve_ridge, sums_text
 from dvt.files import plain
 from dvt.images import MAX_PIXELS, ImageFile
@@ -24,6 +24,7 @@ from dvt.training.checkpoints import Start, claim_folder, find_start
 from dvt.training.data import ItemSet
 from dvt.training.module import StageModule
 from dvt.training.run import Trained, comparable_settings, train_and_publish
+from dvt.training.sources import PairsInfo, open_sources
 from dvt.weights.checkpoint import CHECKPOINTS, spec_settings
 from dvt.weights.info import ModelInfo
 
@@ -70,7 +71,10 @@ def train_denoiser(
         check_ridge(config)
     claim_folder(out, "denoiser")
     needs = None if backbone is None else backbone.spec
-    sources = open_sources(stores, needs, images, config)
+    sources = open_sources(
+        stores, needs, images, missing=config.pairs.missing, group="pairs", fine=config.denoiser.fine,
+        any_grid=config.pairs.raw is not Raw.stored,
+    )  # fmt: skip
     config = replace(config, denoiser=config.denoiser.for_layer(sources.spec.layer))
     train, val = (
         make_pair_set(part, sources, config, backbone, max_pixels) for part in sources.split(config.pairs.val_share)

@@ -99,6 +99,15 @@ class LoggerConfig:
     """Keep wandb's files local and send nothing; needs no account."""
 
 
+class Missing(str, Enum):
+    """What happens to images without features in the store."""
+
+    error = "error"
+    """The run does not start, and each is named."""
+    skip = "skip"
+    """They are left out and counted."""
+
+
 @dataclass(kw_only=True, slots=True)
 class TrainingConfig:
     """Options of stages 2 and 3."""

@@ -13,7 +13,7 @@ from dvt.denoiser.config import DenoiserConfig, Kind, PairsConfig, Raw, RidgeCon
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser, cells_to_map, map_to_cells
 from dvt.denoiser.online import train_from_images
-from dvt.denoiser.pairs import make_pair_set, open_sources
+from dvt.denoiser.pairs import make_pair_set
 from dvt.denoiser.train import train_denoiser
 from dvt.distillation.distill import distill
 from dvt.errors import ConfigError, StoreError, WeightsError
@@ -23,7 +23,9 @@ from dvt.grid import PatchGrid
 from dvt.images import find_images
 from dvt.spec import FeatureSpec
 from dvt.store import FeatureStore, FieldMeta, StoreMeta, StoreWriter
+from dvt.training.config import Missing
 from dvt.training.data import Draw, Prepared
+from dvt.training.sources import open_sources
 from dvt.weights.build import load_denoiser
 from dvt.weights.convert import convert
 
@@ -41,6 +43,11 @@ def fine_store(tmp_path_factory, backbone, image_folder):
 def larger():
     """The same ViT at another size and aspect."""
     return load_backbone("vit_tiny_patch16_224", weights="random", image_size=(96, 64), device="cpu")
+
+
+def sources_of(store, backbone, folder, fine):
+    images = find_images(folder)
+    return open_sources([store], backbone.spec, images, missing=Missing.error, group="pairs", fine=fine, any_grid=True)
 
 
 @pytest.mark.parametrize("fine", [1, 2, 3])
@@ -112,7 +119,7 @@ def test_a_finer_denoiser_gives_cells_wherever_it_is_used(fine_store, tmp_path, 
 
 def test_what_is_learnt_is_f_at_the_cells(fine_store, image_folder, backbone):
     config = TrainConfig(denoiser=DenoiserConfig(fine=2), pairs=PairsConfig(raw=Raw.recomputed, flip_probability=1.0))
-    sources = open_sources([fine_store], backbone.spec, find_images(image_folder), config)
+    sources = sources_of(fine_store, backbone, image_folder, fine=2)
     pairs = make_pair_set([*sources.pairs], sources, config, backbone, max_pixels=10**6)
     wanted = FeatureStore.open(fine_store)[pairs[3]["key"]].field.read(backbone.grid.finer(2))
     assert torch.allclose(pairs[3]["clean"].float(), wanted, atol=5e-3)  # kept in 16 bits
@@ -128,7 +135,7 @@ def test_at_another_size_f_is_read_there(fine_store, image_folder, tmp_path, opt
     loaded = load_denoiser(tmp_path / "out")
     assert loaded.info.spec == larger.spec and loaded.grid_hw == (6, 4)
     config = replace(config, denoiser=loaded.config)
-    sources = open_sources([fine_store], larger.spec, images, config)
+    sources = sources_of(fine_store, larger, image_folder, fine=loaded.config.fine)
     pairs = make_pair_set([*sources.pairs], sources, config, larger, max_pixels=10**6)
     if isinstance(pairs, Prepared):
         pairs.prepare(torch.device("cpu"))

@@ -3,13 +3,16 @@
 import pytest
 import torch
 
-from dvt.denoiser.config import PairsConfig, TrainConfig
-from dvt.denoiser.pairs import CleanMaps, ImagePairs, StoredPairs, crop_map, open_sources
+from dvt.denoiser.config import PairsConfig
+from dvt.denoiser.pairs import StoredPairs
 from dvt.errors import ConfigError
 from dvt.grid import PatchGrid
-from dvt.images import find_images
+from dvt.images import find_images, read_image
 from dvt.store import FeatureStore
+from dvt.training.config import Missing
 from dvt.training.data import Draw
+from dvt.training.pairs import CleanMaps, ImagePairs, crop_map, pair_views
+from dvt.training.sources import open_sources
 from dvt.views.crop import Crop
 
 GRID = PatchGrid.of((64, 64), 16)
@@ -17,11 +20,12 @@ GRID = PatchGrid.of((64, 64), 16)
 
 @pytest.fixture(scope="module")
 def pairs(store, image_folder):
-    return open_sources([store], None, find_images(image_folder), TrainConfig()).pairs
+    return open_sources([store], None, find_images(image_folder), missing=Missing.error, group="pairs").pairs
 
 
-def image_pairs(pairs, **options):
-    return ImagePairs(pairs, clean_maps(pairs), GRID, PairsConfig(**options), seed=0, max_pixels=10**6)
+def image_pairs(pairs, crop_area_min=1.0, flip_probability=0.5):
+    views = pair_views(crop_area_min, flip_probability)
+    return ImagePairs(pairs, clean_maps(pairs), GRID, views, seed=0, max_pixels=10**6)
 
 
 def clean_maps(pairs):
@@ -38,15 +42,16 @@ def test_read_by_index_an_image_is_shown_as_it_is(pairs, backbone):
     item = image_pairs(pairs, flip_probability=1.0, crop_area_min=0.3)[2]
     stored = StoredPairs(pairs, clean_maps(pairs))[2]
     assert torch.equal(item["clean"], stored["clean"])
+    assert torch.equal(item["image"], backbone.preprocess(read_image(pairs[2].path)))
     raw = backbone(item["image"][None]).patches[0]
-    assert torch.allclose(raw, stored["raw"].float(), atol=2e-3)  # float16
+    assert (raw - stored["raw"].float()).abs().mean() < 0.01  # stage 1 does not clamp what bicubic resizing overshoots
 
 
 def test_a_flipped_image_has_a_flipped_target(pairs):
     data = image_pairs(pairs, flip_probability=1.0)
     shown, plain = data[Draw(1, 0)], data[1]
     assert torch.equal(shown["image"], plain["image"].flip(-1))
-    assert torch.allclose(shown["clean"].float(), plain["clean"].flip(1).float(), atol=1e-3)
+    assert torch.equal(shown["clean"], plain["clean"].flip(1))
 
 
 def test_how_a_draw_is_shown_depends_on_its_number_alone(pairs):

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from dvt.denoiser.config import Missing, PairsConfig, TrainConfig
-from dvt.denoiser.pairs import open_sources
 from dvt.errors import StoreError, TrainingError
 from dvt.grid import PatchGrid
 from dvt.images import ImageFile, find_images
 from dvt.spec import FeatureSpec
 from dvt.store import FeatureStore, StoreMeta, StoreWriter
+from dvt.training.config import Missing
+from dvt.training.sources import open_sources
 
 META = StoreMeta(
     spec=FeatureSpec(
@@ -32,7 +32,7 @@ def make(path, keys, **changes):
 
 
 def opened(*paths, images=None, missing=Missing.error, needs=None):
-    return open_sources(paths, needs, images, TrainConfig(pairs=PairsConfig(missing=missing)))
+    return open_sources(paths, needs, images, missing=missing, group="pairs")
 
 
 def files(*keys):
