@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dvt.denoiser.train import train_denoiser as train_denoiser
     from dvt.diagnosis.diagnose import diagnose as diagnose
     from dvt.distillation.distill import distill as distill
+    from dvt.distillation.stored import distill_from_store as distill_from_store
     from dvt.errors import DvtError as DvtError
     from dvt.evaluation.run import evaluate as evaluate
     from dvt.export.run import export_model as export_model
@@ -50,6 +51,7 @@ _MODULES = {
     "decompose_list": "dvt.decomposition.run_list",
     "diagnose": "dvt.diagnosis.diagnose",
     "distill": "dvt.distillation.distill",
+    "distill_from_store": "dvt.distillation.stored",
     "evaluate": "dvt.evaluation.run",
     "export_model": "dvt.export.run",
     "find_images": "dvt.images.sources",

@@ -115,10 +115,10 @@ def _expected(name: str, schema: type) -> str:
         kind = get_type_hints(kind)[part]
     if is_dataclass(kind):
         return f"its options one by one, {name}.{fields(kind)[0].name} and so on"
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return f"one of {', '.join(str(member.value) for member in kind)}"
     alternatives = [kind, *getattr(kind, "__args__", ())]
     for part in alternatives:
+        if isinstance(part, type) and issubclass(part, Enum):
+            return f"one of {', '.join(str(member.value) for member in part)}"
         if getattr(part, "__origin__", None) is list:
             return f"a list, {name}=[...], every entry {_KINDS[part.__args__[0]]}"
     plain = next((part for part in alternatives if part in _KINDS), str)

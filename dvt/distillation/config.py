@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from dvt.errors import ConfigError
-from dvt.training.config import TrainingConfig
+from dvt.training.config import Missing, TrainingConfig
 
 
 @dataclass(kw_only=True, slots=True)
@@ -40,12 +40,19 @@ class ImagesConfig:
     """Share of the images for validation; their keys decide which."""
     val_max: int = 500
     """Most images kept for validation."""
+    crop_area_min: float = 1.0
+    """With teacher=store: smallest area of a crop as a share of the image; 1: no crops."""
+    missing: Missing = Missing.error
+    """With teacher=store: images of images= without features in the store: error (each is named, the run does not
+    start) or skip."""
 
     def __post_init__(self) -> None:
         if not 0 < self.val_share < 1:
             raise ConfigError(f"dataset.val_share={self.val_share}: give a share between 0 and 1.")
         if self.val_max < 1:
             raise ConfigError(f"dataset.val_max={self.val_max}: give at least 1.")
+        if not 0 < self.crop_area_min <= 1:
+            raise ConfigError(f"dataset.crop_area_min={self.crop_area_min}: give 0 < crop_area_min <= 1.")
         if not 0 <= self.flip_probability <= 1:
             raise ConfigError(f"dataset.flip_probability={self.flip_probability}: give a share between 0 and 1.")
 

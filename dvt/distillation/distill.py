@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dvt.backbone.catalogue import licence_of
-from dvt.backbone.features import Features
+from dvt.backbone.features import FeatureExtractor, Features
 from dvt.backbone.preprocess import Preprocess
 from dvt.distillation.config import DistillConfig, ImagesConfig
 from dvt.distillation.student import Student, Teacher, class_token_weight
@@ -19,6 +19,7 @@ from dvt.losses import feature_distance
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import seed_for
 from dvt.shapes import FeatureMaps
+from dvt.spec import FeatureSpec
 from dvt.training.checkpoints import claim_folder, find_start
 from dvt.training.data import Draw, ItemSet, split_by_share
 from dvt.training.module import StageModule
@@ -70,6 +71,9 @@ def distill(
             f"the teacher gives {teacher.grid}, and its ViT, which is to learn that, {backbone.grid}: give a teacher on"
             " the patches of the ViT: srt.fine=1, or a denoiser that was trained with denoiser.fine=1."
         )
+    for name in ("crop_area_min", "missing"):
+        if (value := getattr(config.dataset, name)) != getattr(ImagesConfig(), name):
+            raise ConfigError(f"dataset.{name}={getattr(value, 'value', value)} is for teacher=store: leave it out.")
     student, token_weight = Student(backbone, config.student), class_token_weight(backbone, config.student)
     parts = split_images(images, config.dataset)
     claim_folder(out, "distilled")
@@ -102,20 +106,27 @@ def distill(
 def _settings(
     images: Sequence[ImageFile], config: DistillConfig, teacher: Teacher, token_weight: float
 ) -> dict[str, Any]:
-    """The settings that a resumed run must share with its checkpoint."""
-    settings = comparable_settings(config, DistillConfig)
-    del settings["student"]["gradient_checkpointing"]  # it changes the memory only
-    settings["student"]["class_token_weight"] = token_weight
+    """All settings that a resumed run must share with its checkpoint."""
+    settings = student_settings(config, token_weight, teacher.backbone.spec)
+    del settings["dataset"]["crop_area_min"]  # for stores
     if teacher.settings:
         settings["teacher_settings"] = teacher.settings
-    return {
-        **settings,
-        "stage": "distill",
-        "teacher": teacher.weights_hash,
-        "num_images": len(images),
-        "data": data_hash(images),
-        **spec_settings(teacher.backbone.spec),
-    }
+    return {**settings, "teacher": teacher.weights_hash, "num_images": len(images), "data": data_hash(images)}
+
+
+def student_settings(config: DistillConfig, class_token_weight: float, spec: FeatureSpec) -> dict[str, Any]:
+    """The settings without those of teacher and data, which a resumed run must share with its checkpoint.
+
+    Args:
+        config: all options.
+        class_token_weight: weight of the class token's distance.
+        spec: features of the ViT.
+    """
+    settings = comparable_settings(config, DistillConfig)
+    del settings["student"]["gradient_checkpointing"]  # it changes the memory only
+    del settings["dataset"]["missing"]  # images that were left out show in the number of images and in the data hash
+    settings["student"]["class_token_weight"] = class_token_weight
+    return {**settings, "stage": "distill", **spec_settings(spec)}
 
 
 def split_images(images: Sequence[ImageFile], config: ImagesConfig) -> tuple[list[ImageFile], list[ImageFile]]:
@@ -180,7 +191,10 @@ class DistillImages(ItemSet):
 
 
 class DistillModule(StageModule):
-    """Squared error plus cosine distance between the patches of student and teacher; the same for the class token."""
+    """Training of a student with a model as teacher.
+
+    Squared error plus cosine distance between the patches of student and teacher; the same for the class token.
+    """
 
     network: Student
     learned, target = "student", "teacher"
@@ -190,7 +204,7 @@ class DistillModule(StageModule):
         student: Student,
         config: DistillConfig,
         settings: dict[str, Any],
-        teacher: Teacher,
+        teacher: FeatureExtractor,
         class_token_weight: float,
     ):
         """Set up the training.
@@ -203,17 +217,21 @@ class DistillModule(StageModule):
             class_token_weight: weight of the class token's distance beside that of the patches; 0: none.
         """
         super().__init__(student, config, settings, teacher)
-        self._class_token_weight = class_token_weight
+        self.class_token_weight = class_token_weight
         self._has_class_token = student.backbone.vit.cls_token is not None
 
     def loss(self, batch: dict[str, Any]) -> Tensor:
         """The distance over all patches of a batch, plus the weighted distance over its class tokens."""
-        wanted, given = self.frozen.network(batch["image"]), self.network(batch["image"])
-        loss = feature_distance(given.patches.float(), wanted.patches.float())
-        if not self._class_token_weight:
+        (patches, class_token), given = self.targets(batch), self.network(batch["image"])
+        loss = feature_distance(given.patches.float(), patches)
+        if class_token is None:
             return loss
-        class_token = feature_distance(given.prefix[:, 0].float(), wanted.prefix[:, 0].float())
-        return loss + self._class_token_weight * class_token
+        return loss + self.class_token_weight * feature_distance(given.prefix[:, 0].float(), class_token)
+
+    def targets(self, batch: dict[str, Any]) -> tuple[FeatureMaps, Tensor | None]:
+        """(B, H, W, C) patches and (B, C) class tokens to learn, float32; None where class tokens have no weight."""
+        wanted = self.frozen.network(batch["image"])
+        return wanted.patches.float(), wanted.prefix[:, 0].float() if self.class_token_weight else None
 
     def features(self, batch: dict[str, Any]) -> dict[str, Features]:
         """Features of a batch from the original ViT (`raw`), the teacher and the student."""

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import fields, is_dataclass
 
 import pytest
+from noise import write_noise
 
 from dvt.backbone.load import load_backbone
 from dvt.cli.distill import Options
@@ -11,6 +12,7 @@ from dvt.cli.help import attribute_docs
 from dvt.cli.main import run
 from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.network import Denoiser
+from dvt.store import FeatureStore
 from dvt.weights.folder import read_model_folder, write_model_folder
 from dvt.weights.info import ModelInfo
 
@@ -109,6 +111,50 @@ def test_slips_are_named(dvt, place, options, text):
     assert result.code == 2 and text in result.err, result.err
 
 
+def test_from_a_store_to_a_plain_vit(dvt, made, tmp_path):
+    """The store names the ViT; here its weights are untrained and have to be named."""
+    made("photos", "store")
+    result = dvt("distill", "store=store", "images=photos", "out=run", "backbone.weights=random", *FEW)
+    assert result.code == 0, result.err
+    assert result.err.startswith("5 images -> run   vit_micro_patch16_224") and "features of store" in result.err
+    assert "load_denoised('vit_micro_patch16_224.dvt', weights='run')" in result.err.splitlines()[-1]
+    _, info = read_model_folder(tmp_path / "run", kind="distilled")
+    assert info.spec == FeatureStore.open("store").meta.spec and info.training["stage1"][0]["quality"] == "tiny"
+    again = dvt(
+        "distill", "teacher=store", "store=[store]", "images=photos", "out=run", "backbone.weights=random", *FEW
+    )
+    assert again.code == 0 and "continuing at step 2" in again.err
+    more = ("backbone.weights=random", "dataset.missing=skip", *FEW)
+    write_noise(tmp_path / "photos" / "new.png", (70, 90), 9)
+    assert "1 without features left out" in dvt("distill", "store=store", "images=photos", "out=two", *more).err
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("denoiser=den",), "store=store and denoiser=den are two teachers: leave one of them out"),
+        (("denoiser=den", "teacher=store"), "teacher=store and denoiser=den are two teachers"),
+        (("teacher=srt",), "teacher=srt and store=store are two teachers: leave one of them out"),
+        (("srt.max_shift=2",), "srt.* have an effect with teacher=srt only, not with store=store"),
+        (("store=null",), "dvt distill needs something to learn from: store=... (what dvt decompose wrote)"),
+        (("store=null", "teacher=store"), "teacher=store needs store=..."),
+        (("store=[]",), "store=[] names no store"),
+        (("store=nowhere",), "nowhere"),
+        (("backbone.layer=3",), "layer: 5 in the store, 3 in the request"),
+        (("backbone=dinov2_base",), "backbone: 'vit_micro_patch16_224.dvt' in the store, 'vit_base"),
+        (("backbone.image_size=128",), "128 x 128 px, 8 x 8 patches of 16 px every 16 px, needs F"),
+        (("images=photos/new.png",), "1 of 1 images have no features in store"),
+        (("dataset.crop_area_min=0",), "dataset.crop_area_min=0.0: give 0 < crop_area_min <= 1"),
+    ],
+)
+def test_slips_with_a_store_are_named(dvt, made, tmp_path, options, text):
+    made("photos", "store")
+    write_noise(tmp_path / "photos" / "new.png", (70, 90), 9)
+    result = dvt("distill", "store=store", "images=photos", "out=run", "backbone.weights=random", *FEW, *options)
+    assert result.code == 2 and text in result.err, result.err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_distilled_vit_is_no_denoiser(dvt, place, distilled):
     shutil.copytree(distilled, place / "run")
     result = dvt("distill", *ALL, "denoiser=run", "out=again", "backbone.weights=null")
@@ -129,9 +175,11 @@ def test_help_says_everything(dvt):
     page = dvt("distill", "--help").out
     for text in (
         "images=(required)",
+        "store=null",
         "denoiser=null",
-        "teacher=denoiser",
-        "srt.max_shift=3",
+        "teacher=null",
+        "dataset.crop_area_min=1",
+        "srt.* ",
         "num_steps=12510",
         "student.trained_blocks=0",
         "trainer= auto, cpu, ddp",

@@ -143,11 +143,13 @@ def test_a_vit_learns_from_srt_and_the_same_command_continues(dvt, photos, vit):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (("denoiser=den",), "teacher=srt learns from the raw ViT: leave out denoiser=den"),
-        (("teacher=denoiser",), "needs something to learn from: denoiser=... (what dvt train wrote"),
+        (("denoiser=den",), "teacher=srt and denoiser=den are two teachers: leave one of them out"),
+        (("teacher=denoiser",), "teacher=denoiser needs denoiser=..."),
+        (("teacher=null", "denoiser=den"), "srt.* have an effect with teacher=srt only, not with denoiser=den"),
+        (("dataset.crop_area_min=0.5",), "dataset.crop_area_min=0.5 is for teacher=store"),
         (("srt.fine=2",), "the teacher gives 8 x 8 cells of 8 px, and its ViT"),
         (("backbone.precision=bf16",), "load the ViT in fp32"),
-        (("teacher=raw",), "teacher=raw: give one of denoiser, srt"),
+        (("teacher=raw",), "teacher=raw: give one of store, denoiser, srt"),
     ],
 )
 def test_what_cannot_be_a_teacher(options, text, dvt, photos):
