@@ -59,7 +59,7 @@ def distill_from_store(
 
     Examples:
         >>> import dvt
-        >>> images, backbone = dvt.find_images("photos"), dvt.load_backbone("vit_micro", device="cpu")
+        >>> images, backbone = dvt.find_images("photos/"), dvt.load_backbone("vit_micro", device="cpu")
         >>> trained = dvt.distill_from_store(
         ...     ["runs/photos"], images, "runs/distilled", backbone=backbone
         ... )  # doctest: +SKIP
