@@ -127,7 +127,7 @@ def test_options_of_the_tutorial_exist(place, monkeypatch, capsys):
         "distill": ["images=photos", "denoiser=d", "out=o"],
     }
     lines = re.findall(r"^    (\w+)=(\S+)\s+(.*)$", TUTORIAL.split("\n## Options to know\n")[1], re.MULTILINE)
-    assert len(lines) == 10
+    assert len(lines) == 11
     for name, values, remark in lines:
         verbs = [verb for verb in needed if re.search(rf"of (train and )?{verb}\b", remark)] or ["decompose"]
         for verb in verbs:
