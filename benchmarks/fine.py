@@ -22,6 +22,7 @@ import sys
 import numpy as np
 import torch
 from street_scenes import (
+    add_setting_options,
     agreement,
     knn_miou,
     linear_mious,
@@ -46,11 +47,8 @@ HELD_OUT = 16
 
 def parse() -> argparse.Namespace:
     parser = scene_parser(__doc__)
-    parser.add_argument("--before-norm", action="store_true", help="features before the final norm")
-    parser.add_argument("--setting", action="append", required=True, help="blank-separated key=value")
     parser.add_argument("--val", type=int, default=30)
-    parser.add_argument("--fine", type=int, default=4, help="cells per patch along each side")
-    parser.add_argument("--draw", type=int, default=0, help="seed of the views")
+    add_setting_options(parser)
     return parser.parse_args()
 
 

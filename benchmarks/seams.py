@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from street_scenes import options, shown
+from street_scenes import add_setting_options, options, shown
 from torch import Tensor
 
 from dvt.backbone.backbone import Backbone
@@ -68,11 +68,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--backbone", default="vit_tiny_patch16_224")
     parser.add_argument("--weights", required=True, help="of the backbone")
     parser.add_argument("--image-size", type=int, default=224)
-    parser.add_argument("--before-norm", action="store_true", help="features before the final norm")
-    parser.add_argument("--setting", action="append", required=True, help="blank-separated key=value")
     parser.add_argument("--control", type=int, default=128, help="random views of the control")
-    parser.add_argument("--fine", type=int, default=4, help="cells per patch along each side")
-    parser.add_argument("--draw", type=int, default=0, help="seed of the views")
+    add_setting_options(parser)
     return parser.parse_args()
 
 

@@ -42,6 +42,14 @@ def scene_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def add_setting_options(parser: argparse.ArgumentParser) -> None:
+    """The options of benchmarks that compare settings of stage 1."""
+    parser.add_argument("--before-norm", action="store_true", help="features before the final norm")
+    parser.add_argument("--setting", action="append", required=True, help="blank-separated key=value")
+    parser.add_argument("--fine", type=int, default=4, help="cells per patch along each side")
+    parser.add_argument("--draw", type=int, default=0, help="seed of the views")
+
+
 def shown(args: argparse.Namespace) -> dict[str, str]:
     """The options for the record: all but the paths."""
     return {key: str(value) for key, value in vars(args).items() if key not in ("data", "weights")}

@@ -40,8 +40,8 @@ def plain_vit(out, **architecture):
 
 
 @pytest.fixture(scope="module")
-def learnt(tmp_path_factory, images, teacher, options):
-    """A run that has learnt something, and its options."""
+def learned(tmp_path_factory, images, teacher, options):
+    """A run that has learned something, and its options."""
     out = tmp_path_factory.mktemp("run") / "out"
     config = options(
         **(LEARN | {"num_steps": 80, "save_every": 80, "validate_every": 80}),
@@ -50,16 +50,16 @@ def learnt(tmp_path_factory, images, teacher, options):
     return distill(images, out, config, teacher=teacher), config
 
 
-def test_it_learns(learnt):
-    run, _ = learnt
+def test_it_learns(learned):
+    run, _ = learned
     metrics = run.metrics
     assert run.step == 80 and not run.interrupted
     assert metrics["val/mse"] < 0.8 * metrics["val/raw_mse"]
     assert metrics["val/cosine"] > metrics["val/raw_cosine"]
 
 
-def test_the_numbers_of_the_validation_are_those_of_the_published_vit(learnt, images, teacher):
-    run, config = learnt
+def test_the_numbers_of_the_validation_are_those_of_the_published_vit(learned, images, teacher):
+    run, config = learned
     _, val = split_images(images, config.dataset)
     batch = torch.stack([teacher.preprocess(read_image(image.path)) for image in val])
     wanted, raw = teacher(batch), teacher.backbone(batch)
@@ -76,8 +76,8 @@ def test_the_numbers_of_the_validation_are_those_of_the_published_vit(learnt, im
     assert len(val) == 3 and "val/student_position_share" not in run.metrics, "three maps say nothing of position"
 
 
-def test_what_is_published_says_what_it_is(learnt, teacher):
-    run, _ = learnt
+def test_what_is_published_says_what_it_is(learned, teacher):
+    run, _ = learned
     state, info = read_model_folder(run.out, kind="distilled")
     assert state.keys() == teacher.backbone.vit.state_dict().keys()
     assert info.spec == teacher.backbone.spec
@@ -88,8 +88,8 @@ def test_what_is_published_says_what_it_is(learnt, teacher):
     assert len(list((run.out / "runs").glob("*.json"))) == 1
 
 
-def test_numbers_and_panels_are_kept(learnt):
-    run, _ = learnt
+def test_numbers_and_panels_are_kept(learned):
+    run, _ = learned
     (table,) = (run.out / "logs").glob("*/metrics.csv")
     header = table.read_text().splitlines()[0].split(",")
     assert {"train/loss", "val/mse", "val/raw_mse", "val/class_token_cosine"} <= {*header}
@@ -163,7 +163,7 @@ def test_mixed_precision_trains_weights_in_full(tmp_path, images, options, teach
     assert {tensor.dtype for tensor in weights(tmp_path / "out").values()} == {torch.float32}
 
 
-def test_the_layer_of_the_teacher_is_what_is_learnt(tmp_path, images, options, make_teacher):
+def test_the_layer_of_the_teacher_is_what_is_learned(tmp_path, images, options, make_teacher):
     teacher = make_teacher(layer=0, norm=False)
     run = distill(images, tmp_path / "out", options(**LEARN, dataset={"val_share": 0.25}), teacher=teacher)
     before, after = teacher.backbone.vit.state_dict(), weights(tmp_path / "out")

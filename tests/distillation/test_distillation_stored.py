@@ -61,22 +61,22 @@ def same(one, other):
 
 
 @pytest.fixture(scope="module")
-def learnt(tmp_path_factory, images, decomposed, micro, options):
-    """A run that has learnt F from a store of its own size, and its options."""
+def learned(tmp_path_factory, images, decomposed, micro, options):
+    """A run that has learned F from a store of its own size, and its options."""
     out, config = tmp_path_factory.mktemp("run") / "out", options(**LEARN, show_every=25, dataset={"val_share": 0.25})
     return distill_from_store([decomposed(64)], images, out, config, backbone=micro(64)), config
 
 
-def test_the_student_comes_closer_to_f_and_keeps_its_class_token(learnt):
-    metrics = learnt[0].metrics
+def test_the_student_comes_closer_to_f_and_keeps_its_class_token(learned):
+    metrics = learned[0].metrics
     assert metrics["val/mse"] < 0.8 * metrics["val/raw_mse"]
     assert metrics["val/cosine"] > metrics["val/raw_cosine"]
     assert metrics["val/class_token_cosine"] > 0.9
-    assert (learnt[0].out / "panels" / "step-00000025.png").is_file()
+    assert (learned[0].out / "panels" / "step-00000025.png").is_file()
 
 
-def test_the_numbers_of_the_validation_are_those_of_the_published_vit_and_the_store(learnt, images, decomposed, micro):
-    run, config = learnt
+def test_the_numbers_of_the_validation_are_those_of_the_published_vit_and_the_store(learned, images, decomposed, micro):
+    run, config = learned
     _, val = image_sets(
         open_sources([decomposed(64)], None, images, missing=Missing.error, group="dataset"), config, 10**6
     )
@@ -95,8 +95,8 @@ def test_the_numbers_of_the_validation_are_those_of_the_published_vit_and_the_st
         assert run.metrics[f"val/{name}"] == pytest.approx(float(value), rel=1e-3), name
 
 
-def test_what_is_published_names_stage_1(learnt, decomposed, micro):
-    _, info = read_model_folder(learnt[0].out, kind="distilled")
+def test_what_is_published_names_stage_1(learned, decomposed, micro):
+    _, info = read_model_folder(learned[0].out, kind="distilled")
     meta = FeatureStore.open(decomposed(64)).meta
     assert info.spec == micro(64).spec
     assert info.training["stage1"] == [{"quality": meta.quality, "solver": meta.solver}]
