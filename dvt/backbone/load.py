@@ -1,10 +1,11 @@
 """load_backbone: from a name to a frozen ViT."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dvt.backbone.backbone import Backbone, Readout
 from dvt.backbone.build import Vit, build_vit
@@ -17,7 +18,7 @@ from dvt.runtime import Precision, pick_device
 
 def load_backbone(
     name: str = DEFAULT_BACKBONE,
-    weights: str | Path | None = None,
+    weights: str | Path | Mapping[str, Tensor] | None = None,
     image_size: int | Sequence[int] | None = None,
     stride: int | None = None,
     layer: int = -1,
@@ -30,7 +31,8 @@ def load_backbone(
     Args:
         name: a catalogue name (`dvt.backbone.catalogue.CATALOGUE`), or the name of any plain ViT of timm.
         weights: None for the pretrained weights of the Hugging Face hub; a local `.safetensors`, `.pth`, `.pt` or
-            `.bin` file, with the key names of timm or of the model's authors; `random` for an untrained model.
+            `.bin` file, or tensors by name, with the key names of timm or of the model's authors; `random` for an
+            untrained model.
         image_size: default size of an image in pixels: one number, or height and width. None: the catalogue's, or for
             a timm name the native size of the model.
         stride: pixels between neighbouring patches, 1..patch size, for denser features. None: the patch size.

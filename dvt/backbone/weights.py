@@ -29,13 +29,13 @@ _LOCAL = "backbone.weights=<file> (weights=<file> in Python)"
 _log = logging.getLogger(__name__)
 
 
-def load_weights(vit: Vit, weights: str | Path | None) -> str:
+def load_weights(vit: Vit, weights: str | Path | Mapping[str, Tensor] | None) -> str:
     """Fill a ViT with weights.
 
     Args:
         vit: the ViT, untrained, in float32.
-        weights: None for the pretrained ones of the hub; `random` to leave it untrained; else a file, with the key
-            names of timm or of the model's authors.
+        weights: None for the pretrained ones of the hub; `random` to leave it untrained; else a file, or tensors by
+            name, with the key names of timm or of the model's authors.
 
     Returns:
         A hash of the tensors; the same for one set of weights, whatever file and format they come from.
@@ -46,6 +46,8 @@ def load_weights(vit: Vit, weights: str | Path | None) -> str:
     if weights is None:
         path = fetch_weights(full_name(vit))
         fill(vit, read_state_dict(path), source=f"{path.name} of {full_name(vit)}")
+    elif isinstance(weights, Mapping):
+        fill(vit, weights, source=f"the given tensors for {full_name(vit)}")
     elif weights != RANDOM:
         fill(vit, read_state_dict(weights), source=str(weights))
     return state_hash(vit)

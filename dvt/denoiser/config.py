@@ -62,10 +62,7 @@ class DenoiserConfig:
                 raise ConfigError(f"denoiser.{name}={getattr(self, name)}: give at least 1.")
         if not self.mlp_ratio > 0:
             raise ConfigError(f"denoiser.mlp_ratio={self.mlp_ratio}: give a number above 0.")
-        if self.layers != ALL and not _are_blocks(self.layers):
-            raise ConfigError(
-                f"denoiser.layers={self.layers}: give blocks counted from 0, ascending, each once, or all."
-            )
+        check_layers("denoiser.layers", self.layers)
 
     @classmethod
     def from_plain(cls, options: Mapping[str, Any]) -> "DenoiserConfig":
@@ -78,11 +75,12 @@ class DenoiserConfig:
         choices = {"kind": Kind, "mixing": Mixing}
         return cls(**{name: choices[name](value) if name in choices else value for name, value in options.items()})
 
-    def for_layer(self, layer: int) -> "DenoiserConfig":
+    def for_layer(self, layer: int, option: str = "denoiser.layers") -> "DenoiserConfig":
         """The architecture for the output of a block: `layers=all` becomes the list of the blocks before it.
 
         Args:
             layer: index of the block, counted from 0.
+            option: name of the option, for the error.
 
         Raises:
             ConfigError: `layers` has blocks that are not before it.
@@ -93,16 +91,23 @@ class DenoiserConfig:
         """
         layers = list(range(layer)) if self.layers == ALL else self.layers
         if any(each >= layer for each in layers):
-            raise ConfigError(f"denoiser.layers={layers}: give blocks before block {layer}, which the features are of.")
+            raise ConfigError(f"{option}={layers}: give blocks before block {layer}, which the features are of.")
         return replace(self, layers=layers)
 
 
-def _are_blocks(layers: Any) -> bool:
-    return (
-        isinstance(layers, list)
-        and all(type(layer) is int and layer >= 0 for layer in layers)
-        and layers == sorted(set(layers))
-    )
+def check_layers(name: str, layers: Any) -> None:
+    """Check a list of blocks.
+
+    Args:
+        name: of the option, for the error.
+        layers: what it was given.
+
+    Raises:
+        ConfigError: neither `all` nor a list of blocks.
+    """
+    is_list = isinstance(layers, list) and all(type(layer) is int and layer >= 0 for layer in layers)
+    if layers != ALL and not (is_list and layers == sorted(set(layers))):
+        raise ConfigError(f"{name}={layers}: give blocks counted from 0, ascending, each once, or all.")
 
 
 class Raw(str, Enum):

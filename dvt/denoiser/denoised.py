@@ -1,10 +1,11 @@
 """DenoisedBackbone: a ViT and its denoiser as one backbone."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.features import Features
@@ -16,12 +17,13 @@ from dvt.grid import PatchGrid
 from dvt.shapes import DenoiserInput, ImageBatch, PrefixTokens
 from dvt.spec import FeatureSpec
 
+_BACKBONE, _DENOISER = "backbone.", "denoiser."
 
-@torch.no_grad()
+
 def denoiser_input(
     backbone: Backbone, images: ImageBatch, layers: Sequence[int]
 ) -> tuple[DenoiserInput, PrefixTokens, PatchGrid]:
-    """The input of a denoiser, from one forward pass of the ViT.
+    """The input of a denoiser, from one forward pass of the ViT; with gradients, where they are on.
 
     Args:
         backbone: the ViT.
@@ -111,6 +113,34 @@ class DenoisedBackbone(WrappedBackbone):
         """
         raw, prefix, grid = denoiser_input(self.backbone, images, self.denoiser.config.layers)
         return Features(patches=self.denoiser(raw), prefix=prefix, grid=grid.finer(self.denoiser.config.fine))
+
+
+def joined_state(vit: Mapping[str, Tensor], denoiser: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a ViT and of its denoiser under one set of names, as a model folder of kind `denoised` holds them.
+
+    Args:
+        vit: by timm's names; they begin with `backbone.` afterwards.
+        denoiser: by its names; they begin with `denoiser.` afterwards.
+    """
+    parts = ((_BACKBONE, vit), (_DENOISER, denoiser))
+    return {f"{prefix}{name}": tensor for prefix, part in parts for name, tensor in part.items()}
+
+
+def split_state(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The tensors of the ViT and of the denoiser; the inverse of `joined_state`.
+
+    Examples:
+        >>> import torch
+        >>> bias = torch.ones(1)
+        >>> vit, denoiser = split_state(joined_state({"norm.bias": bias}, {"mixing.linear.bias": bias}))
+        >>> list(vit), list(denoiser)
+        (['norm.bias'], ['mixing.linear.bias'])
+    """
+    vit, denoiser = (
+        {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+        for prefix in (_BACKBONE, _DENOISER)
+    )
+    return vit, denoiser
 
 
 def _check_same_features(denoiser: Denoiser, backbone: Backbone) -> None:

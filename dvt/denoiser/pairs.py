@@ -60,7 +60,8 @@ def input_of(
     if "raw" in batch:
         return batch["raw"].to(device, torch.float32)  # type: ignore[no-any-return]
     assert backbone is not None, "pairs of images come with their ViT"
-    patches, _, _ = denoiser_input(backbone, batch["image"], layers)
+    with torch.no_grad():
+        patches, _, _ = denoiser_input(backbone, batch["image"], layers)
     return patches.to(device, torch.float32)
 
 
@@ -114,6 +115,7 @@ class ComputedPairs(ItemSet):
         self._layers, self._max_pixels = layers, max_pixels
         self._raw: list[Tensor] = []
 
+    @torch.no_grad()
     def prepare(self, device: torch.device) -> None:
         """Compute the raw features on a device.
 

@@ -1,7 +1,9 @@
 """Options of stage 3. Imports no torch: help pages read them."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
+from dvt.denoiser.config import check_layers
 from dvt.errors import ConfigError
 from dvt.training.config import Missing, TrainingConfig
 
@@ -18,12 +20,16 @@ class StudentConfig:
 
     trained_blocks: int = 0
     """Number of blocks to train, counted back from the teacher's layer, with the final norm; 0: all up to it."""
+    layers: Any = field(default_factory=list)
+    """Earlier blocks that a linear layer behind the ViT reads as well: a list, counted from 0, or all; []: none, and
+    the student is a plain ViT."""
     class_token_weight: float | None = None
     """Weight of the class token's distance from the teacher's; 0: none; left out: 1 if the ViT has a class token."""
     gradient_checkpointing: bool = False
     """Recompute the blocks in the backward pass: less memory, slower, the same result."""
 
     def __post_init__(self) -> None:
+        check_layers("student.layers", self.layers)
         if self.trained_blocks < 0:
             raise ConfigError(f"student.trained_blocks={self.trained_blocks}: give 0 (the whole ViT) or more.")
         if self.class_token_weight is not None and not self.class_token_weight >= 0:

@@ -76,8 +76,8 @@ def distill(
             raise ConfigError(f"dataset.{name}={getattr(value, 'value', value)} is for teacher=store: leave it out.")
     student, token_weight = Student(backbone, config.student), class_token_weight(backbone, config.student)
     parts = split_images(images, config.dataset)
-    claim_folder(out, "distilled")
-    settings = _settings(images, config, teacher, token_weight)
+    claim_folder(out, student.kind)
+    settings = _settings(images, config, student, teacher, token_weight)
     start = find_start(config.resume, out / CHECKPOINTS, settings, allow_changes=config.allow_changes)
     name = getattr(teacher, "timm_name", backbone.timm_name)
     start.report(
@@ -87,8 +87,9 @@ def distill(
     train, val = (DistillImages(part, teacher.grid.image_hw, config, max_pixels) for part in parts)
     module = DistillModule(student, config, settings, teacher, token_weight)
     about = ModelInfo(
-        kind="distilled",
+        kind=student.kind,
         spec=backbone.spec,
+        architecture=student.architecture,
         training={
             "teacher_sha256": teacher.weights_hash,
             "teacher_settings": teacher.settings,
@@ -99,26 +100,29 @@ def distill(
     )
     return train_and_publish(
         module, train, val, config, out, start, command="distill", about=about,
-        state=lambda: student.plain_state(backbone), reporter=reporter,
+        state=lambda: student.published_state(backbone), reporter=reporter,
     )  # fmt: skip
 
 
 def _settings(
-    images: Sequence[ImageFile], config: DistillConfig, teacher: Teacher, token_weight: float
+    images: Sequence[ImageFile], config: DistillConfig, student: Student, teacher: Teacher, token_weight: float
 ) -> dict[str, Any]:
     """All settings that a resumed run must share with its checkpoint."""
-    settings = student_settings(config, token_weight, teacher.backbone.spec)
+    settings = student_settings(config, student, token_weight, teacher.backbone.spec)
     del settings["dataset"]["crop_area_min"]  # for stores
     if teacher.settings:
         settings["teacher_settings"] = teacher.settings
     return {**settings, "teacher": teacher.weights_hash, "num_images": len(images), "data": data_hash(images)}
 
 
-def student_settings(config: DistillConfig, class_token_weight: float, spec: FeatureSpec) -> dict[str, Any]:
+def student_settings(
+    config: DistillConfig, student: Student, class_token_weight: float, spec: FeatureSpec
+) -> dict[str, Any]:
     """The settings without those of teacher and data, which a resumed run must share with its checkpoint.
 
     Args:
         config: all options.
+        student: the network to train.
         class_token_weight: weight of the class token's distance.
         spec: features of the ViT.
     """
@@ -126,6 +130,9 @@ def student_settings(config: DistillConfig, class_token_weight: float, spec: Fea
     del settings["student"]["gradient_checkpointing"]  # it changes the memory only
     del settings["dataset"]["missing"]  # images that were left out show in the number of images and in the data hash
     settings["student"]["class_token_weight"] = class_token_weight
+    del settings["student"]["layers"]  # all of them are named; checkpoints from before this option do not have it
+    if student.denoiser is not None:
+        settings["student"]["layers"] = student.denoiser.config.layers
     return {**settings, "stage": "distill", **spec_settings(spec)}
 
 

@@ -71,9 +71,9 @@ def distill_from_store(
         stores, backbone.spec, images, missing=config.dataset.missing, group="dataset", any_grid=True
     )
     info, (train, val) = sources.info, image_sets(sources, config, max_pixels)
-    claim_folder(out, "distilled")
+    claim_folder(out, student.kind)
     settings = {
-        **student_settings(config, token_weight, backbone.spec),
+        **student_settings(config, student, token_weight, backbone.spec),
         "teacher": "store",
         "num_images": info.num_images,
         "data": info.data_hash,
@@ -86,14 +86,15 @@ def distill_from_store(
         reporter,
     )
     about = ModelInfo(
-        kind="distilled",
+        kind=student.kind,
         spec=backbone.spec,
+        architecture=student.architecture,
         training={"data_sha256": info.data_hash, "stage1": info.stage1, "student": settings["student"]},
         base_license=licence_of(backbone.timm_name),
     )
     return train_and_publish(
         StoredModule(student, config, settings, backbone, token_weight), train, val, config, out, start,
-        command="distill", about=about, state=lambda: student.plain_state(backbone), reporter=reporter,
+        command="distill", about=about, state=lambda: student.published_state(backbone), reporter=reporter,
     )  # fmt: skip
 
 

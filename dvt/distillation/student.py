@@ -1,6 +1,7 @@
 """Student: the copy of a ViT that is trained, and the Teacher that it learns from."""
 
 import copy
+from dataclasses import asdict
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -8,6 +9,9 @@ from torch import Tensor, nn
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.features import FeatureExtractor, Features
+from dvt.denoiser.config import DenoiserConfig, Kind
+from dvt.denoiser.denoised import denoiser_input, joined_state
+from dvt.denoiser.network import Denoiser
 from dvt.distillation.config import StudentConfig
 from dvt.errors import ConfigError
 from dvt.shapes import ImageBatch
@@ -33,7 +37,12 @@ class Teacher(FeatureExtractor, Protocol):
 class Student(nn.Module):
     """A copy of a frozen ViT; all blocks up to the layer in use are trained, or the last few of them.
 
-    It computes without dropout. Blocks after the layer in use stay as they are.
+    It computes without dropout. Blocks after the layer in use stay as they are. With `config.layers` a linear denoiser
+    behind the ViT is trained as well; at first it gives what the ViT gives.
+
+    Attributes:
+        backbone: the ViT.
+        denoiser: the linear layer behind it; None: the features are those of the ViT.
     """
 
     def __init__(self, backbone: Backbone, config: StudentConfig):
@@ -66,24 +75,57 @@ class Student(nn.Module):
             vit.requires_grad_(True)
             vit.blocks[layer + 1 :].requires_grad_(False)
         vit.norm.requires_grad_(self.backbone.norm)
+        self.denoiser = _linear_denoiser(self.backbone, config) if config.layers else None
         vit.set_grad_checkpointing(config.gradient_checkpointing)
 
     def forward(self, images: ImageBatch) -> Features:
         """Features of (B, 3, y, x) images, RGB in [0, 1], with gradients."""
-        return self.backbone.forward_layers(images)[-1]
+        if self.denoiser is None:
+            return self.backbone.forward_layers(images)[-1]
+        patches, prefix, grid = denoiser_input(self.backbone, images, self.denoiser.config.layers)
+        return Features(patches=self.denoiser(patches), prefix=prefix, grid=grid)
 
-    def plain_state(self, before: Backbone) -> dict[str, Tensor]:
-        """The weights by timm's names; those that were not trained are bit for bit those of the original ViT.
+    @property
+    def kind(self) -> str:
+        """The kind of model that is published, one of `dvt.weights.info.KINDS`."""
+        return "distilled" if self.denoiser is None else "denoised"
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The architecture of what is behind the ViT, as `ModelInfo` holds it."""
+        return {} if self.denoiser is None else asdict(self.denoiser.config)
+
+    def published_state(self, before: Backbone) -> dict[str, Tensor]:
+        """The weights of the ViT by timm's names, or those of ViT and denoiser by the names of `joined_state`.
+
+        Weights that were not trained are bit for bit those of the original ViT.
 
         Args:
             before: the original ViT. (A moving average also rounds weights that do not change.)
         """
         state: dict[str, Tensor] = self.backbone.vit.state_dict()
         trained = {name for name, parameter in self.backbone.vit.named_parameters() if parameter.requires_grad}
-        return {
+        plain = {
             name: tensor if name in trained else before_tensor
             for (name, tensor), before_tensor in zip(state.items(), before.vit.state_dict().values(), strict=True)
         }
+        return plain if self.denoiser is None else joined_state(plain, self.denoiser.state_dict())
+
+
+def _linear_denoiser(backbone: Backbone, config: StudentConfig) -> Denoiser:
+    """A linear denoiser that gives what the ViT gives.
+
+    Raises:
+        ConfigError: blocks that are not before the layer in use.
+    """
+    architecture = DenoiserConfig(kind=Kind.linear, layers=config.layers).for_layer(backbone.layer, "student.layers")
+    denoiser = Denoiser(architecture, backbone.num_channels, backbone.grid.hw)
+    linear: Any = denoiser.mixing.linear  # type: ignore[union-attr]
+    with torch.no_grad():
+        linear.weight.zero_()
+        linear.weight[:, : backbone.num_channels].fill_diagonal_(1)
+        linear.bias.zero_()
+    return denoiser
 
 
 def class_token_weight(backbone: Backbone, config: StudentConfig) -> float:

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from torch import Tensor
+
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.build import facts_of
 from dvt.backbone.config import DEFAULT_BACKBONE, BackboneConfig
 from dvt.backbone.load import load_backbone
 from dvt.backbone.preprocess import Preprocess
-from dvt.denoiser.denoised import DenoisedBackbone
+from dvt.denoiser.denoised import DenoisedBackbone, split_state
 from dvt.denoiser.network import Denoiser
 from dvt.errors import ConfigError, WeightsError
 from dvt.settings import differences
@@ -54,7 +56,7 @@ def load_denoised(
     precision: str = "fp32",
     backbone_weights: str | Path | None = None,
 ) -> tuple[DenoisedBackbone | Backbone, Preprocess]:
-    """Load a ViT with clean features: with a denoiser, or distilled.
+    """Load a ViT with clean features: with a denoiser, distilled, or both in one folder.
 
     Args:
         backbone: a catalogue name, or the name of a plain ViT of timm; None: the one that the weights were made for,
@@ -93,16 +95,17 @@ def load_denoised(
         {"backbone": spec.backbone, "channels": spec.channels},
         {"backbone": vit.name, "channels": vit.num_channels},
     )
-    is_distilled = found.kind == "distilled"
-    if is_distilled and backbone_weights is not None:
+    has_vit = found.kind in ("distilled", "denoised")
+    if has_vit and backbone_weights is not None:
         raise ConfigError(
             f"backbone_weights={backbone_weights} and {found.source}, which is a whole ViT with weights of its own:"
             " leave one of them out."
         )
-    denoiser = None if is_distilled else build_denoiser(found, info)
+    vit_weights, own = split_state(found.state) if found.kind == "denoised" else (found.path, found.state)
+    denoiser = None if found.kind == "distilled" else _denoiser_of(found, own, info)
     model = load_backbone(
         backbone or vit.name,
-        weights=found.path if is_distilled else backbone_weights,
+        weights=vit_weights if has_vit else backbone_weights,
         image_size=spec.grid.image_hw if image_size is None else image_size,
         stride=spec.grid.stride if stride is None else stride,
         layer=spec.layer,
@@ -112,7 +115,7 @@ def load_denoised(
     )
     if denoiser is None:
         return model, model.preprocess
-    if spec.weights_hash is not None:
+    if spec.weights_hash is not None and not has_vit:
         _refuse_other(found, {"weights_hash": spec.weights_hash}, {"weights_hash": model.weights_hash})
     return DenoisedBackbone(model, denoiser), model.preprocess
 
@@ -151,18 +154,19 @@ def build_denoiser(weights: Weights, info: ModelInfo | None) -> Denoiser:
     Raises:
         WeightsError: they are a whole ViT, or do not fit together.
     """
-    if weights.kind == "distilled":
-        ways = (
-            f"dvt.load_denoised(<backbone>, weights={weights.source!r}), or dvt.load_backbone(<backbone>,"
-            f" weights={str(weights.path)!r})"
-        )
+    if weights.kind != "denoiser":
+        ways = f"dvt.load_denoised(<backbone>, weights={weights.source!r})"
+        if weights.kind == "distilled":
+            ways += f", or dvt.load_backbone(<backbone>, weights={str(weights.path)!r})"
         raise WeightsError(not_a_denoiser(weights.source, ways))
+    return _denoiser_of(weights, weights.state, info)
+
+
+def _denoiser_of(weights: Weights, state: Mapping[str, Tensor], info: ModelInfo | None) -> Denoiser:
     if info is not None:
-        return Denoiser.from_state(weights.state, info, source=weights.source)
+        return Denoiser.from_state(state, info, source=weights.source)
     assert weights.config is not None, "a model folder has an info"
-    return Denoiser.from_tensors(
-        weights.state, weights.config, weights.channels, weights.grid_hw, source=weights.source
-    )
+    return Denoiser.from_tensors(state, weights.config, weights.channels, weights.grid_hw, source=weights.source)
 
 
 def _refuse_other(weights: Weights, made_for: Mapping[str, object], given: Mapping[str, object]) -> None:

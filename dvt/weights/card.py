@@ -22,12 +22,17 @@ _PURPOSE = {
         "A ViT that was trained to give clean patch features by itself, without what belongs to the position of a patch"
         " and not to the image. No extra layers; it loads as the plain timm model."
     ),
+    "denoised": (
+        "A ViT and a small network behind it that were trained together to give clean patch features, without what"
+        " belongs to the position of a patch and not to the image."
+    ),
     "fixed_size": "A ViT with clean patch features, exported for images of one size.",
     "backbone": "A small ViT for trying things without a download. It has the artifacts that dvt removes.",
 }
 _LIMITS = {
     "denoiser": "Class and register tokens are those of the ViT, unchanged.",
     "distilled": "Class and register tokens may have drifted from those of the ViT it started from.",
+    "denoised": "Class and register tokens may have drifted from those of the ViT it started from.",
     "fixed_size": "It takes images of that one size.",
     "backbone": "Made for demonstrations and tests: it was trained on few kinds of images.",
 }

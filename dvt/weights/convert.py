@@ -15,7 +15,7 @@ from dvt.errors import BackboneError, ConfigError, WeightsError
 from dvt.files import write_atomic
 from dvt.weights.build import build_denoiser
 from dvt.weights.folder import save_model
-from dvt.weights.info import ModelInfo
+from dvt.weights.info import KINDS, ModelInfo
 from dvt.weights.recognise import Weights, recognise
 from dvt.weights.resolve import resolve
 
@@ -45,6 +45,11 @@ def convert(source: str | Path, out: str | Path, *, backbone: str | None = None)
     info = _info(weights, backbone)
     denoiser = build_denoiser(weights, info) if weights.kind == "denoiser" else None
     if out.suffix == ORIGINAL_SUFFIX:
+        if weights.kind == "denoised":
+            raise WeightsError(
+                f"{weights.source} holds {KINDS['denoised']}, and the original's format has no place for both: keep it"
+                " as a model folder."
+            )
         content = vit_to_original(weights.state) if denoiser is None else to_original(denoiser, weights.state)
         out.parent.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()

@@ -158,6 +158,7 @@ def _other_kind(folder: Path, info: ModelInfo, kind: str) -> str:
     way = {
         "denoiser": "Load it with dvt.load_denoiser, or with its ViT by dvt.load_denoised",
         "distilled": f"Load it as a backbone: dvt.load_backbone({info.spec.backbone!r}, weights={weights!r})",
+        "denoised": f"Load it whole: dvt.load_denoised(weights={str(folder)!r})",
         "fixed_size": "Load it with dvt.load_fixed_size",
         "backbone": f"Load it with dvt.load_backbone({info.spec.backbone!r})",
     }[info.kind]

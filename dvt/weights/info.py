@@ -16,10 +16,12 @@ SCHEMA_VERSION: Final = 1
 KINDS: Final = {
     "denoiser": "a denoiser",
     "distilled": "a distilled ViT",
+    "denoised": "a ViT with its denoiser",
     "fixed_size": "a backbone exported at one image size",
     "backbone": "a ViT as it comes",
 }
-"""Kinds of models, and their names in errors. A distilled ViT gives clean features by itself."""
+"""Kinds of models, and their names in errors. A distilled ViT gives clean features by itself; a ViT with its denoiser
+is both in one file."""
 RESTORE: Final = "Restore it from a backup, or copy or download the folder again."
 """What to do with a damaged folder."""
 

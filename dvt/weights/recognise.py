@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dvt.backbone.build import VitFacts, facts_of
 from dvt.denoiser.config import DenoiserConfig, Kind
+from dvt.denoiser.denoised import joined_state
 from dvt.errors import ConfigError, WeightsError
 from dvt.grid import PatchGrid
 from dvt.spec import FeatureSpec
@@ -27,6 +28,7 @@ from dvt.weights.released import REPOSITORY, Released
 from dvt.weights.resolve import Found
 
 _BLOCK = re.compile(r"denoiser\.(\d+)\.norm1\.weight")
+_STUDENT = "vit."
 _CONVOLUTIONS = {1: Kind.conv1x1, 3: Kind.conv3x3}
 
 
@@ -35,9 +37,10 @@ class Weights:
     """Tensors, and what is known of them."""
 
     kind: str
-    """denoiser or distilled."""
+    """denoiser, distilled or denoised (both in one)."""
     state: Mapping[str, Tensor]
-    """The tensors: of a denoiser with the original's names, of a distilled ViT with timm's."""
+    """The tensors: of a denoiser with the original's names, of a distilled ViT with timm's; of both as
+    `joined_state` names them."""
     path: Path
     """Their file."""
     source: str
@@ -135,7 +138,8 @@ def recognise(found: Found) -> Weights:
         path = path.parent
     if path.is_dir():
         _refuse_unfinished(path, source)
-        kind = "distilled" if read_model_info(path).kind == "distilled" else "denoiser"
+        found_kind = read_model_info(path).kind
+        kind = found_kind if found_kind in ("distilled", "denoised") else "denoiser"
         state, info = read_model_folder(path, kind=kind)
         return Weights(kind=kind, state=state, info=info, path=path / WEIGHTS_FILE, source=source)
     content = read_file(path)
@@ -149,6 +153,8 @@ def recognise(found: Found) -> Weights:
         )
     settings = settings_in(content)
     known = {} if settings is None else settings
+    if is_denoiser and any(key.startswith(_STUDENT) for key in state):
+        return _student_with_denoiser(state, known, path, source)
     config, channels = _architecture(state, known.get("denoiser"), source) if is_denoiser else (None, 0)
     return Weights(
         kind="denoiser" if is_denoiser else "distilled",
@@ -160,6 +166,31 @@ def recognise(found: Found) -> Weights:
         spec=spec_in(known),
         config=config,
         channels=channels,
+    )
+
+
+def _student_with_denoiser(
+    state: Mapping[str, Tensor], settings: Mapping[str, Any], path: Path, source: str
+) -> Weights:
+    """A checkpoint of stage 3 in which a ViT and its linear denoiser are trained together.
+
+    Raises:
+        WeightsError: it does not say which blocks the denoiser reads.
+    """
+    student = settings.get("student")
+    if not isinstance(student, Mapping) or "layers" not in student:
+        raise WeightsError(f"{source} holds a ViT with its denoiser and does not say which blocks that reads.")
+    vit = {key.removeprefix(_STUDENT): tensor for key, tensor in state.items() if key.startswith(_STUDENT)}
+    denoiser = {key.removeprefix("denoiser."): tensor for key, tensor in state.items() if key.startswith("denoiser.")}
+    return Weights(
+        kind="denoised",
+        state=joined_state(vit, denoiser),
+        path=path,
+        source=source,
+        is_checkpoint=True,
+        spec=spec_in(settings),
+        config=DenoiserConfig(kind=Kind.linear, layers=list(student["layers"])),
+        channels=len(denoiser["mixing.linear.bias"]),
     )
 
 

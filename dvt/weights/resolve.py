@@ -165,7 +165,7 @@ def _is_distilled(name: str, path: Path) -> bool | None:
     An exported backbone is no denoiser, and not the ViT alone.
     """
     if is_model_folder(path):
-        return {"distilled": True, "denoiser": False}.get(read_model_info(path).kind)
+        return {"distilled": True, "denoised": True, "denoiser": False}.get(read_model_info(path).kind)
     return is_distilled(name.partition("/")[0])
 
 

@@ -9,6 +9,7 @@ from reporters import ActAt, Collect
 from dvt.backbone.load import load_backbone
 from dvt.decomposition.quality import load_quality
 from dvt.decomposition.run_list import ListOptions, decompose_list
+from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.distillation.config import DistillConfig, ImagesConfig, StudentConfig
 from dvt.distillation.distill import distill
 from dvt.distillation.stored import StoredModule, distill_from_store, image_sets
@@ -136,6 +137,23 @@ def test_a_vit_at_twice_the_size_learns_f(tmp_path, decomposed, images, micro, o
     run = distill_from_store([decomposed(32, fine=2)], images, tmp_path / "out", config, backbone=micro(64))
     assert run.metrics["val/mse"] < 0.8 * run.metrics["val/raw_mse"]
     assert read_model_folder(run.out)[1].spec == micro(64).spec
+
+
+def test_a_vit_with_a_linear_denoiser_learns_f_better_and_loads_as_one_model(
+    tmp_path, decomposed, images, micro, options, learned
+):
+    config = options(**LEARN, dataset={"val_share": 0.25}, student={"layers": "all"})
+    run = distill_from_store([decomposed(64)], images, tmp_path / "out", config, backbone=micro(64))
+    assert run.metrics["val/mse"] < learned[0].metrics["val/mse"]
+    _, info = read_model_folder(run.out, kind="denoised")
+    assert info.spec == micro(64).spec and info.architecture["layers"] == [*range(micro(64).layer)]
+    batch = torch.rand(2, 3, 64, 64)
+    model, _ = load_denoised(weights=run.out, device="cpu")
+    unfinished, _ = load_denoised(weights=run.out / "checkpoints" / "step-00000025.ckpt", device="cpu")
+    assert isinstance(model, DenoisedBackbone) and model.weights_hash == unfinished.weights_hash
+    assert torch.equal(model(batch).patches, unfinished(batch).patches)
+    assert not torch.allclose(model(batch).patches, model.backbone(batch).patches, atol=0.1)
+    assert not torch.allclose(model.backbone(batch).prefix, micro(64)(batch).prefix, atol=1e-4)
 
 
 def test_without_f_another_size_is_refused_with_the_command_that_makes_it(tmp_path, decomposed, images, micro, options):

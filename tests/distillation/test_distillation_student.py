@@ -115,7 +115,36 @@ def test_what_was_not_trained_is_published_as_it_was(make_backbone):
     with torch.no_grad():
         for parameter in student.parameters():
             parameter.add_(1)  # also what stands still, as the rounding of a moving average does
-    before, after = backbone.vit.state_dict(), student.plain_state(backbone)
+    before, after = backbone.vit.state_dict(), student.published_state(backbone)
     assert before.keys() == after.keys()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == asking(student)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("readout", [{}, {"norm": False}])
+def test_with_a_denoiser_it_begins_as_the_vit_and_all_of_it_learns(family, readout, make_backbone, batch_for):
+    backbone = make_backbone(family, **readout)
+    student, batch = Student(backbone, StudentConfig(layers="all")), batch_for(backbone)
+    assert student.denoiser.config.layers == [0] and student.kind == "denoised"
+    torch.testing.assert_close(student(batch).patches, backbone(batch).patches)
+    assert torch.equal(student(batch).prefix, backbone(batch).prefix)
+    assert learn(student, batch) == asking(student)
+    assert all(parameter.grad is not None for parameter in student.denoiser.parameters())
+
+
+def test_the_denoiser_reads_the_blocks_it_is_told_to(make_backbone, batch_for):
+    backbone = make_backbone(depth=4)
+    student, batch = Student(backbone, StudentConfig(layers=[0, 2])), batch_for(backbone)
+    first, third, own = backbone.forward_layers(batch, [0, 2])
+    with torch.no_grad():
+        student.denoiser.mixing.linear.weight.normal_()
+        normed = [torch.nn.functional.layer_norm(each.patches, (64,), eps=1e-6) for each in (first, third)]
+        wanted = student.denoiser.mixing.linear(torch.cat([own.patches, *normed], dim=-1))
+        torch.testing.assert_close(student(batch).patches, wanted)
+
+
+@pytest.mark.parametrize(("layers", "text"), [([1], "give blocks before block 1"), ([1, 0], "ascending"), ("some", "")])
+def test_blocks_that_do_not_exist_are_refused(layers, text, make_backbone):
+    with pytest.raises(ConfigError, match=rf"student.layers=.*{text}"):
+        Student(make_backbone(), StudentConfig(layers=layers))
