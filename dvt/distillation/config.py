@@ -23,6 +23,8 @@ class StudentConfig:
     layers: Any = field(default_factory=list)
     """Earlier blocks that a linear layer behind the ViT reads as well: a list, counted from 0, or all; []: none, and
     the student is a plain ViT."""
+    ridge: float = 0.1
+    """Strength of the ridge regression that the linear layer of layers starts with; inputs have unit variance."""
     class_token_weight: float | None = None
     """Weight of the class token's distance from the teacher's; 0: none; left out: 1 if the ViT has a class token."""
     gradient_checkpointing: bool = False
@@ -30,6 +32,8 @@ class StudentConfig:
 
     def __post_init__(self) -> None:
         check_layers("student.layers", self.layers)
+        if not self.ridge > 0:
+            raise ConfigError(f"student.ridge={self.ridge}: give a number above 0.")
         if self.trained_blocks < 0:
             raise ConfigError(f"student.trained_blocks={self.trained_blocks}: give 0 (the whole ViT) or more.")
         if self.class_token_weight is not None and not self.class_token_weight >= 0:

@@ -12,6 +12,7 @@ from dvt.backbone.catalogue import licence_of
 from dvt.backbone.features import FeatureExtractor, Features
 from dvt.backbone.preprocess import Preprocess
 from dvt.distillation.config import DistillConfig, ImagesConfig
+from dvt.distillation.start import ridge_start
 from dvt.distillation.student import Student, Teacher, class_token_weight
 from dvt.errors import ConfigError, ImageError, TrainingError
 from dvt.images import MAX_PIXELS, ImageFile, read_image
@@ -85,7 +86,8 @@ def distill(
         reporter,
     )
     train, val = (DistillImages(part, teacher.grid.image_hw, config, max_pixels) for part in parts)
-    module = DistillModule(student, config, settings, teacher, token_weight)
+    start_from = train if start.checkpoint is None else None
+    module = DistillModule(student, config, settings, teacher, token_weight, start_from)
     about = ModelInfo(
         kind=student.kind,
         spec=backbone.spec,
@@ -131,8 +133,9 @@ def student_settings(
     del settings["dataset"]["missing"]  # images that were left out show in the number of images and in the data hash
     settings["student"]["class_token_weight"] = class_token_weight
     del settings["student"]["layers"]  # all of them are named; checkpoints from before this option do not have it
+    ridge = settings["student"].pop("ridge")
     if student.denoiser is not None:
-        settings["student"]["layers"] = student.denoiser.config.layers
+        settings["student"] |= {"layers": student.denoiser.config.layers, "ridge": ridge}
     return {**settings, "stage": "distill", **spec_settings(spec)}
 
 
@@ -204,6 +207,7 @@ class DistillModule(StageModule):
     """
 
     network: Student
+    options: DistillConfig
     learned, target = "student", "teacher"
 
     def __init__(
@@ -213,6 +217,7 @@ class DistillModule(StageModule):
         settings: dict[str, Any],
         teacher: FeatureExtractor,
         class_token_weight: float,
+        start_from: ItemSet | None = None,
     ):
         """Set up the training.
 
@@ -222,10 +227,26 @@ class DistillModule(StageModule):
             settings: settings of the run as plain JSON; kept in the checkpoints.
             teacher: gives the patches and the class token to learn.
             class_token_weight: weight of the class token's distance beside that of the patches; 0: none.
+            start_from: images from which a linear denoiser gets its first weights; None: it has some already.
         """
         super().__init__(student, config, settings, teacher)
         self.class_token_weight = class_token_weight
         self._has_class_token = student.backbone.vit.cls_token is not None
+        self._start_from = start_from if student.denoiser is not None else None
+
+    def on_fit_start(self) -> None:
+        """Solve the first weights of a linear denoiser; every process has those of the first."""
+        super().on_fit_start()
+        if self._start_from is None:
+            return
+        solved = ridge_start(
+            self.network, self._start_from, lambda batch: self.targets(batch)[0], self.options.student.ridge
+        )
+        weight, bias = self.trainer.strategy.broadcast(solved)
+        with torch.no_grad():
+            linear: Any = self.network.denoiser.mixing.linear  # type: ignore[union-attr]
+            linear.weight.copy_(weight)
+            linear.bias.copy_(bias)
 
     def loss(self, batch: dict[str, Any]) -> Tensor:
         """The distance over all patches of a batch, plus the weighted distance over its class tokens."""

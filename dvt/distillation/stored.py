@@ -92,8 +92,10 @@ def distill_from_store(
         training={"data_sha256": info.data_hash, "stage1": info.stage1, "student": settings["student"]},
         base_license=licence_of(backbone.timm_name),
     )
+    start_from = train if start.checkpoint is None else None
+    module = StoredModule(student, config, settings, backbone, token_weight, start_from)
     return train_and_publish(
-        StoredModule(student, config, settings, backbone, token_weight), train, val, config, out, start,
+        module, train, val, config, out, start,
         command="distill", about=about, state=lambda: student.published_state(backbone), reporter=reporter,
     )  # fmt: skip
 

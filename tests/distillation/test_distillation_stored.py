@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from reporters import ActAt, Collect
+from torch.nn import functional
 
 from dvt.backbone.load import load_backbone
 from dvt.decomposition.quality import load_quality
@@ -12,6 +13,7 @@ from dvt.decomposition.run_list import ListOptions, decompose_list
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.distillation.config import DistillConfig, ImagesConfig, StudentConfig
 from dvt.distillation.distill import distill
+from dvt.distillation.start import ridge_start
 from dvt.distillation.stored import StoredModule, distill_from_store, image_sets
 from dvt.distillation.student import Student
 from dvt.errors import ConfigError, StoreError, TrainingError
@@ -156,6 +158,21 @@ def test_a_vit_with_a_linear_denoiser_learns_f_better_and_loads_as_one_model(
     assert not torch.allclose(model.backbone(batch).prefix, micro(64)(batch).prefix, atol=1e-4)
 
 
+def test_the_linear_denoiser_starts_at_the_ridge_regression(decomposed, images, micro):
+    """Against the normal equations, written out."""
+    train, _ = sets_of(decomposed(64), images, micro(64))
+    student, strength = Student(micro(64), StudentConfig(layers=[2])), 0.3
+    weight, bias = ridge_start(student, train, lambda batch: batch["clean"].float(), strength)
+    images, clean = (torch.stack([train[number][name] for number in range(11)]) for name in ("image", "clean"))
+    (third, own), y = micro(64).forward_layers(images, [2]), clean.double().flatten(0, 2)
+    x = torch.cat([own.patches, functional.layer_norm(third.patches, (192,))], dim=-1).double().flatten(0, 2)
+    centred, scale = x - x.mean(dim=0), x.std(dim=0, correction=0)
+    system = centred.T @ centred / len(x) + strength * torch.diag(scale**2)
+    wanted = torch.linalg.solve(system, centred.T @ (y - y.mean(dim=0)) / len(x))
+    torch.testing.assert_close(weight.double(), wanted.T, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(bias.double(), y.mean(dim=0) - x.mean(dim=0) @ wanted, atol=1e-3, rtol=1e-3)
+
+
 def test_without_f_another_size_is_refused_with_the_command_that_makes_it(tmp_path, decomposed, images, micro, options):
     with pytest.raises(StoreError, match=r"64 x 64 px, 4 x 4 patches .* does not hold F. .* store=NEW_FOLDER fine=2"):
         distill_from_store([decomposed(32)], images, tmp_path / "out", options(), backbone=micro(64))
@@ -180,14 +197,16 @@ def test_images_without_features_are_named_or_left_out(tmp_path, decomposed, ima
     assert "12 images, 2 without features left out ->" in reporter.notes[-1]
 
 
-def test_stopped_and_resumed_is_the_same_as_never_stopped(tmp_path, decomposed, images, micro, options):
-    config, store = options(dataset={"crop_area_min": 0.5}), [decomposed(64)]
+@pytest.mark.parametrize("layers", [[], [1, 3]])
+def test_stopped_and_resumed_is_the_same_as_never_stopped(layers, tmp_path, decomposed, images, micro, options):
+    config, store = options(dataset={"crop_area_min": 0.5}, student={"layers": layers}), [decomposed(64)]
     distill_from_store(store, images, tmp_path / "whole", config, backbone=micro(64))
     first = distill_from_store(store, images, tmp_path / "parts", config, backbone=micro(64), reporter=ActAt(3))
     assert first.interrupted and first.step == 3 and not (tmp_path / "parts" / WEIGHTS_FILE).exists()
     second = distill_from_store(store, images, tmp_path / "parts", config, backbone=micro(64))
     assert second.step == 6 and not second.interrupted
-    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    whole, parts = (read_model_folder(tmp_path / name)[0] for name in ("whole", "parts"))
+    assert same(whole, parts)
 
 
 def test_another_store_or_another_teacher_is_a_change(tmp_path, decomposed, images, micro, options, make_teacher):

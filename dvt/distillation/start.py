@@ -1,0 +1,53 @@
+"""The weights that the linear denoiser of a student starts with: a ridge regression."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from dvt.denoiser.denoised import denoiser_input
+from dvt.denoiser.network import LinearMixing
+from dvt.denoiser.ridge import RidgeSums
+from dvt.distillation.student import Student
+from dvt.training.data import ItemSet
+
+MAX_IMAGES = 500
+"""Most images that are read; more change the solution little."""
+_PATCHES = 4096
+"""Patches of a batch: bounds the memory beside the sums."""
+
+
+@torch.no_grad()
+def ridge_start(
+    student: Student, images: ItemSet, targets: Callable[[dict[str, Any]], Tensor], strength: float
+) -> tuple[Tensor, Tensor]:
+    """Ridge regression from the blocks of the untrained ViT to the patches that the student is to learn.
+
+    Images are read as they are, up to `MAX_IMAGES` of them, evenly spaced.
+
+    Args:
+        student: with a denoiser, on the device in use; it is not changed.
+        images: to learn from, read by number.
+        targets: gives the (B, H, W, C) patches to learn of a batch.
+        strength: of the regression, above 0; inputs have unit variance.
+
+    Returns:
+        (C, (1 + L) C) weights and (C,) biases of the denoiser, float32, on its device.
+    """
+    denoiser = student.denoiser
+    assert denoiser is not None and isinstance(denoiser.mixing, LinearMixing)
+    linear = denoiser.mixing.linear
+    device = linear.weight.device
+    sums = RidgeSums(linear.in_features, linear.out_features, "cpu" if device.type == "mps" else device)
+    count = min(len(images), MAX_IMAGES)
+    numbers = [number * len(images) // count for number in range(count)]
+    at_once = max(1, _PATCHES // student.backbone.grid.num_patches)
+    for first in range(0, count, at_once):
+        batch = default_collate([images[number] for number in numbers[first : first + at_once]])
+        batch = {name: each.to(device) if isinstance(each, Tensor) else each for name, each in batch.items()}
+        raw, _, _ = denoiser_input(student.backbone, batch["image"], denoiser.config.layers)
+        sums.add(denoiser.mixing.inputs(raw.float()).flatten(0, 2), targets(batch).flatten(0, 2))
+    weight, bias = sums.solve(strength)
+    return weight.to(linear.weight), bias.to(linear.bias)
