@@ -24,8 +24,7 @@ run() {
 }
 
 run camvid data="$data/camvid" 'task=[linear_segmentation,knn_segmentation]' \
-    linear_segmentation.num_train=60 linear_segmentation.num_test=40 \
-    knn_segmentation.num_train=60 knn_segmentation.num_test=40
+    linear_segmentation.num_train=60 knn_segmentation.num_train=60
 run artifacts data="$data/imagenette/val" task=artifact_scores artifact_scores.num_images=20
 run depth data="$data/sevenscenes" task=linear_depth 'linear_depth.layouts=[usual]'
 run davis data="$data/davis2016" 'task=[object_discovery,saliency,video_segmentation]' \

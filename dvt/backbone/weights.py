@@ -86,8 +86,13 @@ def fill(vit: Vit, state: Mapping[str, Tensor], *, source: str) -> None:
     a warning). Pooling, classifier and training heads in the file are skipped. All else has to fit exactly.
 
     Raises:
-        WeightsError: a key is missing, unexpected or of another shape.
+        WeightsError: a key is missing, unexpected or of another shape; or a denoiser is in the file as well.
     """
+    if any(key.startswith("denoiser.") for key in state) and any(key.startswith("blocks.") for key in state):
+        raise WeightsError(
+            f"{source} holds a ViT and the denoiser that was trained with it: load both with"
+            " dvt.load_denoised(weights=<its folder>), or on the command line with distilled=<its folder>."
+        )
     converted = {key: tensor for key, tensor in _translate(vit, state, source).items() if not key.startswith(_NOT_OURS)}
     load_strict(vit, converted, source=source)
     before, after = state.get("pos_embed"), converted.get("pos_embed")

@@ -1,6 +1,6 @@
 """load_denoised: the ViT and its denoiser, checked against each other; a distilled ViT in their place."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -9,8 +9,11 @@ from originals import block_state, run_blocks
 from PIL import Image
 
 import dvt
+from dvt.denoiser.config import DenoiserConfig, Kind
+from dvt.denoiser.denoised import joined_state
 from dvt.errors import ConfigError, GeometryError, WeightsError
-from dvt.weights.folder import read_model_info, write_model_folder
+from dvt.weights.convert import convert
+from dvt.weights.folder import read_model_folder, read_model_info, write_model_folder
 
 TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 
@@ -117,6 +120,47 @@ def test_a_distilled_vit(save, tiny_vit_state, ours, key):
         load(weights, backbone_weights="random")
     with pytest.raises(WeightsError, match=r"does not belong|does not fit"):
         load(weights, backbone="vit_small_patch16_224.dino", backbone_weights=None)
+
+
+@pytest.fixture
+def both(ours, tiny_vit_state):
+    """A model folder with a ViT and a linear denoiser that reads two of its blocks; and the tensors of both."""
+    vit = {name: tensor + 0.01 for name, tensor in tiny_vit_state.items()}
+    rng = torch.Generator().manual_seed(0)
+    shapes = {"mixing.linear.weight": (192, 3 * 192), "mixing.linear.bias": (192,)}
+    denoiser = {name: 0.05 * torch.randn(shape, generator=rng) for name, shape in shapes.items()}
+    architecture = asdict(DenoiserConfig(kind=Kind.linear, layers=[1, 3]))
+    info = replace(read_model_info(ours), kind="denoised", architecture=architecture)
+    write_model_folder("both", joined_state(vit, denoiser), info)
+    return vit, denoiser
+
+
+def test_a_vit_with_its_denoiser_in_one_folder(both):
+    vit, denoiser = both
+    model, _ = load("both", backbone=None, backbone_weights=None)
+    assert isinstance(model, dvt.DenoisedBackbone) and model.layer == 5
+    assert all(torch.equal(tensor, vit[name]) for name, tensor in model.backbone.vit.state_dict().items())
+    batch = torch.rand(1, 3, 64, 64)
+    second, fourth, own = model.backbone.forward_layers(batch, [1, 3])
+    normed = [torch.nn.functional.layer_norm(each.patches, (192,), eps=1e-6) for each in (second, fourth)]
+    wanted = torch.cat([own.patches, *normed], dim=-1) @ denoiser["mixing.linear.weight"].T
+    torch.testing.assert_close(model(batch).patches, wanted + denoiser["mixing.linear.bias"])
+    assert torch.equal(model(batch).prefix, own.prefix)
+
+
+def test_a_vit_with_its_denoiser_is_not_taken_for_one_of_them(both):
+    with pytest.raises(ConfigError, match="leave one of them out"):
+        load("both", backbone_weights="random")
+    with pytest.raises(WeightsError, match=r"not a denoiser. Load it with .*load_denoised\(<backbone>, weights='both'"):
+        dvt.load_denoiser("both")
+    with pytest.raises(WeightsError, match=r"a ViT and the denoiser that was trained with it: load both with"):
+        dvt.load_backbone("augreg_tiny", weights="both/weights.safetensors", device="cpu")
+    with pytest.raises(WeightsError, match=r"has no place for both: keep it"):
+        convert("both", "both.pth")
+    with pytest.raises(WeightsError, match=r"holds a ViT with its denoiser .*Load it whole: dvt.load_denoised"):
+        read_model_folder("both", kind="denoiser")
+    with pytest.raises(WeightsError, match=f"backbone: '{TINY}' in the weights"):
+        load("both", backbone="deit_tiny_patch16_224", backbone_weights=None)
 
 
 def test_weights_that_say_their_backbone_need_no_name(ours, save, monkeypatch):
