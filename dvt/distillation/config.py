@@ -26,7 +26,7 @@ class StudentConfig:
     ridge: float = 0.1
     """Strength of the ridge regression that the linear layer of layers starts with; inputs have unit variance."""
     class_token_weight: float | None = None
-    """Weight of the class token's distance from the teacher's; 0: none; left out: 1 if the ViT has a class token."""
+    """Weight of the class token's distance from the teacher's; 0: none; left out: 0.1 if the ViT has a class token."""
     gradient_checkpointing: bool = False
     """Recompute the blocks in the backward pass: less memory, slower, the same result."""
 

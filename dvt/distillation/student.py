@@ -129,14 +129,14 @@ def _linear_denoiser(backbone: Backbone, config: StudentConfig) -> Denoiser:
 
 
 def class_token_weight(backbone: Backbone, config: StudentConfig) -> float:
-    """The weight of the class token's distance: as configured, else 1 if the ViT has a class token.
+    """The weight of the class token's distance: as configured, else 0.1 if the ViT has a class token.
 
     Raises:
         ConfigError: a weight is given, and the ViT has no class token.
     """
     has_one = backbone.vit.cls_token is not None
     if config.class_token_weight is None:
-        return 1.0 if has_one else 0.0
+        return 0.1 if has_one else 0.0
     if config.class_token_weight and not has_one:
         raise ConfigError(
             f"student.class_token_weight={config.class_token_weight}: {backbone.timm_name} has no class token."

@@ -129,6 +129,22 @@ def test_from_a_store_to_a_plain_vit(dvt, made, tmp_path):
     assert "1 without features left out" in dvt("distill", "store=store", "images=photos", "out=two", *more).err
 
 
+def test_a_vit_with_a_linear_layer_on_all_blocks_is_shown_and_exported(dvt, made, tmp_path):
+    made("photos", "store")
+    common = ("store=store", "images=photos", "out=run", "backbone.weights=random", *FEW)
+    result = dvt("distill", *common, "student.layers=all")
+    assert result.code == 0, result.err
+    _, info = read_model_folder(tmp_path / "run", kind="denoised")
+    assert info.architecture["layers"] == [0, 1, 2, 3, 4]
+    fewer = dvt("distill", *common, "student.layers=[1]")
+    assert fewer.code == 2 and "student.layers: [0, 1, 2, 3, 4] in the checkpoint, [1] in the request" in fewer.err
+    vit = ("backbone=vit_micro", "backbone.weights=random")
+    shown = dvt("show", "image=photos/1.png", "method=[raw,distilled]", "distilled=run", *vit, "out=shown.png")
+    assert shown.code == 0 and (tmp_path / "shown.png").is_file(), shown.err
+    exported = dvt("export", "backbone=vit_micro", "denoiser=run", "out=model.pt2")
+    assert exported.code == 0 and (tmp_path / "model.pt2").is_file(), exported.err
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -181,7 +197,7 @@ def test_help_says_everything(dvt):
         "dataset.crop_area_min=1",
         "srt.* ",
         "num_steps=12510",
-        "student.trained_blocks=0",
+        "student.* ",
         "trainer= auto, cpu, ddp",
     ):
         assert text in page

@@ -83,7 +83,7 @@ def test_what_is_published_says_what_it_is(learned, teacher):
     assert info.spec == teacher.backbone.spec
     assert info.architecture == {} and info.training["teacher_sha256"] == teacher.weights_hash
     assert (info.training["num_images"], info.training["num_val_images"], info.training["num_steps"]) == (9, 3, 80)
-    assert info.training["student"] == {"trained_blocks": 0, "class_token_weight": 1.0}
+    assert info.training["student"] == {"trained_blocks": 0, "class_token_weight": 0.1}
     assert info.metrics["mse"] == pytest.approx(run.metrics["val/mse"])
     assert len(list((run.out / "runs").glob("*.json"))) == 1
 

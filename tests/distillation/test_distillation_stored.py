@@ -103,7 +103,7 @@ def test_what_is_published_names_stage_1(learned, decomposed, micro):
     meta = FeatureStore.open(decomposed(64)).meta
     assert info.spec == micro(64).spec
     assert info.training["stage1"] == [{"quality": meta.quality, "solver": meta.solver}]
-    assert info.training["data_sha256"] and info.training["student"]["class_token_weight"] == 1
+    assert info.training["data_sha256"] and info.training["student"]["class_token_weight"] == 0.1
     assert "teacher_sha256" not in info.training
 
 
