@@ -13,10 +13,10 @@ from dvt.denoiser.ridge import RidgeSums
 from dvt.distillation.student import Student
 from dvt.training.data import ItemSet
 
-MAX_IMAGES = 500
-"""Most images that are read; more change the solution little."""
-_PATCHES = 4096
-"""Patches of a batch: bounds the memory beside the sums."""
+_MAX_PATCHES = 100_000
+"""More patches change the solution little."""
+_BATCH_PATCHES = 4096
+"""Bounds the memory beside the sums."""
 
 
 @torch.no_grad()
@@ -25,7 +25,7 @@ def ridge_start(
 ) -> tuple[Tensor, Tensor]:
     """Ridge regression from the blocks of the untrained ViT to the patches that the student is to learn.
 
-    Images are read as they are, up to `MAX_IMAGES` of them, evenly spaced.
+    Images are read as they are, evenly spaced, up to 100,000 patches in all.
 
     Args:
         student: with a denoiser, on the device in use; it is not changed.
@@ -41,9 +41,10 @@ def ridge_start(
     linear = denoiser.mixing.linear
     device = linear.weight.device
     sums = RidgeSums(linear.in_features, linear.out_features, "cpu" if device.type == "mps" else device)
-    count = min(len(images), MAX_IMAGES)
+    num_patches = student.backbone.grid.num_patches
+    count = min(len(images), max(1, _MAX_PATCHES // num_patches))
     numbers = [number * len(images) // count for number in range(count)]
-    at_once = max(1, _PATCHES // student.backbone.grid.num_patches)
+    at_once = max(1, _BATCH_PATCHES // num_patches)
     for first in range(0, count, at_once):
         batch = default_collate([images[number] for number in numbers[first : first + at_once]])
         batch = {name: each.to(device) if isinstance(each, Tensor) else each for name, each in batch.items()}
