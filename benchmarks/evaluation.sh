@@ -4,8 +4,8 @@
 #   benchmarks/evaluation.sh DATA OUT backbone.timm=... backbone.weights=... denoiser=... [distilled=...]
 #
 # DATA holds camvid/, sevenscenes/, davis2016/ and imagenette/. All results go into OUT, with report.html, pareto.svg and
-# summary.md. METHODS=raw,decomposed:fast,... replaces the methods. The same command continues after a stop. SRT and
-# tiles@3x cost nine passes each.
+# summary.md. METHODS=raw,decomposed:fast,... replaces the methods, and TASKS=camvid,depth,... does some of the five groups
+# of tasks. The same command continues after a stop. SRT and tiles@3x cost nine passes each.
 # Records: benchmarks/records/*_evaluation_*.md
 set -euo pipefail
 
@@ -18,6 +18,7 @@ common=(device=cpu srt.max_shift=6 srt.step=6 report=html "$@")
 
 run() {
     local name=$1 began=$SECONDS
+    [[ ",${TASKS:-$name}," == *",$name,"* ]] || return 0
     shift
     dvt evaluate "out=$out" "method=[$methods]" "$@" "${common[@]}"
     echo "$name took $((SECONDS - began)) s"
