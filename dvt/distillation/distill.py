@@ -82,7 +82,8 @@ def distill(
     start = find_start(config.resume, out / CHECKPOINTS, settings, allow_changes=config.allow_changes)
     name = getattr(teacher, "timm_name", backbone.timm_name)
     start.report(
-        f"{len(images)} images -> {out}   {name}, {teacher.grid}, {config.num_steps} steps of {config.batch_size}",
+        f"{len(images)} images -> {out}   {name}, {teacher.grid}{student.about}, {config.num_steps} steps of"
+        f" {config.batch_size}",
         reporter,
     )
     train, val = (DistillImages(part, teacher.grid.image_hw, config, max_pixels) for part in parts)

@@ -91,6 +91,11 @@ class Student(nn.Module):
         return "distilled" if self.denoiser is None else "denoised"
 
     @property
+    def about(self) -> str:
+        """What is trained beside the ViT, for the note at the start."""
+        return "" if self.denoiser is None else f", a linear layer on {len(self.denoiser.config.layers) + 1} blocks"
+
+    @property
     def architecture(self) -> dict[str, Any]:
         """The architecture of what is behind the ViT, as `ModelInfo` holds it."""
         return {} if self.denoiser is None else asdict(self.denoiser.config)
