@@ -82,7 +82,8 @@ def distill_from_store(
     left_out = f", {sources.num_missing} without features left out" if sources.num_missing else ""
     start.report(
         f"{info.num_images} images{left_out} -> {out}   {backbone.timm_name}, {backbone.grid}{student.about},"
-        f" {config.num_steps} steps of {config.batch_size}, features of {', '.join(str(store.path) for store in sources.stores)}",
+        f" {config.num_steps} steps of {config.batch_size}, features of"
+        f" {', '.join(str(store.path) for store in sources.stores)}",
         reporter,
     )
     about = ModelInfo(
