@@ -64,7 +64,7 @@ def start(*command):
 def moved(out):
     """How far each weight went, as one vector."""
     before = load_backbone("vit_tiny_patch16_224", **VIT).vit.state_dict()
-    after = read_model_folder(out)[0]
+    after = {name.removeprefix("backbone."): tensor for name, tensor in read_model_folder(out)[0].items()}
     return torch.cat([(after[key] - before[key]).flatten() for key in before])
 
 
@@ -75,13 +75,18 @@ def losses(out):
 
 
 @pytest.mark.ddp
-@pytest.mark.parametrize("launcher", [DVT, pytest.param(TORCHRUN, marks=pytest.mark.slow)], ids=["dvt", "torchrun"])
-def test_two_processes_learn_what_one_does(launcher, place):
+@pytest.mark.parametrize(
+    ("launcher", "layers"),
+    [(DVT, "[]"), (DVT, "all"), pytest.param(TORCHRUN, "[]", marks=pytest.mark.slow)],
+    ids=["dvt", "dvt with a linear layer", "torchrun"],
+)
+def test_two_processes_learn_what_one_does(launcher, layers, place):
     """What saves checkpoints has compared the weights of both processes by then."""
-    done = start(*launcher, "distill", *OPTIONS, "images=photos", "out=two", *TWO)
+    options = (*OPTIONS, f"student.layers={layers}")
+    done = start(*launcher, "distill", *options, "images=photos", "out=two", *TWO)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("12 images -> two") == 1 and done.stderr.count("written: two") == 1
-    assert run(["distill", *OPTIONS, "images=photos", "out=one"]) == 0
+    assert run(["distill", *options, "images=photos", "out=one"]) == 0
     one, two = moved(place / "one"), moved(place / "two")
     assert float((two - one).norm() / one.norm()) < 2e-3  # not bit by bit: the sums are taken in another order
     halves, wholes = losses(place / "two"), losses(place / "one")
