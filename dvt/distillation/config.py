@@ -1,11 +1,13 @@
 """Options of stage 3. Imports no torch: help pages read them."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from dvt.denoiser.config import check_layers
 from dvt.errors import ConfigError
 from dvt.training.config import Missing, TrainingConfig
+
+_RIDGE: Final = 0.1
 
 
 @dataclass(kw_only=True, slots=True)
@@ -23,7 +25,7 @@ class StudentConfig:
     layers: Any = field(default_factory=list)
     """Earlier blocks that a linear layer behind the ViT reads as well: a list, counted from 0, or all; []: none, and
     the student is a plain ViT."""
-    ridge: float = 0.1
+    ridge: float = _RIDGE
     """Strength of the ridge regression that the linear layer of layers starts with; inputs have unit variance."""
     class_token_weight: float | None = None
     """Weight of the class token's distance from the teacher's; 0: none; left out: 0.1 if the ViT has a class token."""
@@ -34,6 +36,8 @@ class StudentConfig:
         check_layers("student.layers", self.layers)
         if not self.ridge > 0:
             raise ConfigError(f"student.ridge={self.ridge}: give a number above 0.")
+        if self.ridge != _RIDGE and not self.layers:
+            raise ConfigError(f"student.ridge={self.ridge} is for student.layers=all: add that, or leave it out.")
         if self.trained_blocks < 0:
             raise ConfigError(f"student.trained_blocks={self.trained_blocks}: give 0 (the whole ViT) or more.")
         if self.class_token_weight is not None and not self.class_token_weight >= 0:

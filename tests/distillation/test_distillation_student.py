@@ -144,6 +144,15 @@ def test_the_denoiser_reads_the_blocks_it_is_told_to(make_backbone, batch_for):
         torch.testing.assert_close(student(batch).patches, wanted)
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [({"ridge": 0.2}, "is for student.layers=all"), ({"layers": "all", "ridge": 0.0}, "give a number above 0")],
+)
+def test_a_strength_without_effect_or_sense_is_refused(options, text):
+    with pytest.raises(ConfigError, match=rf"student.ridge=0..*{text}"):
+        StudentConfig(**options)
+
+
 @pytest.mark.parametrize(("layers", "text"), [([1], "give blocks before block 1"), ([1, 0], "ascending"), ("some", "")])
 def test_blocks_that_do_not_exist_are_refused(layers, text, make_backbone):
     with pytest.raises(ConfigError, match=rf"student.layers=.*{text}"):
