@@ -108,7 +108,7 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     check_methods(options, choices["quality"])
     out = checked_out(options)
     tasks = make_tasks(options)  # data that are missing are found before a model is loaded
-    backbone, methods = load_methods(options)
+    backbone, methods = load_methods(options, one_size=False)
     results = []
     for task in tasks:
         with TerminalReporter() as reporter:

@@ -133,8 +133,12 @@ def _check_no_effect(options: MethodsOptions, quality: str, name: str) -> None:
         )
 
 
-def load_methods(options: MethodsOptions) -> "tuple[Backbone, list[Method]]":
-    """The raw ViT and all methods, on one device, at one layer, norm and grid of the ViT.
+def load_methods(options: MethodsOptions, *, one_size: bool) -> "tuple[Backbone, list[Method]]":
+    """The raw ViT and all methods, on one device, at one layer, norm and stride of the ViT.
+
+    Args:
+        options: the methods and their options.
+        one_size: whether the default image sizes of all models have to be the same, as they are used.
 
     Raises:
         ConfigError: an unknown name, or weights that were trained for another layer.
@@ -147,7 +151,7 @@ def load_methods(options: MethodsOptions) -> "tuple[Backbone, list[Method]]":
     from dvt.methods.names import named_method, parse_names
     from dvt.srt.backbone import SrtBackbone
 
-    backbone, trained = _models(options)
+    backbone, trained = _models(options, one_size)
 
     def srt(name: "MethodName") -> "Method":
         model = SrtBackbone(backbone, options.srt if name.fine == 1 else replace(options.srt, fine=name.fine))
@@ -177,7 +181,7 @@ def load_methods(options: MethodsOptions) -> "tuple[Backbone, list[Method]]":
 
 
 def _models(
-    options: MethodsOptions,
+    options: MethodsOptions, one_size: bool
 ) -> "tuple[Backbone, dict[str, dict[str, DenoisedBackbone | Backbone]]]":
     """The raw ViT, and the denoised and distilled ones that options name, by base and variant."""
     from dvt.backbone.load import load_from_config
@@ -206,7 +210,8 @@ def _models(
         wanted = replace(wanted, layer=first.layer, norm=first.norm)
     denoised = [model for model in trained["denoised"].values() if isinstance(model, DenoisedBackbone)]
     raw = denoised[0].backbone if denoised else load_from_config(wanted, device)
-    if len({(vit.layer, vit.norm, vit.grid) for vit in (raw, *vits)}) > 1:
+    read = [(vit.layer, vit.norm, vit.grid.stride, vit.grid if one_size else None) for vit in (raw, *vits)]
+    if len(set(read)) > 1:
         given = [weights for option in _OPTION_OF.values() for weights in weights_by_name(options, option).values()]
         raise ConfigError(
             f"{' and '.join(given)} were trained on other layers or image sizes of the ViT: show one of them at a time,"

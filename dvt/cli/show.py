@@ -91,7 +91,7 @@ def show_image(options: Options) -> Result:
     out = Path(options.out or f"{Path(options.image).stem}.dvt.png")
     image = read_image(options.image, max_pixels=options.max_pixels)
     check_out(out, Path(options.image))
-    backbone, methods = load_methods(options)
+    backbone, methods = load_methods(options, one_size=True)
     save_png(panel(image, Path(options.image).name, backbone, methods, options), out)
     print(out)
     return Result()
@@ -145,7 +145,7 @@ def show_folder(options: Options) -> Result:
     if out.is_file() or (out.suffix and not is_folder):
         raise ConfigError(f"out={out}: {options.image} names several images: give a folder, or a .mp4 or .gif.")
     check_writable(out, files[0].path)
-    backbone, methods = load_methods(options)
+    backbone, methods = load_methods(options, one_size=True)
     failed: dict[str, str] = {}
     for number, file in enumerate(files, 1):
         path = out / f"{file.key}.dvt.png"
@@ -175,7 +175,7 @@ def show_video(options: Options) -> Result:
     require_writer(out)
     check_writable(out, Path(options.image))
     count = sum(1 for _ in frames)
-    backbone, methods = load_methods(options)
+    backbone, methods = load_methods(options, one_size=True)
     image_hw = backbone.grid.image_hw
 
     chosen = {number * count // _BASIS_FRAMES for number in range(_BASIS_FRAMES)}

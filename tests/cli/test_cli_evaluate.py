@@ -7,6 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dvt.backbone.load import load_backbone
+from dvt.weights.folder import write_model_folder
+from dvt.weights.info import ModelInfo
+
 
 @pytest.fixture
 def tiny(dvt, tiny_options):
@@ -125,6 +129,19 @@ def test_weights_and_methods_belong_together(tiny, camvid, denoisers):
     ):
         result = tiny("evaluate", *_KNN, camvid, *given)
         assert result.code == 2 and part in result.err, result.err
+
+
+def test_vits_that_were_trained_at_other_sizes_are_scored_at_that_of_the_task(tiny, dvt, camvid, tiny_options):
+    for size in (32, 64):
+        vit = load_backbone("vit_micro", weights="random", image_size=size, device="cpu")
+        info = ModelInfo(kind="distilled", spec=vit.spec, base_license=None)
+        write_model_folder(f"at{size}", vit.vit.state_dict(), info)
+    both = ("method=[raw,distilled:at32,distilled:at64@2x]", "distilled=[at32,at64]")
+    result = tiny("evaluate", *_KNN, camvid, *both)
+    assert result.code == 0 and "distilled:at64@2x" in result.out, result.err
+    image = "image=camvid/test/0.jpg"
+    shown = dvt("show", *(option for option in tiny_options if "image_size" not in option), image, *both)
+    assert shown.code == 2 and "were trained on other layers or image sizes" in shown.err
 
 
 def test_features_that_are_dear_are_kept(tiny, camvid, tmp_path):
