@@ -51,6 +51,25 @@ class CleanMaps:
             clean = self._kept[index] = clean.half()
         return clean
 
+    def crop(self, index: int, crop: Crop, source_hw: tuple[int, int]) -> Tensor:
+        """(H, W, C) clean features at the places of a crop's patches, float32.
+
+        Where the store holds F it is read there, at the centres of the patches; else the map of the whole image is
+        interpolated.
+
+        Args:
+            index: of the pair.
+            crop: the crop, in pixels of the source.
+            source_hw: height and width in pixels of the source.
+
+        Raises:
+            StoreError: they cannot be read.
+        """
+        pair = self._pairs[index]
+        if pair.store.meta.field is None:
+            return crop_map(self[index], crop, self.grid, source_hw)
+        return pair.record.field.read(crop_xy([crop], self.grid, source_hw, Coordinates.centre)[0])
+
 
 class ImagePairs(ItemSet):
     """`key`, `image` (3, y, x) and `clean` (H, W, C) of images, flipped and cropped together."""
@@ -87,23 +106,23 @@ class ImagePairs(ItemSet):
         """
         number = item.number if isinstance(item, Draw) else None
         index = item.index if isinstance(item, Draw) else item
-        pair, clean = self._pairs[index], self._clean[index]
+        pair = self._pairs[index]
         assert pair.path is not None
         whole = read_image(pair.path, max_pixels=self._max_pixels)
         if number is not None and self._views.area_min < 1:
-            image, clean = self._cropped(whole, clean, number)
+            image, clean = self._cropped(whole, index, number)
         else:
-            image = Preprocess(self._grid.image_hw)(whole)
+            image, clean = Preprocess(self._grid.image_hw)(whole), self._clean[index]
             if number is not None and self._flips(number):
                 image, clean = image.flip(-1), clean.flip(1)
         return {"key": pair.key, "image": image, "clean": clean}
 
-    def _cropped(self, whole: ImageTensor, clean: FeatureMap, number: int) -> tuple[Tensor, Tensor]:
+    def _cropped(self, whole: ImageTensor, index: int, number: int) -> tuple[Tensor, Tensor]:
         source = make_source(whole, self._grid.image_hw, self._views)
         source_hw = (source.shape[-2], source.shape[-1])
         (crop,) = random_crops(source_hw, self._grid.image_hw, 1, seed_for(self._seed, f"draw {number}"), self._views)
         image = render_views(source, [crop], self._grid.image_hw)[0]
-        return image, crop_map(clean, crop, self._clean.grid, source_hw)
+        return image, self._clean.crop(index, crop, source_hw)
 
     def _flips(self, number: int) -> bool:
         rng = torch.Generator().manual_seed(seed_for(self._seed, f"draw {number}"))

@@ -22,7 +22,9 @@ from dvt.losses import feature_distance
 from dvt.store import FeatureStore
 from dvt.training.config import Missing
 from dvt.training.data import Draw
+from dvt.training.pairs import CleanMaps, crop_map
 from dvt.training.sources import open_sources
+from dvt.views.crop import Crop
 from dvt.weights.build import load_denoised
 from dvt.weights.folder import WEIGHTS_FILE, read_model_folder
 
@@ -132,6 +134,23 @@ def test_crops_change_image_and_target_together(decomposed, images, micro):
     assert all(each["image"].shape == (3, 64, 64) and each["clean"].shape == (4, 4, 192) for each in shown)
     assert not torch.equal(shown[0]["image"], shown[1]["image"])
     assert not torch.equal(shown[0]["clean"], shown[1]["clean"])
+
+
+@pytest.mark.parametrize("fine", [1, 2])
+def test_the_target_of_a_crop_is_f_at_its_places(fine, decomposed, images, micro):
+    """Read from a store that holds F, else interpolated between the patches of the whole image."""
+    store = FeatureStore.open(decomposed(64, fine))
+    sources = open_sources([store.path], None, images, missing=Missing.error, group="dataset")
+    maps = CleanMaps(sources.pairs, sources.spec.grid, keep=False)
+    crop = Crop(left=20, top=10, width=40, height=60)  # of 80 x 100 pixels
+    places = (torch.tensor([20.0, 10.0]) + maps.grid.centres_xy * torch.tensor([40.0, 60.0])) / torch.tensor([80, 100])
+    found, record = maps.crop(3, crop, (100, 80)), store[sources.pairs[3].key]
+    if fine == 2:
+        torch.testing.assert_close(found, record.field.read(places), atol=1e-4, rtol=1e-4)
+    else:
+        torch.testing.assert_close(found, crop_map(record.clean, crop, maps.grid, (100, 80)))
+    whole = maps.crop(3, Crop.whole((100, 80)), (100, 80))
+    assert (whole - record.clean).abs().mean() < 0.2 * record.clean.float().abs().mean()
 
 
 def test_a_vit_at_twice_the_size_learns_f(tmp_path, decomposed, images, micro, options):
