@@ -55,7 +55,7 @@ def main() -> None:
 def _load(args: argparse.Namespace, run: str) -> FeatureExtractor:
     """A denoiser goes behind the backbone; a distilled ViT has weights of its own."""
     kind = json.loads((Path(run) / "config.json").read_text())["kind"]
-    own = {} if "distilled" in kind else {"backbone_weights": args.weights}
+    own = {"backbone_weights": args.weights} if kind == "denoiser" else {}
     return dvt.load_denoised(args.backbone, run, **own)[0]
 
 

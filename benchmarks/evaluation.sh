@@ -16,6 +16,11 @@ methods=raw,raw@2x,tiles,tiles@3x,srt,decomposed,denoised
 methods=${METHODS:-$methods}
 common=(device=cpu srt.max_shift=6 srt.step=6 report=html "$@")
 
+tasks=${TASKS:-}
+for name in ${tasks//,/ }; do
+    [[ " camvid artifacts depth davis imagenette " == *" $name "* ]] || { echo "TASKS: there is no $name" >&2; exit 2; }
+done
+
 run() {
     local name=$1 began=$SECONDS
     [[ ",${TASKS:-$name}," == *",$name,"* ]] || return 0

@@ -88,7 +88,7 @@ def fill(vit: Vit, state: Mapping[str, Tensor], *, source: str) -> None:
     Raises:
         WeightsError: a key is missing, unexpected or of another shape; or a denoiser is in the file as well.
     """
-    if any(key.startswith("denoiser.") for key in state) and any(key.startswith("blocks.") for key in state):
+    if {"denoiser", "blocks"} <= {key.removeprefix("vit.").partition(".")[0] for key in state}:
         raise WeightsError(
             f"{source} holds a ViT and the denoiser that was trained with it: load both with"
             " dvt.load_denoised(weights=<its folder>), or on the command line with distilled=<its folder>."

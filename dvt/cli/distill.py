@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from dvt.training.run import Trained
 
 HEAD = """\
-dvt distill: train a ViT to give clean features without a denoiser (stage 3).
+dvt distill: train a ViT to give clean features by itself (stage 3).
 
 usage: dvt distill store=FOLDER    images=WHERE out=FOLDER [key=value ...]    from the features that dvt decompose wrote
        dvt distill denoiser=FOLDER images=WHERE out=FOLDER [key=value ...]
        dvt distill teacher=srt     images=WHERE out=FOLDER [key=value ...]
 
   dvt distill store=runs/photos images=photos/ out=runs/distilled                              the whole ViT
-  dvt distill store=runs/photos images=photos/ out=runs/d experiment=laptop                    hundreds of images, a CPU
   dvt distill store=runs/photos images=photos/ out=runs/d backbone.image_size=448              F read at another size
   dvt distill store=runs/photos images=photos/ out=runs/d student.layers=all                   and a layer on all blocks
+  dvt distill store=runs/photos images=photos/ out=runs/d experiment=laptop                    both, on a CPU
   dvt distill backbone=dinov2_base denoiser=runs/denoiser images=photos/ out=runs/distilled    from a denoiser
   dvt distill denoiser=runs/denoiser images=photos/ out=runs/d student.trained_blocks=4        its last four blocks
   dvt distill denoiser=runs/denoiser images=photos/ out=runs/d trainer=ddp batch_size=512      all GPUs of the machine
@@ -160,7 +160,7 @@ def load_teacher(options: Options, name: TeacherName) -> "DenoisedBackbone | Srt
         return SrtBackbone(load_from_config(vit, "cpu"), options.srt)
     assert options.denoiser is not None, "teacher_name has checked it"
     teacher = load_denoised_from_config(vit, options.denoiser, "cpu")
-    if not isinstance(teacher, DenoisedBackbone):
+    if not isinstance(teacher, DenoisedBackbone) or teacher.has_own_vit:
         raise ConfigError(f"denoiser={options.denoiser} is a distilled ViT already: give what dvt train wrote.")
     return teacher
 

@@ -208,13 +208,15 @@ def _models(
         first = vits[0]
         wanted = replace(wanted, image_size=list(first.grid.image_hw), stride=first.grid.stride)
         wanted = replace(wanted, layer=first.layer, norm=first.norm)
-    denoised = [model for model in trained["denoised"].values() if isinstance(model, DenoisedBackbone)]
+    models = trained["denoised"].values()
+    denoised = [each for each in models if isinstance(each, DenoisedBackbone) and not each.has_own_vit]
     raw = denoised[0].backbone if denoised else load_from_config(wanted, device)
     read = [(vit.layer, vit.norm, vit.grid.stride, vit.grid if one_size else None) for vit in (raw, *vits)]
     if len(set(read)) > 1:
         given = [weights for option in _OPTION_OF.values() for weights in weights_by_name(options, option).values()]
-        raise ConfigError(
-            f"{' and '.join(given)} were trained on other layers or image sizes of the ViT: show one of them at a time,"
-            " or give backbone.image_size."
-        )
+        if len({each[:3] for each in read}) > 1:
+            what, way_out = "layers or strides", "give one of them at a time"
+        else:
+            what, way_out = "image sizes", "show one of them at a time, or give backbone.image_size"
+        raise ConfigError(f"{' and '.join(given)} were trained on other {what} of the ViT: {way_out}.")
     return raw, trained

@@ -83,6 +83,11 @@ class DenoisedBackbone(WrappedBackbone):
         self.eval()
 
     @property
+    def has_own_vit(self) -> bool:
+        """Whether the ViT was trained together with the denoiser, so that its own features are not the raw ones."""
+        return self.denoiser.info is not None and self.denoiser.info.kind == "denoised"
+
+    @property
     def spec(self) -> FeatureSpec:
         """Which features these are."""
         return replace(super().spec, grid=self.grid)

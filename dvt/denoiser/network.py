@@ -97,6 +97,12 @@ class Denoiser(nn.Module):
             cleaned = self.refine(cleaned)
         return cells_to_map(cleaned, self.config.fine)
 
+    @property
+    def linear_mixing(self) -> "LinearMixing":
+        """The linear map that a linear denoiser is."""
+        assert isinstance(self.mixing, LinearMixing), self.config
+        return self.mixing
+
     def _clean(self, patches: FeatureMaps) -> FeatureMaps:
         """What follows the mixing, at the patches; a linear denoiser is its mixing."""
         if self.config.kind is Kind.linear:
@@ -254,12 +260,17 @@ class Denoiser(nn.Module):
         """`info`, updated with the module's own architecture, channels and grid.
 
         Raises:
-            WeightsError: there is none.
+            WeightsError: there is none, or it is that of a ViT with its denoiser.
         """
         if self.info is None:
             raise WeightsError(
                 "this denoiser does not say which backbone it belongs to. Set denoiser.info (a ModelInfo of"
                 " dvt.weights.info), or for a file of the original: dvt convert FILE FOLDER backbone=<name>."
+            )
+        if self.info.kind == "denoised":
+            raise WeightsError(
+                f"this denoiser was trained together with its {self.info.spec.backbone} and cleans the features of that"
+                " one alone: keep or send the folder that holds both."
             )
         grid = self.info.spec.grid
         if grid.hw != self.grid_hw:  # set_grid
@@ -310,6 +321,12 @@ class LinearMixing(nn.Module):
         """(B, H, W, (1 + L) C) to (B, H, W, C), or to the C channels of every cell."""
         mixed: Tensor = self.linear(self.inputs(patches))
         return mixed
+
+    @torch.no_grad()
+    def fill(self, weight: Tensor, bias: Tensor) -> None:
+        """Give the map its weights, of any number format and device."""
+        self.linear.weight.copy_(weight)
+        self.linear.bias.copy_(bias)
 
 
 def _mixing(config: DenoiserConfig, num_channels: int) -> "_ResidualMixing | LinearMixing | None":

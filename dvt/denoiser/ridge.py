@@ -11,7 +11,7 @@ from torch.utils.data import default_collate
 
 from dvt.backbone.backbone import Backbone
 from dvt.denoiser.config import Raw, TrainConfig
-from dvt.denoiser.network import Denoiser, LinearMixing, map_to_cells
+from dvt.denoiser.network import Denoiser, map_to_cells
 from dvt.denoiser.pairs import batch_maps, input_of
 from dvt.errors import ConfigError, TrainingError
 from dvt.progress import Reporter
@@ -60,6 +60,12 @@ class RidgeSums:
         self._mixed = torch.zeros(num_inputs, num_targets, **zeros)  # type: ignore[call-overload]
         self._inputs = torch.zeros(num_inputs, **zeros)  # type: ignore[call-overload]
         self._targets = torch.zeros(num_targets, **zeros)  # type: ignore[call-overload]
+
+    @classmethod
+    def of(cls, linear: nn.Linear) -> "RidgeSums":
+        """Empty sums for the weights of a layer, on its device; on the CPU for mps, which has no float64."""
+        device = linear.weight.device
+        return cls(linear.in_features, linear.out_features, "cpu" if device.type == "mps" else device)
 
     def add(self, inputs: Tensor, targets: Tensor) -> None:
         """Add (N, n) inputs and their (N, m) targets."""
@@ -110,15 +116,9 @@ class _Reading:
     reporter: Reporter
     """Shows every image."""
 
-    @property
-    def mixing(self) -> LinearMixing:
-        """The linear layer and its norms."""
-        assert isinstance(self.network.mixing, LinearMixing)
-        return self.network.mixing
-
     def batches(self, pairs: ItemSet) -> Iterator[tuple[DenoiserInput, FinerMaps]]:
         """(B, H, W, (1 + L) C) raw features and (B, r H, r W, C) clean ones of all pairs in order, float32."""
-        device = self.mixing.linear.weight.device
+        device = self.network.linear_mixing.linear.weight.device
         for start in range(0, len(pairs), self.images_per_batch):
             numbers = range(start, min(start + self.images_per_batch, len(pairs)))
             batch = default_collate([pairs[number] for number in numbers])
@@ -128,12 +128,10 @@ class _Reading:
 
     def sums(self, pairs: ItemSet) -> RidgeSums:
         """The sums over all patches of pairs."""
-        linear = self.mixing.linear
-        device = linear.weight.device
-        sums = RidgeSums(linear.in_features, linear.out_features, "cpu" if device.type == "mps" else device)
+        sums = RidgeSums.of(self.network.linear_mixing.linear)
         for raw, clean in self.batches(pairs):
             targets = map_to_cells(clean, self.network.config.fine)
-            sums.add(self.mixing.inputs(raw).flatten(0, 2), targets.flatten(0, 2))
+            sums.add(self.network.linear_mixing.inputs(raw).flatten(0, 2), targets.flatten(0, 2))
         return sums
 
     def compare(self, pairs: ItemSet, solved: Mapping[float, tuple[Tensor, Tensor]]) -> dict[float, dict[str, float]]:
@@ -141,17 +139,12 @@ class _Reading:
         compared = {strength: Comparison("denoised", "clean") for strength in solved}
         for raw, clean in self.batches(pairs):
             for strength, solution in solved.items():
-                self.fill(*solution)
+                self.network.linear_mixing.fill(*solution)
                 compared[strength].update(batch_maps(self.network, raw, clean))
         return {
             strength: {name: float(value) for name, value in comparison.means().items()}
             for strength, comparison in compared.items()
         }
-
-    def fill(self, weight: Tensor, bias: Tensor) -> None:
-        """Give the linear layer its weights."""
-        self.mixing.linear.weight.copy_(weight)
-        self.mixing.linear.bias.copy_(bias)
 
 
 @torch.no_grad()
@@ -189,14 +182,14 @@ def solve_ridge(
     grid = about.spec.grid
     network = Denoiser(config.denoiser, about.spec.channels, grid.hw).requires_grad_(False).to(device)
     reading = _Reading(network, backbone, max(1, _ROWS // grid.num_patches), reporter)
-    _check_enough(len(train), grid.num_patches, reading.mixing.linear)
+    _check_enough(len(train), grid.num_patches, network.linear_mixing.linear)
     reporter.start(len(train) + len(val), "images", "ridge")
     sums = reading.sums(train)
     solved = {strength: sums.solve(strength) for strength in sorted(set(config.ridge.strengths))}
     compared = reading.compare(val, solved)
     best = min(compared, key=lambda strength: compared[strength]["mse"])
     reporter.note(_choice_text(best, compared))
-    reading.fill(*solved[best])
+    network.linear_mixing.fill(*solved[best])
     numbers = {"num_images": len(train), "num_val_images": len(val), "num_patches": sums.count, "strength": best}
     state = {name: tensor.cpu() for name, tensor in network.state_dict().items()}
     save_model(out, state, replace(about, training=about.training | numbers, metrics=compared[best]))

@@ -1,4 +1,4 @@
-"""Stage 3: distil a denoised ViT into a plain one, resumably, and publish it as a model folder."""
+"""Stage 3: distil a denoised ViT into a ViT that is clean by itself, resumably, and publish it as a model folder."""
 
 import hashlib
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from dvt.shapes import FeatureMaps
 from dvt.spec import FeatureSpec
 from dvt.training.checkpoints import claim_folder, find_start
 from dvt.training.data import Draw, ItemSet, split_by_share
-from dvt.training.module import StageModule
+from dvt.training.module import Frozen, StageModule
 from dvt.training.run import Trained, comparable_settings, train_and_publish
 from dvt.weights.checkpoint import CHECKPOINTS, spec_settings
 from dvt.weights.info import ModelInfo
@@ -43,7 +43,8 @@ def distill(
     The student's patches at the teacher's layer and norm learn to equal the teacher's, and so does its class token
     (`config.student.class_token_weight`). The result is a plain timm model: `out/weights.safetensors` fits
     `timm.create_model(name, num_classes=0)` and `dvt.load_backbone(name, weights=...)`. (SigLIP needs `global_pool=""`
-    as well: timm pools it by a further layer.) The same call continues a run that was stopped.
+    as well: timm pools it by a further layer.) With `config.student.layers` it is a ViT with a linear layer behind it,
+    which `dvt.load_denoised` loads. The same call continues a run that was stopped.
 
     Args:
         images: files, as `dvt.find_images` lists them.
@@ -133,7 +134,7 @@ def student_settings(
     del settings["student"]["gradient_checkpointing"]  # it changes the memory only
     del settings["dataset"]["missing"]  # images that were left out show in the number of images and in the data hash
     settings["student"]["class_token_weight"] = class_token_weight
-    del settings["student"]["layers"]  # all of them are named; checkpoints from before this option do not have it
+    del settings["student"]["layers"]  # layers=all is kept as its list; checkpoints from before do not have it
     ridge = settings["student"].pop("ridge")
     if student.denoiser is not None:
         settings["student"] |= {"layers": student.denoiser.config.layers, "ridge": ridge}
@@ -233,21 +234,16 @@ class DistillModule(StageModule):
         super().__init__(student, config, settings, teacher)
         self.class_token_weight = class_token_weight
         self._has_class_token = student.backbone.vit.cls_token is not None
-        self._start_from = start_from if student.denoiser is not None else None
+        self._start_from = Frozen(start_from if student.denoiser is not None else None)
 
     def on_fit_start(self) -> None:
         """Solve the first weights of a linear denoiser; every process has those of the first."""
         super().on_fit_start()
-        if self._start_from is None:
+        images, self._start_from = self._start_from.network, Frozen(None)
+        if images is None or self.network.denoiser is None:
             return
-        solved = ridge_start(
-            self.network, self._start_from, lambda batch: self.targets(batch)[0], self.options.student.ridge
-        )
-        weight, bias = self.trainer.strategy.broadcast(solved)
-        with torch.no_grad():
-            linear: Any = self.network.denoiser.mixing.linear  # type: ignore[union-attr]
-            linear.weight.copy_(weight)
-            linear.bias.copy_(bias)
+        solved = ridge_start(self.network, images, lambda batch: self.targets(batch)[0], self.options.student.ridge)
+        self.network.denoiser.linear_mixing.fill(*self.trainer.strategy.broadcast(solved))
 
     def loss(self, batch: dict[str, Any]) -> Tensor:
         """The distance over all patches of a batch, plus the weighted distance over its class tokens."""

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from dvt.denoiser.denoised import denoiser_input
-from dvt.denoiser.network import LinearMixing
 from dvt.denoiser.ridge import RidgeSums
 from dvt.distillation.student import Student
+from dvt.errors import TrainingError
 from dvt.training.data import ItemSet
 
 _MAX_PATCHES = 100_000
@@ -34,13 +34,15 @@ def ridge_start(
         strength: of the regression, above 0; inputs have unit variance.
 
     Returns:
-        (C, (1 + L) C) weights and (C,) biases of the denoiser, float32, on its device.
+        (C, (1 + L) C) weights and (C,) biases of the denoiser, float32, on the CPU.
+
+    Raises:
+        TrainingError: a feature to learn, or of the ViT, is NaN or infinite; its images are named.
     """
     denoiser = student.denoiser
-    assert denoiser is not None and isinstance(denoiser.mixing, LinearMixing)
-    linear = denoiser.mixing.linear
-    device = linear.weight.device
-    sums = RidgeSums(linear.in_features, linear.out_features, "cpu" if device.type == "mps" else device)
+    assert denoiser is not None
+    mixing = denoiser.linear_mixing
+    device, sums = mixing.linear.weight.device, RidgeSums.of(mixing.linear)
     num_patches = student.backbone.grid.num_patches
     count = min(len(images), max(1, _MAX_PATCHES // num_patches))
     numbers = [number * len(images) // count for number in range(count)]
@@ -49,6 +51,12 @@ def ridge_start(
         batch = default_collate([images[number] for number in numbers[first : first + at_once]])
         batch = {name: each.to(device) if isinstance(each, Tensor) else each for name, each in batch.items()}
         raw, _, _ = denoiser_input(student.backbone, batch["image"], denoiser.config.layers)
-        sums.add(denoiser.mixing.inputs(raw.float()).flatten(0, 2), targets(batch).flatten(0, 2))
+        inputs, wanted = mixing.inputs(raw.float()).flatten(0, 2), targets(batch).flatten(0, 2)
+        if not (bool(inputs.isfinite().all()) and bool(wanted.isfinite().all())):
+            raise TrainingError(
+                f"features of some of these images are NaN or infinite: {', '.join(map(str, batch['key']))}. Look at"
+                " the images and at the weights of the ViT, or leave the images out."
+            )
+        sums.add(inputs, wanted)
     weight, bias = sums.solve(strength)
-    return weight.to(linear.weight), bias.to(linear.bias)
+    return weight.float().cpu(), bias.float().cpu()

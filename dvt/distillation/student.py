@@ -12,6 +12,7 @@ from dvt.backbone.features import FeatureExtractor, Features
 from dvt.denoiser.config import DenoiserConfig, Kind
 from dvt.denoiser.denoised import denoiser_input, joined_state
 from dvt.denoiser.network import Denoiser
+from dvt.denoiser.ridge import sums_text
 from dvt.distillation.config import StudentConfig
 from dvt.errors import ConfigError
 from dvt.shapes import ImageBatch
@@ -38,7 +39,7 @@ class Student(nn.Module):
     """A copy of a frozen ViT; all blocks up to the layer in use are trained, or the last few of them.
 
     It computes without dropout. Blocks after the layer in use stay as they are. With `config.layers` a linear denoiser
-    behind the ViT is trained as well; at first it gives what the ViT gives.
+    behind the ViT is trained as well; `ridge_start` gives its first weights.
 
     Attributes:
         backbone: the ViT.
@@ -53,7 +54,8 @@ class Student(nn.Module):
             config: which blocks are trained.
 
         Raises:
-            ConfigError: the ViT is not in fp32, or has fewer blocks.
+            ConfigError: the ViT is not in fp32, has fewer blocks, or `config.layers` has blocks that are not before the
+                layer in use.
         """
         super().__init__()
         if backbone.precision.dtype is not torch.float32:
@@ -93,7 +95,10 @@ class Student(nn.Module):
     @property
     def about(self) -> str:
         """What is trained beside the ViT, for the note at the start."""
-        return "" if self.denoiser is None else f", a linear layer on {len(self.denoiser.config.layers) + 1} blocks"
+        if self.denoiser is None:
+            return ""
+        inputs = self.denoiser.linear_mixing.linear.in_features
+        return f", a linear layer on {len(self.denoiser.config.layers) + 1} block(s), {sums_text(inputs)}"
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -118,19 +123,13 @@ class Student(nn.Module):
 
 
 def _linear_denoiser(backbone: Backbone, config: StudentConfig) -> Denoiser:
-    """A linear denoiser that gives what the ViT gives.
+    """A linear denoiser for the output of the ViT and its earlier blocks.
 
     Raises:
         ConfigError: blocks that are not before the layer in use.
     """
     architecture = DenoiserConfig(kind=Kind.linear, layers=config.layers).for_layer(backbone.layer, "student.layers")
-    denoiser = Denoiser(architecture, backbone.num_channels, backbone.grid.hw)
-    linear: Any = denoiser.mixing.linear  # type: ignore[union-attr]
-    with torch.no_grad():
-        linear.weight.zero_()
-        linear.weight[:, : backbone.num_channels].fill_diagonal_(1)
-        linear.bias.zero_()
-    return denoiser
+    return Denoiser(architecture, backbone.num_channels, backbone.grid.hw)
 
 
 def class_token_weight(backbone: Backbone, config: StudentConfig) -> float:

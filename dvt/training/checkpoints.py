@@ -21,7 +21,7 @@ from dvt.weights.info import KINDS
 
 ABANDONED = "abandoned"
 """Folder of checkpoints that are newer than the one a run was resumed from."""
-_FIXED = ("denoiser.", "student.trained_blocks", "features.")
+_FIXED = ("denoiser.", "student.trained_blocks", "student.layers", "features.")
 """Settings that can never change within a run: the weights would not fit, or would be for other features."""
 
 

@@ -111,7 +111,10 @@ def fit(
         if trainer.is_global_zero:
             tidy(out / CHECKPOINTS, start.step)
         start_s = time.perf_counter()
-        trainer.fit(module, datamodule=data, ckpt_path=start.checkpoint, weights_only=True)
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=start.checkpoint, weights_only=True)
+        except SystemExit as error:  # of Lightning, where Ctrl-C comes before the first step
+            raise KeyboardInterrupt from error
         step, seconds = trainer.global_step, time.perf_counter() - start_s
         if stop.stopped:
             return Fitted(step, True, {}, seconds, trainer.is_global_zero)

@@ -62,7 +62,7 @@ def load_denoised(
         backbone: a catalogue name, or the name of a plain ViT of timm; None: the one that the weights were made for,
             or dinov2_base where they do not say or a recipe has several.
         weights: a recipe of the paper's authors (voc_denoised, imgnet_denoised, voc_distilled, imgnet_distilled),
-            anything that `load_denoiser` takes, or a distilled ViT as file or model folder.
+            anything that `load_denoiser` takes, a distilled ViT as file or model folder, or a folder with both.
         image_size: default size of an image in pixels, one number or height and width; None: as it was trained.
         stride: pixels between neighbouring patches; None: as it was trained.
         device: `auto` (cuda, else mps, else cpu) or a device of this machine.
@@ -158,7 +158,7 @@ def build_denoiser(weights: Weights, info: ModelInfo | None) -> Denoiser:
         ways = f"dvt.load_denoised(<backbone>, weights={weights.source!r})"
         if weights.kind == "distilled":
             ways += f", or dvt.load_backbone(<backbone>, weights={str(weights.path)!r})"
-        raise WeightsError(not_a_denoiser(weights.source, ways))
+        raise WeightsError(not_a_denoiser(weights.source, ways, weights.kind))
     return _denoiser_of(weights, weights.state, info)
 
 

@@ -27,7 +27,7 @@ def convert(source: str | Path, out: str | Path, *, backbone: str | None = None)
     """Write weights in the other layout: the original's `.pth`, or a model folder. Keys and values do not change.
 
     Args:
-        source: whatever `load_denoiser` takes, or a distilled ViT.
+        source: whatever `load_denoiser` takes, a distilled ViT, or a folder with both, which stays a folder.
         out: a name that ends in `.pth`, or a folder; it must not exist.
         backbone: the ViT that the weights belong to, where the source does not say.
 

@@ -119,9 +119,10 @@ def parse_config(text: str, source: str) -> tuple[ModelInfo, str | None]:
         raise WeightsError(f"{source} is damaged or was edited ({error}). {RESTORE}") from error
 
 
-def not_a_denoiser(source: str, ways: str) -> str:
-    """The text of an error: a denoiser is wanted, and `source` is a distilled ViT, which is loaded in other ways."""
-    return f"{source} is a whole ViT that was distilled (it cleans by itself), not a denoiser. Load it with {ways}."
+def not_a_denoiser(source: str, ways: str, kind: str = "distilled") -> str:
+    """The text of an error: a denoiser is wanted, and `source` is a whole ViT of a kind, loaded in other ways."""
+    what = "a whole ViT that was distilled (it cleans by itself)" if kind == "distilled" else KINDS[kind]
+    return f"{source} is {what}, not a denoiser. Load it with {ways}."
 
 
 def _check_schema(version: object, source: str) -> None:

@@ -153,6 +153,11 @@ def recognise(found: Found) -> Weights:
         )
     settings = settings_in(content)
     known = {} if settings is None else settings
+    if "denoiser.mixing.linear.weight" in state and any(key.startswith("blocks.") for key in state):
+        raise WeightsError(
+            f"{source} holds a ViT with its denoiser, and its config.json, which says how to join them, is not beside"
+            " it: give the whole folder."
+        )
     if is_denoiser and any(key.startswith(_STUDENT) for key in state):
         return _student_with_denoiser(state, known, path, source)
     config, channels = _architecture(state, known.get("denoiser"), source) if is_denoiser else (None, 0)
@@ -179,7 +184,10 @@ def _student_with_denoiser(
     """
     student = settings.get("student")
     if not isinstance(student, Mapping) or "layers" not in student:
-        raise WeightsError(f"{source} holds a ViT with its denoiser and does not say which blocks that reads.")
+        raise WeightsError(
+            f"{source} holds a ViT with its denoiser and does not say which blocks the denoiser reads: give the folder"
+            " of the run, or the checkpoint as it was written."
+        )
     vit = {key.removeprefix(_STUDENT): tensor for key, tensor in state.items() if key.startswith(_STUDENT)}
     denoiser = {key.removeprefix("denoiser."): tensor for key, tensor in state.items() if key.startswith("denoiser.")}
     return Weights(

@@ -6,10 +6,12 @@ from dataclasses import fields, is_dataclass
 import pytest
 from noise import write_noise
 
+from dvt.backbone.config import BackboneConfig
 from dvt.backbone.load import load_backbone
 from dvt.cli.distill import Options
 from dvt.cli.help import attribute_docs
 from dvt.cli.main import run
+from dvt.cli.method_options import MethodsOptions, load_methods
 from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.network import Denoiser
 from dvt.store import FeatureStore
@@ -133,7 +135,7 @@ def test_a_vit_with_a_linear_layer_on_all_blocks_is_shown_and_exported(dvt, made
     made("photos", "store")
     common = ("store=store", "images=photos", "out=run", "backbone.weights=random", *FEW)
     result = dvt("distill", *common, "student.layers=all")
-    assert result.code == 0 and "a linear layer on 6 blocks, 2 steps of 2" in result.err, result.err
+    assert result.code == 0 and "a linear layer on 6 block(s), ridge from 1152 inputs, 32 MB" in result.err, result.err
     _, info = read_model_folder(tmp_path / "run", kind="denoised")
     assert info.architecture["layers"] == [0, 1, 2, 3, 4]
     fewer = dvt("distill", *common, "student.layers=[1]")
@@ -141,6 +143,12 @@ def test_a_vit_with_a_linear_layer_on_all_blocks_is_shown_and_exported(dvt, made
     vit = ("backbone=vit_micro", "backbone.weights=random")
     shown = dvt("show", "image=photos/1.png", "method=[raw,distilled]", "distilled=run", *vit, "out=shown.png")
     assert shown.code == 0 and (tmp_path / "shown.png").is_file(), shown.err
+    options = MethodsOptions(method=["raw", "denoised"], denoiser="run", device="cpu")
+    options.backbone = BackboneConfig(timm="vit_micro_patch16_224.dvt")
+    raw, _ = load_methods(options, one_size=True)
+    assert raw.weights_hash == load_backbone("vit_micro", device="cpu").weights_hash, "not the trained one"
+    again = dvt("distill", "denoiser=run", "images=photos", "out=again", *FEW)
+    assert again.code == 2 and "denoiser=run is a distilled ViT already" in again.err
     exported = dvt("export", "backbone=vit_micro", "denoiser=run", "out=model.pt2")
     assert exported.code == 0 and (tmp_path / "model.pt2").is_file(), exported.err
 

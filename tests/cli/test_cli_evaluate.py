@@ -141,7 +141,7 @@ def test_vits_that_were_trained_at_other_sizes_are_scored_at_that_of_the_task(ti
     assert result.code == 0 and "distilled:at64@2x" in result.out, result.err
     image = "image=camvid/test/0.jpg"
     shown = dvt("show", *(option for option in tiny_options if "image_size" not in option), image, *both)
-    assert shown.code == 2 and "were trained on other layers or image sizes" in shown.err
+    assert shown.code == 2 and "were trained on other image sizes of the ViT: show one" in shown.err
 
 
 def test_features_that_are_dear_are_kept(tiny, camvid, tmp_path):

@@ -62,10 +62,11 @@ def start(*command):
 
 
 def moved(out):
-    """How far each weight went, as one vector."""
+    """How far each weight of the ViT went, and those of a linear layer, as one vector."""
     before = load_backbone("vit_tiny_patch16_224", **VIT).vit.state_dict()
     after = {name.removeprefix("backbone."): tensor for name, tensor in read_model_folder(out)[0].items()}
-    return torch.cat([(after[key] - before[key]).flatten() for key in before])
+    layer = [tensor.flatten() for name, tensor in after.items() if name.startswith("denoiser.")]
+    return torch.cat([*((after[key] - before[key]).flatten() for key in before), *layer])
 
 
 def losses(out):

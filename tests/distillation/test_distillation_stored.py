@@ -16,7 +16,7 @@ from dvt.distillation.distill import distill
 from dvt.distillation.start import ridge_start
 from dvt.distillation.stored import StoredModule, distill_from_store, image_sets
 from dvt.distillation.student import Student
-from dvt.errors import ConfigError, StoreError, TrainingError
+from dvt.errors import ConfigError, StoreError, TrainingError, WeightsError
 from dvt.images import read_image
 from dvt.losses import feature_distance
 from dvt.store import FeatureStore
@@ -175,6 +175,8 @@ def test_a_vit_with_a_linear_denoiser_learns_f_better_and_loads_as_one_model(
     assert torch.equal(model(batch).patches, unfinished(batch).patches)
     assert not torch.allclose(model(batch).patches, model.backbone(batch).patches, atol=0.1)
     assert not torch.allclose(model.backbone(batch).prefix, micro(64)(batch).prefix, atol=1e-4)
+    with pytest.raises(WeightsError, match="was trained together with its vit_micro"):
+        model.denoiser.save_pretrained(tmp_path / "alone")
 
 
 def test_the_linear_denoiser_starts_at_the_ridge_regression(decomposed, images, micro):
@@ -190,6 +192,42 @@ def test_the_linear_denoiser_starts_at_the_ridge_regression(decomposed, images, 
     wanted = torch.linalg.solve(system, centred.T @ (y - y.mean(dim=0)) / len(x))
     torch.testing.assert_close(weight.double(), wanted.T, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(bias.double(), y.mean(dim=0) - x.mean(dim=0) @ wanted, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.5])
+def test_a_run_starts_at_the_ridge_regression(ema_decay, tmp_path, decomposed, images, micro, options):
+    optimizer = {"base_learning_rate": 1e-9, "ema_decay": ema_decay}
+    config = options(num_steps=2, optimizer=optimizer, student={"layers": [2]})
+    run = distill_from_store([decomposed(64)], images, tmp_path / "out", config, backbone=micro(64))
+    train, _ = sets_of(decomposed(64), images, micro(64))
+    weight, bias = ridge_start(Student(micro(64), config.student), train, lambda batch: batch["clean"].float(), 0.1)
+    state, _ = read_model_folder(run.out)
+    torch.testing.assert_close(state["denoiser.mixing.linear.weight"], weight, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(state["denoiser.mixing.linear.bias"], bias, atol=1e-4, rtol=1e-4)
+
+
+def test_images_whose_features_are_not_finite_are_named(decomposed, images, micro):
+    train, _ = sets_of(decomposed(64), images, micro(64))
+    with pytest.raises(TrainingError, match=r"NaN or infinite: .*03.png"):
+        ridge_start(Student(micro(64), StudentConfig(layers=[2])), train, lambda batch: batch["clean"] * torch.nan, 0.1)
+
+
+def test_ctrl_c_before_the_first_step_ends_the_run_as_later(tmp_path, decomposed, images, micro, options, monkeypatch):
+    def pressed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dvt.distillation.distill.ridge_start", pressed)
+    config = options(student={"layers": "all"})
+    with pytest.raises(KeyboardInterrupt):
+        distill_from_store([decomposed(64)], images, tmp_path / "out", config, backbone=micro(64))
+
+
+def test_other_blocks_are_another_network(tmp_path, decomposed, images, micro, options):
+    store, out = [decomposed(64)], tmp_path / "out"
+    distill_from_store(store, images, out, options(num_steps=1, student={"layers": [1]}), backbone=micro(64))
+    other = options(num_steps=1, allow_changes=True, student={"layers": [3]})
+    with pytest.raises(TrainingError, match=r"student.layers: \[1\] in the checkpoint, \[3\] in the request"):
+        distill_from_store(store, images, out, other, backbone=micro(64))
 
 
 def test_without_f_another_size_is_refused_with_the_command_that_makes_it(tmp_path, decomposed, images, micro, options):

@@ -123,11 +123,10 @@ def test_what_was_not_trained_is_published_as_it_was(make_backbone):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("readout", [{}, {"norm": False}])
-def test_with_a_denoiser_it_begins_as_the_vit_and_all_of_it_learns(family, readout, make_backbone, batch_for):
+def test_all_of_a_vit_and_its_linear_layer_learns(family, readout, make_backbone, batch_for):
     backbone = make_backbone(family, **readout)
     student, batch = Student(backbone, StudentConfig(layers="all")), batch_for(backbone)
     assert student.denoiser.config.layers == [0] and student.kind == "denoised"
-    torch.testing.assert_close(student(batch).patches, backbone(batch).patches)
     assert torch.equal(student(batch).prefix, backbone(batch).prefix)
     assert learn(student, batch) == asking(student)
     assert all(parameter.grad is not None for parameter in student.denoiser.parameters())

@@ -1,6 +1,7 @@
 """load_denoised: the ViT and its denoiser, checked against each other; a distilled ViT in their place."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -151,10 +152,14 @@ def test_a_vit_with_its_denoiser_in_one_folder(both):
 def test_a_vit_with_its_denoiser_is_not_taken_for_one_of_them(both):
     with pytest.raises(ConfigError, match="leave one of them out"):
         load("both", backbone_weights="random")
-    with pytest.raises(WeightsError, match=r"not a denoiser. Load it with .*load_denoised\(<backbone>, weights='both'"):
+    with pytest.raises(WeightsError, match=r"both is a ViT with its denoiser, not a denoiser. Load .* weights='both'"):
         dvt.load_denoiser("both")
     with pytest.raises(WeightsError, match=r"a ViT and the denoiser that was trained with it: load both with"):
         dvt.load_backbone("augreg_tiny", weights="both/weights.safetensors", device="cpu")
+    Path("both/weights.safetensors").rename("alone.safetensors")
+    with pytest.raises(WeightsError, match=r"its config.json, .* is not beside it: give the whole folder"):
+        load("alone.safetensors", backbone_weights=None)
+    Path("alone.safetensors").rename("both/weights.safetensors")
     with pytest.raises(WeightsError, match=r"has no place for both: keep it"):
         convert("both", "both.pth")
     with pytest.raises(WeightsError, match=r"holds a ViT with its denoiser .*Load it whole: dvt.load_denoised"):
