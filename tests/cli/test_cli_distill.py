@@ -147,7 +147,7 @@ def test_a_vit_with_a_linear_layer_on_all_blocks_is_shown_and_exported(dvt, made
     options.backbone = BackboneConfig(timm="vit_micro_patch16_224.dvt")
     raw, _ = load_methods(options, one_size=True)
     assert raw.weights_hash == load_backbone("vit_micro", device="cpu").weights_hash, "not the trained one"
-    again = dvt("distill", "denoiser=run", "images=photos", "out=again", *FEW)
+    again = dvt("distill", "backbone=vit_micro", "denoiser=run", "images=photos", "out=again", *FEW)
     assert again.code == 2 and "denoiser=run is a distilled ViT already" in again.err
     exported = dvt("export", "backbone=vit_micro", "denoiser=run", "out=model.pt2")
     assert exported.code == 0 and (tmp_path / "model.pt2").is_file(), exported.err
