@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from dvt.errors import ImageError
@@ -27,6 +27,16 @@ _Floats = npt.NDArray[np.float32]
 
 _ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
 _DEEP_GREY_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What brings an image upright, by its EXIF orientation; 1 is upright."""
 _TIFF_BITS_PER_SAMPLE, _TIFF_PHOTOMETRIC = 258, 262
 
 
@@ -126,11 +136,11 @@ def _decode(image: Image.Image, name: str, max_pixels: int) -> ImageTensor:
         raise ImageError(f"{name} has {width} x {height} pixels. Expected at least 1 x 1.")
     try:
         image.load()
-    except MemoryError:
+        return _pil_to_tensor(image, name)
+    except (MemoryError, ImageError):
         raise
     except Exception as error:  # on damaged files Pillow raises errors of nearly every type
         raise _damaged(name, error) from error
-    return _pil_to_tensor(image, name)
 
 
 def _unreadable(path: Path, error: Exception) -> ImageError:
@@ -199,7 +209,7 @@ def _pil_to_tensor(image: Image.Image, name: str) -> ImageTensor:
         ImageError: grey values out of range.
     """
     tiff_tags = getattr(image, "tag_v2", {})
-    image = ImageOps.exif_transpose(image)
+    image = upright(image)
     if image.mode in _DEEP_GREY_MODES:
         pixels = _deep_grey(image, tiff_tags, name)
     elif image.mode == "F":
@@ -211,6 +221,21 @@ def _pil_to_tensor(image: Image.Image, name: str) -> ImageTensor:
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """An image turned and mirrored as its EXIF orientation says; as it is where that cannot be read.
+
+    `PIL.ImageOps.exif_transpose` also writes the other metadata again, and fails on some that Pillow itself has read.
+    """
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except MemoryError:
+        raise
+    except Exception:  # on damaged metadata Pillow raises errors of nearly every type; the pixels are whole
+        return image
+    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
 
 
 def _eight_bit(image: Image.Image, mode: str) -> _Floats:
