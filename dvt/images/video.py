@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+import numpy as np
 from PIL import Image, ImageSequence
 
 from dvt.errors import ImageError
@@ -24,6 +26,16 @@ from dvt.shapes import ImageTensor
 VIDEO_EXTENSIONS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
 """Extensions of videos; an animated .gif is one, too."""
 
+_TURNS = {
+    (-1, 0, 0, 1): Image.Transpose.FLIP_LEFT_RIGHT,
+    (-1, 0, 0, -1): Image.Transpose.ROTATE_180,
+    (1, 0, 0, -1): Image.Transpose.FLIP_TOP_BOTTOM,
+    (0, 1, 1, 0): Image.Transpose.TRANSPOSE,
+    (0, 1, -1, 0): Image.Transpose.ROTATE_270,
+    (0, -1, -1, 0): Image.Transpose.TRANSVERSE,
+    (0, -1, 1, 0): Image.Transpose.ROTATE_90,
+}
+"""What brings a frame upright, by the signs of a, b, c and d of its display matrix."""
 _BUFFER_BYTES = 4 * 2**30
 """Frames kept on disk by `BufferedVideo`: 1,550 frames of 1280 x 720."""
 
@@ -205,12 +217,25 @@ def _av_fps(path: Path) -> float:
     return float(rate) if rate else 25.0
 
 
+def _turn(matrix: Any) -> Image.Transpose | None:
+    """What brings a frame upright, by the display matrix of its file; None where it is, or is tilted.
+
+    The matrix (a b u; c d v; x y w), as PyAV holds it in nine 32-bit numbers, takes a pixel at (p, q) to (a p + c q + x, b p + d q + y); phones write it.
+    """
+    if matrix is None:
+        return None
+    a, b, _, c, d, *_ = np.frombuffer(memoryview(matrix), dtype=np.int32).tolist()
+    return _TURNS.get(tuple((number > 0) - (number < 0) for number in (a, b, c, d)))
+
+
 def _av_frames(path: Path) -> Iterator[Image.Image]:
     import av
 
     try:
         with av.open(str(path)) as container:
             for frame in container.decode(container.streams.video[0]):
-                yield Image.fromarray(frame.to_ndarray(format="rgb24"))
+                turn = _turn(frame.side_data.get("DISPLAYMATRIX"))
+                image = Image.fromarray(frame.to_ndarray(format="rgb24"))
+                yield image if turn is None else image.transpose(turn)
     except av.FFmpegError as error:
         raise ImageError(f"{path} is damaged or truncated ({error}). Copy or convert it again.") from error
