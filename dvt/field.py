@@ -14,6 +14,7 @@ from torch.nn import functional
 from dvt.errors import GeometryError
 from dvt.grid import PatchGrid
 from dvt.shapes import FeatureMap, ImageXY
+from dvt.torch_state import own_torch_state
 
 _PLACES_AT_ONCE = 2**17
 """Positions per chunk of F evaluation: 400 MB at 768 channels."""
@@ -30,6 +31,7 @@ class Field(ABC):
     def at(self, image_xy: ImageXY) -> Tensor:
         """(..., C) F at (..., 2) positions, x then y in [0, 1], on the device of the field."""
 
+    @own_torch_state()
     def read(self, where: PatchGrid | Tensor) -> Tensor:
         """Clean features at the patches of a grid or at single positions.
 

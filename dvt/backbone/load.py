@@ -14,8 +14,10 @@ from dvt.backbone.config import DEFAULT_BACKBONE, BackboneConfig
 from dvt.backbone.weights import load_weights
 from dvt.grid import image_hw
 from dvt.runtime import Precision, pick_device
+from dvt.torch_state import own_torch_state
 
 
+@own_torch_state()
 def load_backbone(
     name: str = DEFAULT_BACKBONE,
     weights: str | Path | Mapping[str, Tensor] | None = None,

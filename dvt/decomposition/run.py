@@ -19,11 +19,13 @@ from dvt.decomposition.solution import Solution, ViewTokens, held_out_error
 from dvt.errors import BackboneError, DecompositionError, ImageError
 from dvt.images import MAX_PIXELS, ImageLike, read_image
 from dvt.shapes import FeatureMap, ImageTensor
+from dvt.torch_state import own_torch_state
 from dvt.views.coordinates import crop_xy
 from dvt.views.crop import Crop, random_crops, sample_crops
 from dvt.views.render import make_source, render_views
 
 
+@own_torch_state()
 def decompose(
     image: ImageLike,
     backbone: FeatureExtractor,

@@ -19,6 +19,7 @@ from dvt.images import MAX_PIXELS, ImageFile, read_image
 from dvt.progress import SILENT, Reporter
 from dvt.srt.config import SrtConfig
 from dvt.store import DiskError, StoreMeta, StoreWriter, write_run_record
+from dvt.torch_state import own_torch_state
 from dvt.version import __version__
 
 _NO_ROOM = "the image does not fit into the memory of the device: give a smaller image, or fewer views.num_views."
@@ -43,6 +44,7 @@ class ListOptions:
     """Larger images fail."""
 
 
+@own_torch_state()
 def decompose_list(
     files: Sequence[ImageFile],
     backbone: Backbone,

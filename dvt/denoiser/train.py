@@ -20,6 +20,7 @@ from dvt.losses import feature_distance
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import seed_for
 from dvt.shapes import DenoiserInput, FeatureMaps
+from dvt.torch_state import own_torch_state
 from dvt.training.checkpoints import Start, claim_folder, find_start
 from dvt.training.data import ItemSet
 from dvt.training.module import StageModule
@@ -29,6 +30,7 @@ from dvt.weights.checkpoint import CHECKPOINTS, spec_settings
 from dvt.weights.info import ModelInfo
 
 
+@own_torch_state()
 def train_denoiser(
     stores: Sequence[str | Path],
     out: str | Path,

@@ -22,10 +22,12 @@ from dvt.images.sources import ImageFile, find_images
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import seed_for
 from dvt.shapes import AnySizeImage, FeatureMaps
+from dvt.torch_state import own_torch_state
 
 _DEFAULTS = DoctorConfig()
 
 
+@own_torch_state()
 def diagnose(
     backbone: Backbone | WrappedBackbone,
     images: str | Path | Sequence[str | Path],

@@ -21,6 +21,7 @@ from dvt.progress import SILENT, Reporter
 from dvt.runtime import seed_for
 from dvt.shapes import FeatureMaps
 from dvt.spec import FeatureSpec
+from dvt.torch_state import own_torch_state
 from dvt.training.checkpoints import claim_folder, find_start
 from dvt.training.data import Draw, ItemSet, split_by_share
 from dvt.training.module import Frozen, StageModule
@@ -29,6 +30,7 @@ from dvt.weights.checkpoint import CHECKPOINTS, spec_settings
 from dvt.weights.info import ModelInfo
 
 
+@own_torch_state()
 def distill(
     images: Sequence[ImageFile],
     out: str | Path,

@@ -16,6 +16,7 @@ from dvt.distillation.student import Student, class_token_weight
 from dvt.images import MAX_PIXELS, ImageFile
 from dvt.progress import SILENT, Reporter
 from dvt.shapes import FeatureMaps
+from dvt.torch_state import own_torch_state
 from dvt.training.checkpoints import claim_folder, find_start
 from dvt.training.pairs import CleanMaps, ImagePairs, pair_views
 from dvt.training.run import Trained, train_and_publish
@@ -24,6 +25,7 @@ from dvt.weights.checkpoint import CHECKPOINTS
 from dvt.weights.info import ModelInfo
 
 
+@own_torch_state()
 def distill_from_store(
     stores: Sequence[str | Path],
     images: Sequence[ImageFile],

@@ -18,9 +18,11 @@ from dvt.methods.method import Method, Model, OnePass, fingerprint
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import environment
 from dvt.settings import differences
+from dvt.torch_state import own_torch_state
 from dvt.version import __version__
 
 
+@own_torch_state()
 def evaluate(
     task: str | Task,
     methods: Mapping[str, Model] | Sequence[Method],

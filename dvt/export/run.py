@@ -20,6 +20,7 @@ from dvt.export.parity import Parity, ParityError, Runner, compare
 from dvt.export.weights_folder import open_folder, write_folder
 from dvt.files import TEMP_SUFFIX, DiskError, disk_errors, move_into_place
 from dvt.grid import PatchGrid
+from dvt.torch_state import own_torch_state
 from dvt.weights.folder import is_model_folder, read_model_info
 from dvt.weights.info import KINDS, ModelInfo
 
@@ -63,6 +64,7 @@ class Exported:
     """Accepted difference."""
 
 
+@own_torch_state()
 def export_model(
     model: Backbone | DenoisedBackbone,
     out: str | Path,

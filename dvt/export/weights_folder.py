@@ -9,6 +9,7 @@ from dvt.denoiser.network import Denoiser
 from dvt.export.fixed_size import FixedSize, fixed_size
 from dvt.export.parity import Runner
 from dvt.runtime import Precision
+from dvt.torch_state import own_torch_state
 from dvt.weights.folder import WEIGHTS_FILE, read_model_folder, write_model_folder
 from dvt.weights.info import CONFIG_FILE, ModelInfo
 from dvt.weights.read import load_strict
@@ -25,6 +26,7 @@ def open_folder(path: Path) -> Runner:
     return load_fixed_size(path)
 
 
+@own_torch_state()
 def load_fixed_size(folder: str | Path) -> FixedSize:
     """Read a model that was exported as safetensors; nothing but the folder is needed.
 

@@ -16,6 +16,7 @@ from dvt.errors import ImageError
 from dvt.images.formats import IMAGE_EXTENSIONS, MAX_PIXELS, PILLOW_FORMATS, expand_home
 from dvt.images.pillow_settings import pillow_settings
 from dvt.shapes import ImageTensor
+from dvt.torch_state import own_torch_state
 
 ImageLike: TypeAlias = str | Path | Image.Image | Tensor | npt.NDArray[Any]
 """What `read_image` takes: a path, a PIL image, a (3, H, W) float tensor, a (H, W, 3) uint8 array."""
@@ -40,6 +41,7 @@ _TURNS = {
 _TIFF_BITS_PER_SAMPLE, _TIFF_PHOTOMETRIC = 258, 262
 
 
+@own_torch_state()
 def read_image(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> ImageTensor:
     """Read an image as RGB, upright, transparency on white.
 

@@ -220,7 +220,7 @@ def _av_fps(path: Path) -> float:
 def _turn(matrix: Any) -> Image.Transpose | None:
     """What brings a frame upright, by the display matrix of its file; None where it is, or is tilted.
 
-    The matrix (a b u; c d v; x y w), as PyAV holds it in nine 32-bit numbers, takes a pixel at (p, q) to (a p + c q + x, b p + d q + y); phones write it.
+    The matrix (a b u; c d v; x y w), nine 32-bit numbers, takes a pixel at (p, q) to (a p + c q + x, b p + d q + y).
     """
     if matrix is None:
         return None

@@ -22,6 +22,7 @@ from dvt.files import sha256_of_file, write_atomic
 from dvt.store.folder import SHARD_SUFFIX, SIDECAR_SUFFIX, sidecar_paths, unreadable
 from dvt.store.keys import key_fault
 from dvt.store.schema import StoreMeta, check_schema, sha256_of
+from dvt.torch_state import own_torch_state
 
 
 class DamagedShardError(StoreError):
@@ -162,6 +163,7 @@ def check_bytes(folder: Path, shard: Shard) -> None:
         raise DamagedShardError(f"{shard.file}: other bytes than were written (SHA-256 differs)")
 
 
+@own_torch_state()
 def read_stored(path: Path, name: str, begin: int, meta: StoreMeta) -> Tensor:
     """Read the stored form of one array into a new tensor; nothing is hashed.
 

@@ -14,11 +14,13 @@ from dvt.denoiser.denoised import DenoisedBackbone, split_state
 from dvt.denoiser.network import Denoiser
 from dvt.errors import ConfigError, WeightsError
 from dvt.settings import differences
+from dvt.torch_state import own_torch_state
 from dvt.weights.info import ModelInfo, not_a_denoiser
 from dvt.weights.recognise import Weights, recognise
 from dvt.weights.resolve import resolve, resolve_for
 
 
+@own_torch_state()
 def load_denoiser(source: str | Path) -> Denoiser:
     """Load a denoiser: ours, or one of the paper's authors. The file type is detected from the content.
 
@@ -46,6 +48,7 @@ def load_denoiser(source: str | Path) -> Denoiser:
     return build_denoiser(weights, info)
 
 
+@own_torch_state()
 def load_denoised(
     backbone: str | None = None,
     weights: str | Path = "voc_denoised",
