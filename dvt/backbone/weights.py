@@ -16,7 +16,7 @@ from dvt.backbone.build import Vit, full_name
 from dvt.backbone.micro import MICRO, embedded_weights
 from dvt.errors import WeightsError, first_line
 from dvt.weights.hub import fetch_file
-from dvt.weights.read import load_strict, read_state_dict
+from dvt.weights.read import load_strict, read_state_dict, refuse_other_than_floats
 
 RANDOM = "random"
 """The `weights` of an untrained model."""
@@ -93,6 +93,7 @@ def fill(vit: Vit, state: Mapping[str, Tensor], *, source: str) -> None:
             f"{source} holds a ViT and the denoiser that was trained with it: load both with"
             " dvt.load_denoised(weights=<its folder>), or on the command line with distilled=<its folder>."
         )
+    refuse_other_than_floats(state, vit.state_dict(), source=source)  # before a position embedding is resampled
     converted = {key: tensor for key, tensor in _translate(vit, state, source).items() if not key.startswith(_NOT_OURS)}
     load_strict(vit, converted, source=source)
     before, after = state.get("pos_embed"), converted.get("pos_embed")

@@ -21,6 +21,7 @@ TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".pth.tar", ".ckpt")
 _NESTINGS = ("state_dict", "model", "model_state_dict", "model_state", "teacher", "encoder", "denoiser")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "backbone.vit.")
 """The last two are of our own training: the network of a step, the ViT of a student."""
+_FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _CONVERT = "Where you trust it, load it with the code it came from and save its state dict as .safetensors."
 _AGAIN = "Copy or download it again."
 
@@ -128,14 +129,40 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], *, source: str) 
         source: where they come from, for the error.
 
     Raises:
-        WeightsError: with a report of the keys that do not fit; the module is then as it was.
+        WeightsError: with a report of the keys that do not fit, or weights that are no floats; the module is then as it
+            was.
     """
+    refuse_other_than_floats(state, module.state_dict(), source=source)
     report = key_report(module.state_dict(), state)
     if not report.ok:
         raise WeightsError(
             f"{source} does not fit the model ({type(module).__name__}). Give weights of this very model.\n{report}"
         )
     module.load_state_dict(dict(state))
+
+
+def refuse_other_than_floats(state: Mapping[str, Tensor], model_state: Mapping[str, Tensor], *, source: str) -> None:
+    """Refuse integers, booleans and packed or quantised numbers where a model has floats: copied, they mean nothing.
+
+    Args:
+        state: the tensors of a file.
+        model_state: those of the model; what it does not have is not looked at.
+        source: where the tensors come from, for the error.
+
+    Raises:
+        WeightsError: names the first such tensor and its number format.
+    """
+    wrong = [
+        name
+        for name, tensor in state.items()
+        if name in model_state and model_state[name].is_floating_point() and tensor.dtype not in _FLOATS
+    ]
+    if wrong:
+        raise WeightsError(
+            f"{source} holds {wrong[0]} as {str(state[wrong[0]].dtype).removeprefix('torch.')}"
+            f" ({len(wrong)} tensors of such formats), and the model computes with floats: give weights in"
+            " float32, float16 or bfloat16. Convert quantised or packed weights with the program that made them."
+        )
 
 
 def _check_file(path: Path) -> None:

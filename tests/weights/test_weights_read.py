@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from dvt.backbone.load import load_backbone
 from dvt.errors import WeightsError
 from dvt.weights.read import find_state_dict, key_report, load_strict, read_file, read_state_dict
 
@@ -257,3 +258,29 @@ def test_load_strict_copies_everything_or_nothing(change, expected):
     load_strict(module, {"weight": torch.ones(3, 2), "bias": torch.ones(3)}, source="a.pth")
     assert module.weight.eq(1).all()
     assert module.bias.eq(1).all()
+
+
+OTHER_FORMATS = (torch.int8, torch.uint8, torch.int32, torch.int64, torch.bool, torch.float8_e4m3fn, torch.complex64)
+
+
+@pytest.mark.parametrize("dtype", OTHER_FORMATS, ids=str)
+@pytest.mark.parametrize("key", ["blocks.3.attn.qkv.weight", "pos_embed", "norm.bias"])
+def test_numbers_that_are_no_floats_are_not_taken_for_weights(dtype, key, tmp_path, tiny_vit_state):
+    path = tmp_path / "a.safetensors"
+    save_file({**tiny_vit_state, key: tiny_vit_state[key].to(dtype)}, path)
+    text = rf"a.safetensors holds {key} as {str(dtype).removeprefix('torch.')} \(1 tensors .* give weights in float32"
+    with pytest.raises(WeightsError, match=text):
+        load_backbone("augreg_tiny", weights=path, device="cpu")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16], ids=str)
+def test_floats_of_other_sizes_are_taken(dtype, tmp_path, tiny_vit_state):
+    save_file({key: tensor.to(dtype) for key, tensor in tiny_vit_state.items()}, tmp_path / "a.safetensors")
+    backbone = load_backbone("augreg_tiny", weights=tmp_path / "a.safetensors", device="cpu")
+    assert torch.equal(backbone.vit.norm.weight, tiny_vit_state["norm.weight"].to(dtype).float())
+
+
+def test_integers_in_the_place_of_integers_are_taken():
+    module = nn.BatchNorm1d(2)
+    load_strict(module, {**module.state_dict(), "num_batches_tracked": torch.tensor(7)}, source="a.pth")
+    assert module.num_batches_tracked == 7
