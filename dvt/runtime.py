@@ -10,6 +10,8 @@ import torch
 from dvt.errors import ConfigError
 from dvt.version import __version__
 
+_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "fp64": torch.float64}
+
 
 class Precision(str, Enum):
     """Number format of a forward pass."""
@@ -20,11 +22,25 @@ class Precision(str, Enum):
     """16 bits, small range: fastest on older GPUs; may overflow on models with very large activations."""
     bf16 = "bf16"
     """16 bits, full range, three significant digits."""
+    fp64 = "fp64"
+    """64 bits: slow, for comparisons; not on mps."""
 
     @property
     def dtype(self) -> torch.dtype:
         """The torch dtype."""
-        return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[self.value]
+        return _DTYPES[self.value]
+
+    @classmethod
+    def of(cls, dtype: torch.dtype) -> "Precision":
+        """The precision of a torch dtype.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        names = {each: name for name, each in _DTYPES.items()}
+        if dtype not in names:
+            raise ConfigError(f"a model in {dtype} cannot compute. Give one of {', '.join(map(str, names))}.")
+        return cls(names[dtype])
 
     @classmethod
     def parse(cls, value: str) -> "Precision":

@@ -1,6 +1,6 @@
 """Backbone: a frozen ViT that turns images into features."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,7 +112,6 @@ class Backbone(nn.Module):
         self.num_channels = vit.embed_dim
         self.num_prefix_tokens = vit.num_prefix_tokens
         self.weights_hash = weights_hash
-        self.precision = precision
         self.vit = vit.to(precision.dtype).requires_grad_(False)
         statistics: dict[str, Any] = resolve_model_data_config(vit)  # type: ignore[no-untyped-call]
         self.register_buffer("mean", torch.tensor(statistics["mean"]).view(3, 1, 1), persistent=False)
@@ -123,6 +122,11 @@ class Backbone(nn.Module):
     def device(self) -> torch.device:
         """Where it computes."""
         return self.mean.device
+
+    @property
+    def precision(self) -> Precision:
+        """Number format of the forward pass and of the features; `.half()` and `.to(torch.bfloat16)` change it."""
+        return Precision.of(next(self.vit.parameters()).dtype)
 
     @property
     def spec(self) -> FeatureSpec:
@@ -140,6 +144,13 @@ class Backbone(nn.Module):
     def preprocess(self) -> Preprocess:
         """Brings any image to the default size: `backbone.preprocess("cat.jpg")`."""
         return Preprocess(self.grid.image_hw)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Backbone":
+        """Move or convert; mean and std of the colours stay in float32."""
+        mean, std = self.mean, self.std
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.mean, self.std = mean.to(self.mean.device), std.to(self.std.device)
+        return self
 
     def train(self, mode: bool = True) -> "Backbone":
         """Stay in evaluation mode."""
@@ -162,7 +173,7 @@ class Backbone(nn.Module):
                 fits patch and stride.
 
         Returns:
-            Features on the backbone's device, in float32 with precision fp32, else in that half precision.
+            Features on the backbone's device, in the number format of `precision`.
 
         Raises:
             BackboneError: not a batch of RGB images.

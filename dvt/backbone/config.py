@@ -26,4 +26,4 @@ class BackboneConfig:
     norm: bool = True
     """Apply the ViT's final norm."""
     precision: str = "fp32"
-    """Number format of the forward pass: fp32, fp16 or bf16."""
+    """Number format of the forward pass: fp32, fp16, bf16 or fp64."""

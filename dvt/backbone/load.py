@@ -41,7 +41,7 @@ def load_backbone(
         layer: index of the block whose output is taken; negative numbers count from the last.
         norm: whether to apply the ViT's final norm to it.
         device: `auto` (cuda, else mps, else cpu) or a device of this machine.
-        precision: `fp32`, `fp16` or `bf16`, of the forward pass and of the features.
+        precision: `fp32`, `fp16`, `bf16` or `fp64`, of the forward pass and of the features.
 
     Raises:
         ConfigError: an image size, device or precision that does not exist.

@@ -34,7 +34,7 @@ class StoreBackboneConfig:
     norm: bool | None = None
     """Whether the ViT's final norm was applied."""
     precision: str = "fp32"
-    """Number format of the forward pass, where the ViT is run: fp32, fp16 or bf16."""
+    """Number format of the forward pass, where the ViT is run: fp32, fp16, bf16 or fp64."""
 
 
 def store_list(store: Any) -> list[str]:

@@ -69,7 +69,7 @@ def load_denoised(
         image_size: default size of an image in pixels, one number or height and width; None: as it was trained.
         stride: pixels between neighbouring patches; None: as it was trained.
         device: `auto` (cuda, else mps, else cpu) or a device of this machine.
-        precision: `fp32`, `fp16` or `bf16`.
+        precision: `fp32`, `fp16`, `bf16` or `fp64`.
         backbone_weights: a file with the ViT's own weights, or `random`; None: those of the hub.
 
     Returns:

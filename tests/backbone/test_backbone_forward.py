@@ -241,3 +241,31 @@ def test_preprocess_stays_in_range(small_backbone):
 def test_preprocess_leaves_the_right_size_alone(small_backbone, images):
     picture = images(1, 48, 80)[0]
     assert torch.equal(small_backbone(image_hw=(48, 80)).preprocess(picture), picture)
+
+
+CONVERSIONS = {
+    "half": ("fp16", lambda model: model.half()),
+    "bfloat16": ("bf16", lambda model: model.bfloat16()),
+    "to dtype": ("fp16", lambda model: model.to(torch.float16)),
+    "to device and dtype": ("bf16", lambda model: model.to("cpu", torch.bfloat16)),
+    "there and back by double": ("fp32", lambda model: model.double().float()),
+}
+
+
+@pytest.mark.parametrize("conversion", CONVERSIONS)
+@pytest.mark.parametrize("timm_name", ["vit_tiny_patch16_224", "vit_small_patch16_dinov3"])
+def test_a_converted_model_is_one_that_was_loaded_so(conversion, timm_name, small_backbone, images):
+    precision, convert = CONVERSIONS[conversion]
+    batch, loaded = images(2, 48, 80), small_backbone(timm_name, precision=precision)
+    converted = convert(small_backbone(timm_name))
+    assert converted.precision.value == precision and converted.mean.dtype == torch.float32
+    wanted, found = loaded(batch), converted(batch)
+    assert found.patches.dtype == wanted.patches.dtype and torch.equal(found.patches, wanted.patches)
+    assert converted(batch.half()).patches.dtype == wanted.patches.dtype
+
+
+def test_double_precision(small_backbone, images):
+    batch, backbone = images(2, 48, 80), small_backbone()
+    single = backbone(batch).patches
+    double = backbone.double()(batch).patches
+    assert double.dtype == torch.float64 and 0 < (double - single).abs().max() < 1e-4

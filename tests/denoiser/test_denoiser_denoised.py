@@ -10,6 +10,7 @@ from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.denoised import DenoisedBackbone, denoiser_input
 from dvt.denoiser.network import Denoiser
 from dvt.errors import WeightsError
+from dvt.weights.build import load_denoised
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +97,13 @@ def test_half_precision_holds_for_both():
 def test_a_denoiser_of_another_vit_is_refused(backbone):
     with pytest.raises(WeightsError, match=r"made for 384 channels, vit_tiny_patch16_224\S* has 192"):
         DenoisedBackbone(backbone, Denoiser(DenoiserConfig(), 384, (4, 4)))
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_converted_it_is_as_loaded_so(precision):
+    loaded, _ = load_denoised(weights="vit_micro/denoiser", device="cpu", precision=precision)
+    converted, _ = load_denoised(weights="vit_micro/denoiser", device="cpu")
+    converted = converted.to(loaded.precision.dtype)
+    batch = torch.rand(1, 3, 64, 64)
+    assert converted.precision == loaded.precision
+    assert torch.equal(converted(batch).patches, loaded(batch).patches)
