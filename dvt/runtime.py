@@ -75,6 +75,16 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
     return torch.device(device)
 
 
+def check_precision(precision: "Precision", device: torch.device) -> None:
+    """Refuse a number format that a device does not have.
+
+    Raises:
+        ConfigError: fp64 on mps.
+    """
+    if precision is Precision.fp64 and device.type == "mps":
+        raise ConfigError("precision=fp64: mps has no float64. Give device=cpu, or precision=fp32.")
+
+
 def sum_dtype(device: torch.device) -> torch.dtype:
     """Number format of long sums on a device: float64; float32 on mps, which has no float64."""
     return torch.float32 if device.type == "mps" else torch.float64

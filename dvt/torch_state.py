@@ -1,4 +1,4 @@
-"""Settings of torch that hold for a whole process do not reach from the caller into dvt."""
+"""Settings of torch that hold for a process or a thread do not reach from the caller into dvt."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,9 +12,10 @@ _AUTOCAST_DEVICES = ("cpu", "cuda", "mps")
 def own_torch_state() -> Iterator[None]:
     """Compute as in a fresh process, whatever the caller has set; its settings are back afterwards.
 
-    Put aside are autocast, inference mode, disabled gradients, the default dtype and device, and the precision of
-    float32 matrix products. Deterministic algorithms stay as they are: they change no result, and torch refuses what
-    it has none for.
+    Autocast, inference mode, disabled gradients, the default dtype and device, and reduced precision of float32 matrix
+    products (TF32) are put aside. Deterministic algorithms stay as they are: they may change the last digits on a GPU,
+    and torch refuses what it has none for. The default dtype and the precision of products belong to the whole process:
+    another thread that sets them meanwhile meets these values.
 
     Examples:
         >>> import torch
@@ -25,7 +26,7 @@ def own_torch_state() -> Iterator[None]:
         ...     half()
         tensor([0.5000, 0.5000])
     """
-    dtype, precision = torch.get_default_dtype(), torch.get_float32_matmul_precision()
+    dtype = torch.get_default_dtype()
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
@@ -39,7 +40,8 @@ def own_torch_state() -> Iterator[None]:
         if dtype != torch.float32:
             torch.set_default_dtype(torch.float32)
             stack.callback(torch.set_default_dtype, dtype)
-        if precision != "highest":
-            torch.set_float32_matmul_precision("highest")
-            stack.callback(torch.set_float32_matmul_precision, precision)
+        for products in (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul):
+            precision = products.fp32_precision  # torch refuses its older functions where this one was used
+            products.fp32_precision = "ieee"
+            stack.callback(setattr, products, "fp32_precision", precision)
         yield

@@ -13,35 +13,58 @@ from dvt.denoiser.config import TrainConfig
 from dvt.distillation.config import DistillConfig
 from dvt.training.config import LoggerConfig, LoggerKind, TrainerConfig
 
+PRODUCTS = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+
 
 @contextlib.contextmanager
 def default_dtype(dtype):
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
-    yield
-    torch.set_default_dtype(before)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @contextlib.contextmanager
 def default_device(device):
     torch.set_default_device(device)
-    yield
-    torch.set_default_device(None)
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
 
 
 @contextlib.contextmanager
 def matmul_precision(precision):
-    before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
-    yield
-    torch.set_float32_matmul_precision(before)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        for products in PRODUCTS:
+            products.fp32_precision = "none"
+
+
+@contextlib.contextmanager
+def fp32_precision(precision):
+    """The newer of torch's two ways, which cannot be mixed."""
+    for products in PRODUCTS:
+        products.fp32_precision = precision
+    try:
+        yield
+    finally:
+        for products in PRODUCTS:
+            products.fp32_precision = "none"
 
 
 @contextlib.contextmanager
 def deterministic():
     torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 STATES = {
@@ -53,6 +76,7 @@ STATES = {
     "no gradients": torch.no_grad,
     "inference mode": torch.inference_mode,
     "fast products": lambda: matmul_precision("medium"),
+    "tf32": lambda: fp32_precision("tf32"),
     "deterministic": deterministic,
 }
 STEPS = {"num_steps": 2, "batch_size": 2, "save_every": 2, "validate_every": 2, "show_every": 0, "log_every": 1}
@@ -63,7 +87,7 @@ def state_now():
     device = torch.get_default_device()
     return (
         torch.is_autocast_enabled("cpu"), torch.get_default_dtype(), device, torch.is_grad_enabled(),
-        torch.is_inference_mode_enabled(), torch.get_float32_matmul_precision(),
+        torch.is_inference_mode_enabled(), *(products.fp32_precision for products in PRODUCTS),
         torch.are_deterministic_algorithms_enabled(),
     )  # fmt: skip
 
@@ -112,7 +136,7 @@ def vit():
 def all_of_them():
     with contextlib.ExitStack() as stack:
         for name, state in STATES.items():
-            if name != "float64":
+            if name not in ("float64", "fast products"):
                 stack.enter_context(state())
         yield
 

@@ -13,7 +13,7 @@ from dvt.backbone.catalogue import lookup
 from dvt.backbone.config import DEFAULT_BACKBONE, BackboneConfig
 from dvt.backbone.weights import load_weights
 from dvt.grid import image_hw
-from dvt.runtime import Precision, pick_device
+from dvt.runtime import Precision, check_precision, pick_device
 from dvt.torch_state import own_torch_state
 
 
@@ -55,6 +55,7 @@ def load_backbone(
         '27 x 27 patches of 16 px every 8 px'
     """
     place, number_format = pick_device(device), Precision.parse(precision)
+    check_precision(number_format, place)
     row = lookup(name)
     vit = build_vit(row.timm)
     image_hw = _image_hw(row.image_size if image_size is None else image_size, vit)

@@ -17,6 +17,7 @@ from dvt.denoiser.config import ALL, DenoiserConfig, Kind, Mixing
 from dvt.errors import ConfigError, WeightsError
 from dvt.grid import PatchGrid
 from dvt.shapes import CellMaps, DenoiserInput, FeatureMaps, FinerMaps
+from dvt.torch_state import own_torch_state
 from dvt.weights.folder import read_model_folder, save_model
 from dvt.weights.hub import fetch_model, push_model
 from dvt.weights.info import ModelInfo
@@ -187,6 +188,7 @@ class Denoiser(nn.Module):
         return denoiser.eval()
 
     @classmethod
+    @own_torch_state()
     def from_pretrained(
         cls,
         source: str | Path,

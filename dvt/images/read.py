@@ -211,7 +211,7 @@ def _pil_to_tensor(image: Image.Image, name: str) -> ImageTensor:
         ImageError: grey values out of range.
     """
     tiff_tags = getattr(image, "tag_v2", {})
-    image = upright(image)
+    image = _upright(image)
     if image.mode in _DEEP_GREY_MODES:
         pixels = _deep_grey(image, tiff_tags, name)
     elif image.mode == "F":
@@ -225,7 +225,7 @@ def _pil_to_tensor(image: Image.Image, name: str) -> ImageTensor:
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def upright(image: Image.Image) -> Image.Image:
+def _upright(image: Image.Image) -> Image.Image:
     """An image turned and mirrored as its EXIF orientation says; as it is where that cannot be read.
 
     `PIL.ImageOps.exif_transpose` also writes the other metadata again, and fails on some that Pillow itself has read.

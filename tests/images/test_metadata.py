@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
-from dvt.errors import ImageError
 from dvt.images import read_image
 
 CONTAINERS = (".jpg", ".png", ".webp")
@@ -23,18 +22,24 @@ def saved(suffix, exif):
     return buffer.getvalue()
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("suffix", CONTAINERS)
 @settings(max_examples=60, deadline=None)
 @given(exif=st.binary(max_size=200), header=st.sampled_from([b"Exif\0\0", b"Exif\0\0II*\0\x08\0\0\0", b"MM\0*", b""]))
 def test_any_bytes_as_exif_leave_the_pixels(suffix, exif, header, tmp_path_factory):
     path = tmp_path_factory.mktemp("exif") / f"a{suffix}"
     path.write_bytes(saved(suffix, header + exif))
-    try:
-        image = read_image(path)
-    except ImageError as error:
-        assert str(path) in str(error)
-    else:
-        assert sorted(image.shape) == [3, 12, 20]
+    image = (read_image(path) * 255).round().byte().permute(1, 2, 0)
+    assert sorted(image.shape) == [3, 12, 20]
+    if suffix != ".jpg":  # without a loss; some bytes happen to name an orientation
+        assert any(torch.equal(image, turned) for turned in all_turns(torch.from_numpy(PIXELS)))
+
+
+def all_turns(pixels):
+    """An image in its eight orientations."""
+    for exchanged in (pixels, pixels.transpose(0, 1)):
+        for dims in ((), (0,), (1,), (0, 1)):
+            yield exchanged.flip(dims)
 
 
 @pytest.mark.parametrize("suffix", CONTAINERS)
