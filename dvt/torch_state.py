@@ -40,7 +40,7 @@ def own_torch_state() -> Iterator[None]:
         if dtype != torch.float32:
             torch.set_default_dtype(torch.float32)
             stack.callback(torch.set_default_dtype, dtype)
-        for products in (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul):
+        for products in (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul):  # type: ignore[attr-defined]
             precision = products.fp32_precision  # torch refuses its older functions where this one was used
             products.fp32_precision = "ieee"
             stack.callback(setattr, products, "fp32_precision", precision)
