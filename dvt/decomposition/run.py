@@ -25,7 +25,6 @@ from dvt.views.crop import Crop, random_crops, sample_crops
 from dvt.views.render import make_source, render_views
 
 
-@own_torch_state()
 def decompose(
     image: ImageLike,
     backbone: FeatureExtractor,
@@ -77,6 +76,7 @@ def decompose(
     return decompose_image(read_image(image, max_pixels=max_pixels), backbone, config, seed)
 
 
+@own_torch_state()
 def decompose_image(
     image: ImageTensor, backbone: FeatureExtractor, config: DecomposeConfig, seed: int
 ) -> Decomposition:
@@ -85,14 +85,6 @@ def decompose_image(
     Memory: 4 (V + 1) H W C bytes for the features of all views in float32, on the backbone's device, plus the memory
     of the solver. Nothing is kept between images.
     """
-    # the gradient solver must not inherit the caller's no_grad or inference_mode
-    with torch.inference_mode(False), torch.enable_grad():
-        return _decompose_image(image, backbone, config, seed)
-
-
-def _decompose_image(
-    image: ImageTensor, backbone: FeatureExtractor, config: DecomposeConfig, seed: int
-) -> Decomposition:
     height, width = image.shape[-2:]
     if min(height, width) < backbone.grid.patch:
         raise ImageError(
