@@ -17,67 +17,39 @@ PRODUCTS = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
 
 
 @contextlib.contextmanager
-def default_dtype(dtype):
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
+def setting(change, value, back):
+    """`change(value)` inside, `change(back)` afterwards."""
+    change(value)
     try:
         yield
     finally:
-        torch.set_default_dtype(before)
+        change(back)
 
 
-@contextlib.contextmanager
-def default_device(device):
-    torch.set_default_device(device)
-    try:
-        yield
-    finally:
-        torch.set_default_device(None)
-
-
-@contextlib.contextmanager
-def matmul_precision(precision):
-    torch.set_float32_matmul_precision(precision)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision("highest")
-        for products in PRODUCTS:
-            products.fp32_precision = "none"
-
-
-@contextlib.contextmanager
 def fp32_precision(precision):
-    """The newer of torch's two ways, which cannot be mixed."""
+    """The newer of torch's two ways to set the precision of products; they cannot be mixed."""
     for products in PRODUCTS:
         products.fp32_precision = precision
-    try:
-        yield
-    finally:
-        for products in PRODUCTS:
-            products.fp32_precision = "none"
 
 
-@contextlib.contextmanager
-def deterministic():
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(False)
+def matmul_precision(precision):
+    """The older way."""
+    torch.set_float32_matmul_precision(precision)
+    if precision == "highest":
+        fp32_precision("none")
 
 
 STATES = {
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
-    "float64": lambda: default_dtype(torch.float64),
-    "bfloat16": lambda: default_dtype(torch.bfloat16),
-    "the device meta": lambda: default_device("meta"),
+    "float64": lambda: setting(torch.set_default_dtype, torch.float64, torch.float32),
+    "bfloat16": lambda: setting(torch.set_default_dtype, torch.bfloat16, torch.float32),
+    "the device meta": lambda: setting(torch.set_default_device, "meta", None),
     "the device meta, as a context": lambda: torch.device("meta"),
     "no gradients": torch.no_grad,
     "inference mode": torch.inference_mode,
-    "fast products": lambda: matmul_precision("medium"),
-    "tf32": lambda: fp32_precision("tf32"),
-    "deterministic": deterministic,
+    "fast products": lambda: setting(matmul_precision, "medium", "highest"),
+    "tf32": lambda: setting(fp32_precision, "tf32", "none"),
+    "deterministic": lambda: setting(torch.use_deterministic_algorithms, True, False),
 }
 STEPS = {"num_steps": 2, "batch_size": 2, "save_every": 2, "validate_every": 2, "show_every": 0, "log_every": 1}
 QUIET = {"trainer": TrainerConfig(accelerator="cpu"), "logger": LoggerConfig(kind=LoggerKind.none)}

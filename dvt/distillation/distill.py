@@ -12,7 +12,7 @@ from dvt.backbone.catalogue import licence_of
 from dvt.backbone.features import FeatureExtractor, Features
 from dvt.backbone.preprocess import Preprocess
 from dvt.distillation.config import DistillConfig, ImagesConfig
-from dvt.distillation.start import ridge_start
+from dvt.distillation.ridge_start import ridge_start
 from dvt.distillation.student import Student, Teacher, class_token_weight
 from dvt.errors import ConfigError, ImageError, TrainingError
 from dvt.images import MAX_PIXELS, ImageFile, read_image

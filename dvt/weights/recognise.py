@@ -29,6 +29,7 @@ from dvt.weights.resolve import Found
 
 _BLOCK = re.compile(r"denoiser\.(\d+)\.norm1\.weight")
 _STUDENT = "vit."
+"""Prefix of the ViT in a checkpoint of stage 3 that holds a denoiser as well."""
 _CONVOLUTIONS = {1: Kind.conv1x1, 3: Kind.conv3x3}
 
 

@@ -13,7 +13,7 @@ from dvt.decomposition.run_list import ListOptions, decompose_list
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.distillation.config import DistillConfig, ImagesConfig, StudentConfig
 from dvt.distillation.distill import distill
-from dvt.distillation.start import ridge_start
+from dvt.distillation.ridge_start import ridge_start
 from dvt.distillation.stored import StoredModule, distill_from_store, image_sets
 from dvt.distillation.student import Student
 from dvt.errors import ConfigError, StoreError, TrainingError, WeightsError
