@@ -48,7 +48,8 @@ def unknown_option(name: str, verb: str, schema: type) -> str:
     known = option_paths(schema)
     _, _, last = name.rpartition(".")
     same_end = [path for path in known if path.rpartition(".")[2] == last]
-    near = same_end[:2] or get_close_matches(name, known, n=2)
+    one_slip = get_close_matches(name, known, n=1, cutoff=0.9)
+    near = list(dict.fromkeys([*one_slip, *same_end]))[:2] or get_close_matches(name, known, n=2)
     hint = f"did you mean {' or '.join(near)}?" if near else f"`dvt {verb} --help` lists them."
     return f"there is no option {name!r}: {hint}"
 

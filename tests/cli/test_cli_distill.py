@@ -104,6 +104,7 @@ def test_the_smoke_trainer_sees_everything_once(dvt, place):
         (("images=photos/1.png",), "1 image was given"),
         (("student.trained_blocks=12",), "has 2 blocks up to the layer in use"),
         (("student.class_token_weigth=1",), "did you mean student.class_token_weight"),
+        (("student.layer=all",), "did you mean student.layers or"),
         (("dataset.val_share=2",), "dataset.val_share=2.0"),
         (("resume=nowhere.ckpt",), "there is no checkpoint nowhere.ckpt"),
     ],
