@@ -1,4 +1,4 @@
-"""Shared by all tests: module paths, checked annotations, and the order of the tests."""
+"""Shared by all tests: module paths, seeds, checked annotations, and the order of the tests."""
 
 import gc
 import sys
@@ -6,8 +6,21 @@ from pathlib import Path
 
 import jaxtyping
 import pytest
+import torch
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "decomposition")]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _module_seed():
+    """What the fixtures of a module draw does not depend on the modules before it."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    """What a test draws does not depend on the tests before it."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
