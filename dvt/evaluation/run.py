@@ -86,29 +86,32 @@ def evaluate(
     )
     before = None if out is None else _before(fresh, Path(out))
     folder = Path(out) / "features" if out is not None and cache else None
+    prints = {method.name: plain({"dvt": __version__, **fingerprint(method)}) for method in methods}
+    known = {
+        name: row
+        for name, row in (before.rows if before is not None else {}).items()
+        if row.fingerprint == prints.get(name)
+    }
+    missing = [method for method in methods if method.name not in known]
     result = fresh
     for method in methods:
-        row = None if before is None else before.rows.get(method.name)
-        about = plain({"dvt": __version__, **fingerprint(method)})
-        if row is not None and row.fingerprint != about:
-            row = None
-        known = row is not None
+        row = known.get(method.name)
         if row is None:
             start = time.perf_counter()
-            scores = task.evaluate(method if folder is None else cached(method, folder), reporter)
+            scores = task.evaluate(method if folder is None else cached(method, folder, missing), reporter)
             row = MethodResult(
                 scores=scores,
                 passes=method.cost,
                 seconds=time.perf_counter() - start,
-                fingerprint=about,
+                fingerprint=prints[method.name],
                 environment=environment(device),
             )
         result = result.with_row(method.name, row)
-        if out is not None and not known:
+        if out is not None and method.name not in known:
             _write(_with_others(result, before), Path(out))
         main = result.metrics[0]
         text = f"{method.name}: {main.name} {cell(result, method.name, main)}"
-        reporter.note(f"{text}   (scored before)" if known else text)
+        reporter.note(f"{text}   (scored before)" if method.name in known else text)
     return result
 
 

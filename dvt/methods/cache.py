@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from dvt.backbone.features import Features
 from dvt.files import disk_errors, write_atomic
 from dvt.grid import PatchGrid
+from dvt.methods.decomposed import Decomposed
 from dvt.methods.method import Images, Method, fingerprint
 from dvt.shapes import ImageTensor
 from dvt.spec import FeatureSpec
@@ -30,13 +31,21 @@ class Cached:
     deleted at any time. Files of another version of dvt are not used.
     """
 
-    def __init__(self, method: Method, folder: str | Path):
-        """Keep the features of `method` in `folder`, which is made when the first features are written."""
+    def __init__(self, method: Method, folder: str | Path, others: Iterable[Method] = ()):
+        """Keep the features of `method` in `folder`, which is made when the first features are written.
+
+        Where stage 1 runs, the features of `others` that read the same F are made and kept as well.
+        """
         self.method, self.name, self.cost = method, method.name, method.cost
         self.spec: FeatureSpec = method.spec
         self.options: Mapping[str, Any] = method.options
         about = json.dumps({"dvt": __version__, **fingerprint(method)}, sort_keys=True, allow_nan=False)
         self._folder = Path(folder).expanduser() / hashlib.sha256(about.encode()).hexdigest()[:16]
+        self._others = [
+            Cached(other, folder)
+            for other in map(without_cache, others)
+            if other is not method and isinstance(method, Decomposed) and method.same_field(other)
+        ]
 
     def grid_for(self, image_hw: tuple[int, int]) -> PatchGrid:
         """The patches at an image size (height, width)."""
@@ -46,19 +55,34 @@ class Cached:
         """Features of images: read where they are in the folder, made by the method where not."""
         paths = [self._path(image, image_hw) for image in images]
         maps = {path: found for path in paths if (found := _read(path)) is not None}
-        new = [number for number, path in enumerate(paths) if path not in maps]
+        new = [image for image, path in zip(images, paths, strict=True) if path not in maps]
         device = images[0].device
         if new:
-            features = self.method([images[number] for number in new], image_hw)
+            features, *others = self._make(new, image_hw)
             device = features.patches.device
-            with disk_errors(self._folder):
-                self._folder.mkdir(parents=True, exist_ok=True)
-            for number, patches, prefix in zip(new, features.patches, features.prefix, strict=True):
-                tensors = {"patches": patches.contiguous(), "prefix": prefix.contiguous()}
-                write_atomic(paths[number], save({key: tensor.cpu() for key, tensor in tensors.items()}))
-                maps[paths[number]] = tensors
+            maps |= self._keep(new, image_hw, features)
+            for other, theirs in zip(self._others, others, strict=True):
+                other._keep(new, image_hw, theirs)
         stacked = {key: torch.stack([maps[path][key].to(device) for path in paths]) for key in ("patches", "prefix")}
         return Features(**stacked, grid=self.grid_for(image_hw))
+
+    def _make(self, images: Images, image_hw: tuple[int, int]) -> list[Features]:
+        """Features of the method, and of the others."""
+        if isinstance(self.method, Decomposed):
+            others = [other.method for other in self._others if isinstance(other.method, Decomposed)]
+            return self.method.read([self.method, *others], images, image_hw)
+        return [self.method(images, image_hw)]
+
+    def _keep(self, images: Images, image_hw: tuple[int, int], features: Features) -> dict[Path, dict[str, Tensor]]:
+        """Write features, a file per image; return them by path."""
+        maps = {}
+        with disk_errors(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+        for image, patches, prefix in zip(images, features.patches, features.prefix, strict=True):
+            path = self._path(image, image_hw)
+            maps[path] = {"patches": patches.contiguous(), "prefix": prefix.contiguous()}
+            write_atomic(path, save({key: tensor.cpu() for key, tensor in maps[path].items()}))
+        return maps
 
     def _path(self, image: ImageTensor, image_hw: tuple[int, int]) -> Path:
         digest = hashlib.blake2b(image.contiguous().cpu().numpy().tobytes(), digest_size=16)
@@ -66,9 +90,10 @@ class Cached:
         return self._folder / f"{digest.hexdigest()}.safetensors"
 
 
-def cached(method: Method, folder: str | Path) -> Method:
-    """The method; `Cached` where its features are expensive."""
-    return Cached(method, folder) if method.cost >= EXPENSIVE and not isinstance(method, Cached) else method
+def cached(method: Method, folder: str | Path, others: Sequence[Method] = ()) -> Method:
+    """The method; `Cached`, with `others` of the same F, where its features are expensive."""
+    expensive = method.cost >= EXPENSIVE and not isinstance(method, Cached)
+    return Cached(method, folder, others) if expensive else method
 
 
 def without_cache(method: Method) -> Method:

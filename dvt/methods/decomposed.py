@@ -1,11 +1,12 @@
 """Stage 1 as a method."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dvt.backbone.features import Features
 from dvt.decomposition.config import DecomposeConfig
@@ -13,7 +14,7 @@ from dvt.decomposition.fine import warn_if_finer_than_nodes
 from dvt.decomposition.run import decompose_image
 from dvt.decomposition.store_method import solver_settings
 from dvt.grid import PatchGrid
-from dvt.methods.method import Images, Model, OnePass
+from dvt.methods.method import Images, Method, Model, OnePass
 from dvt.methods.names import MethodName
 from dvt.runtime import seed_for
 from dvt.shapes import ImageBatch
@@ -60,10 +61,25 @@ class Decomposed:
 
     def __call__(self, images: Images, image_hw: tuple[int, int]) -> Features:
         """Features of images."""
+        return self.read([self], images, image_hw)[0]
+
+    def same_field(self, other: Method) -> bool:
+        """Whether the other method reads the same F, of the same ViT, at any cells."""
+        return isinstance(other, Decomposed) and self._raw.model is other._raw.model and self.options == other.options
+
+    def read(self, methods: Sequence["Decomposed"], images: Images, image_hw: tuple[int, int]) -> list[Features]:
+        """Features of several methods of the same F, which is fitted once: one `Features` per method."""
         model, raw = AtSize(self._raw.model, image_hw), self._raw(images, image_hw)
-        clean = []
+        grids = [method.grid_for(image_hw) for method in methods]
+        maps: list[list[Tensor]] = [[] for _ in methods]
         for image in images:
             content = hashlib.sha256(image.contiguous().cpu().numpy().tobytes()).hexdigest()
             found = decompose_image(image, model, self._config, seed_for(self._seed, content))
-            clean.append(found.fine.to(raw.patches))
-        return Features(patches=torch.stack(clean), prefix=raw.prefix, grid=self.grid_for(image_hw))
+            known = {self._config.fine: found.fine, 1: found.clean}
+            for method, grid, read in zip(methods, grids, maps, strict=True):
+                cells = known.get(method._config.fine)
+                read.append((found.field.read(grid) if cells is None else cells).to(raw.patches))
+        return [
+            Features(patches=torch.stack(read), prefix=raw.prefix, grid=grid)
+            for grid, read in zip(grids, maps, strict=True)
+        ]

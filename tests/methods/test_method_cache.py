@@ -1,14 +1,19 @@
 """Cached: the same features bit by bit, of each picture once, and none that belong to another."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from mean_colours import MeanColours
 from safetensors.torch import save
 
+import dvt
 from dvt.backbone.features import Features
+from dvt.decomposition.quality import load_quality
 from dvt.evaluation.patches import features_of
 from dvt.files import DiskError
 from dvt.methods.cache import Cached, without_cache
+from dvt.methods.decomposed import Decomposed
 from dvt.methods.method import Method, fingerprint
 from dvt.methods.zoom import Enlarged, Tiles
 from dvt.progress import SILENT
@@ -132,3 +137,15 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DiskError, match=r"cannot write .*file"):
         Cached(MeanColours(), tmp_path / "file")(pictures(1), SIZE)
+
+
+def test_methods_of_one_f_are_kept_after_one_run_of_stage_1(tmp_path):
+    backbone, some = dvt.load_backbone("vit_micro", image_size=32), pictures()
+    config = load_quality("tiny", {"num_views": 4})
+    plain, fine = (Decomposed(backbone, replace(config, fine=number)) for number in (1, 2))
+    other = Decomposed(backbone, config, seed=1)
+    features = Cached(plain, tmp_path, [MeanColours(), plain, other, Cached(fine, tmp_path)])(some, (32, 48))
+    assert same(features, plain(some, (32, 48))) and len(files(tmp_path)) == 2 * 3
+    before = {path: path.stat().st_mtime_ns for path in files(tmp_path)}
+    assert same(Cached(fine, tmp_path, [plain])(some, (32, 48)), fine(some, (32, 48)))
+    assert {path: path.stat().st_mtime_ns for path in files(tmp_path)} == before, "nothing was left to do"

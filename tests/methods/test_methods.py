@@ -145,6 +145,24 @@ def test_a_model_at_another_size_refuses_what_does_not_fit(backbone):
         AtSize(backbone, (33, 96))
 
 
+def test_methods_of_one_f_read_it_after_one_run_of_stage_1(backbone):
+    config = load_quality("tiny", {"num_views": 4, "fine": 2})
+    methods = [Decomposed(backbone, replace(config, fine=number)) for number in (2, 1, 3)]
+    others = (
+        Decomposed(backbone, config, seed=1),
+        Decomposed(backbone, load_quality("tiny", {"num_views": 5})),
+        OnePass("raw", backbone),
+    )
+    assert all(methods[1].same_field(method) for method in methods)
+    assert not any(methods[0].same_field(other) for other in others)
+    for first in methods:
+        together = first.read(methods, pictures(), (32, 48))
+        for method, read in zip(methods, together, strict=True):
+            alone = method(pictures(), (32, 48))
+            assert torch.equal(read.patches, alone.patches) and torch.equal(read.prefix, alone.prefix)
+            assert read.grid == alone.grid == method.grid_for((32, 48))
+
+
 def test_finer_features_of_stage_1_average_to_its_features(backbone, caplog):
     config = load_quality("tiny", {})
     plain, fine = (Decomposed(backbone, replace(config, fine=number)) for number in (1, 4))
