@@ -84,6 +84,7 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     from dvt.diagnosis.windows import choose_images
     from dvt.files import to_json
     from dvt.images import find_images
+    from dvt.one_writer import lock_beside, one_writer
     from dvt.runtime import environment, pick_device
     from dvt.viz import save_png
 
@@ -91,14 +92,15 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     chosen = choose_images(images, options.num_images, options.seed)  # before anything is downloaded
     check_output(Path(options.out), images)
     start = time.monotonic()
-    backbone = load_from_config(options.backbone, pick_device(options.device))
-    say(f"{backbone.timm_name}, {backbone.grid}: {len(chosen)} of {len(images)} images")
-    with TerminalReporter() as reporter:
-        layers = BackboneLayers(backbone, options.layers)
-        diagnosis = diagnose_layers(layers, chosen, options, max_pixels=options.max_pixels, reporter=reporter)
-    given = options.images if isinstance(options.images, str) else "IMAGES"
-    lines = advice(diagnosis, backbone=backbone_arguments(options.backbone), images=shlex.quote(given))
-    save_png(draw_diagnosis(diagnosis), options.out)
+    with one_writer(lock_beside(Path(options.out)), options.out):
+        backbone = load_from_config(options.backbone, pick_device(options.device))
+        say(f"{backbone.timm_name}, {backbone.grid}: {len(chosen)} of {len(images)} images")
+        with TerminalReporter() as reporter:
+            layers = BackboneLayers(backbone, options.layers)
+            diagnosis = diagnose_layers(layers, chosen, options, max_pixels=options.max_pixels, reporter=reporter)
+        given = options.images if isinstance(options.images, str) else "IMAGES"
+        lines = advice(diagnosis, backbone=backbone_arguments(options.backbone), images=shlex.quote(given))
+        save_png(draw_diagnosis(diagnosis), options.out)
     if options.json:
         body = diagnosis.to_json() | {"environment": environment(backbone.device)}
         body["diagnosis"]["advice"] = lines

@@ -11,12 +11,14 @@ from dvt.cli.outcome import Result
 from dvt.cli.outputs import check_out, check_writable
 from dvt.errors import ConfigError, ImageError
 from dvt.images import MAX_PIXELS
+from dvt.one_writer import LOCK, lock_beside, one_writer
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from dvt.backbone.backbone import Backbone
     from dvt.grid import PatchGrid
+    from dvt.images import ImageFile
     from dvt.methods.method import Method
     from dvt.shapes import ImageTensor
     from dvt.viz import Tile
@@ -91,8 +93,9 @@ def show_image(options: Options) -> Result:
     out = Path(options.out or f"{Path(options.image).stem}.dvt.png")
     image = read_image(options.image, max_pixels=options.max_pixels)
     check_out(out, Path(options.image))
-    backbone, methods = load_methods(options, one_size=True)
-    save_png(panel(image, Path(options.image).name, backbone, methods, options), out)
+    with one_writer(lock_beside(out), out):
+        backbone, methods = load_methods(options, one_size=True)
+        save_png(panel(image, Path(options.image).name, backbone, methods, options), out)
     print(out)
     return Result()
 
@@ -136,8 +139,7 @@ def wants_video(out: str | None) -> bool:
 
 def show_folder(options: Options) -> Result:
     """Show several images, a panel each: `<out>/<key>.dvt.png`. An image that fails does not stop the others."""
-    from dvt.images import find_images, read_image
-    from dvt.viz import save_png
+    from dvt.images import find_images
 
     files = find_images(options.image)
     out = Path(options.out or "panels")
@@ -145,6 +147,19 @@ def show_folder(options: Options) -> Result:
     if out.is_file() or (out.suffix and not is_folder):
         raise ConfigError(f"out={out}: {options.image} names several images: give a folder, or a .mp4 or .gif.")
     check_writable(out, files[0].path)
+    with one_writer(out / LOCK, out):
+        failed = _draw_each(files, out, options)
+    if len(failed) == len(files):
+        raise ImageError(f"none of the {len(files)} images of {options.image} could be shown.")
+    print(out)
+    return Result(code=SOME_FAILED if failed else DONE)
+
+
+def _draw_each(files: "list[ImageFile]", out: Path, options: Options) -> dict[str, str]:
+    """Draw a panel per image; returns the reasons of those that failed, by key."""
+    from dvt.images import read_image
+    from dvt.viz import save_png
+
     backbone, methods = load_methods(options, one_size=True)
     failed: dict[str, str] = {}
     for number, file in enumerate(files, 1):
@@ -158,22 +173,28 @@ def show_folder(options: Options) -> Result:
         say(f"{number}/{len(files)} {path}")
     for key, reason in failed.items():
         say(f"failed: {key}: {reason}")
-    if len(failed) == len(files):
-        raise ImageError(f"none of the {len(files)} images of {options.image} could be shown.")
-    print(out)
-    return Result(code=SOME_FAILED if failed else DONE)
+    return failed
 
 
 def show_video(options: Options) -> Result:
     """Show a video, or several images, as a video: the frame and the PCA colours of every method, in one basis."""
-    from dvt.methods.method import maps_of
-    from dvt.viz import PCABasis, colour_row, draw_panel, write_video
     from dvt.viz.save import require_writer
 
     frames, fps = _source(options)
     out = Path(options.out or f"{Path(options.image).stem}.dvt.mp4")
     require_writer(out)
     check_writable(out, Path(options.image))
+    with one_writer(lock_beside(out), out):
+        _draw_video(frames, out, fps, options)
+    print(out)
+    return Result()
+
+
+def _draw_video(frames: "Iterable[ImageTensor]", out: Path, fps: float, options: Options) -> None:
+    """Write the frames with the colours of every method; `frames` is iterated three times."""
+    from dvt.methods.method import maps_of
+    from dvt.viz import PCABasis, colour_row, draw_panel, write_video
+
     count = sum(1 for _ in frames)
     backbone, methods = load_methods(options, one_size=True)
     image_hw = backbone.grid.image_hw
@@ -190,8 +211,6 @@ def show_video(options: Options) -> Result:
                 say(f"{number}/{count}")
 
     write_video(out, panels(), fps)
-    print(out)
-    return Result()
 
 
 def _source(options: Options) -> "tuple[Iterable[ImageTensor], float]":

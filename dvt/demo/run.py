@@ -21,6 +21,7 @@ from dvt.evaluation.tasks.artifact_scores import ArtifactScores
 from dvt.images import ImageFile, read_image
 from dvt.methods.decomposed import Decomposed
 from dvt.methods.method import Method, OnePass
+from dvt.one_writer import LOCK, one_writer
 from dvt.progress import SILENT, Reporter
 from dvt.srt.backbone import SrtBackbone
 from dvt.srt.config import SrtConfig
@@ -63,6 +64,11 @@ def run_demo(config: DemoConfig, reporter: Reporter = SILENT) -> DemoResult:
         DiskError: the disk is full or refuses.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the next call resumes.
     """
+    with one_writer(Path(config.out) / LOCK, config.out):
+        return _run_all(config, reporter)
+
+
+def _run_all(config: DemoConfig, reporter: Reporter) -> DemoResult:
     out, seconds, start = Path(config.out), dict[str, float](), time.perf_counter()
 
     def lap(step: str) -> None:

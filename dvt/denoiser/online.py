@@ -19,7 +19,7 @@ from dvt.errors import ConfigError, DvtError, TrainingError
 from dvt.images import MAX_PIXELS, ImageFile, read_image
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import seed_for
-from dvt.training.checkpoints import claim_folder
+from dvt.training.checkpoints import claim_folder, one_run
 from dvt.training.data import Draw, ItemSet, split_by_share
 from dvt.training.run import Trained
 from dvt.training.sources import PairsInfo
@@ -40,6 +40,7 @@ class OnlineTrained:
     """Decompositions made; an image that was evicted and came again counts twice."""
 
 
+@one_run
 def train_from_images(
     images: Sequence[ImageFile],
     out: str | Path,

@@ -21,7 +21,7 @@ from dvt.progress import SILENT, Reporter
 from dvt.runtime import seed_for
 from dvt.shapes import DenoiserInput, FeatureMaps
 from dvt.torch_state import own_torch_state
-from dvt.training.checkpoints import Start, claim_folder, find_start
+from dvt.training.checkpoints import Start, claim_folder, find_start, one_run
 from dvt.training.data import ItemSet
 from dvt.training.module import StageModule
 from dvt.training.run import Trained, comparable_settings, train_and_publish
@@ -31,6 +31,7 @@ from dvt.weights.info import ModelInfo
 
 
 @own_torch_state()
+@one_run
 def train_denoiser(
     stores: Sequence[str | Path],
     out: str | Path,

@@ -22,7 +22,7 @@ from dvt.runtime import seed_for
 from dvt.shapes import FeatureMaps
 from dvt.spec import FeatureSpec
 from dvt.torch_state import own_torch_state
-from dvt.training.checkpoints import claim_folder, find_start
+from dvt.training.checkpoints import claim_folder, find_start, one_run
 from dvt.training.data import Draw, ItemSet, split_by_share
 from dvt.training.module import Frozen, StageModule
 from dvt.training.run import Trained, comparable_settings, train_and_publish
@@ -31,6 +31,7 @@ from dvt.weights.info import ModelInfo
 
 
 @own_torch_state()
+@one_run
 def distill(
     images: Sequence[ImageFile],
     out: str | Path,

@@ -17,7 +17,7 @@ from dvt.images import MAX_PIXELS, ImageFile
 from dvt.progress import SILENT, Reporter
 from dvt.shapes import FeatureMaps
 from dvt.torch_state import own_torch_state
-from dvt.training.checkpoints import claim_folder, find_start
+from dvt.training.checkpoints import claim_folder, find_start, one_run
 from dvt.training.pairs import CleanMaps, ImagePairs, pair_views
 from dvt.training.run import Trained, train_and_publish
 from dvt.training.sources import Sources, open_sources
@@ -26,6 +26,7 @@ from dvt.weights.info import ModelInfo
 
 
 @own_torch_state()
+@one_run
 def distill_from_store(
     stores: Sequence[str | Path],
     images: Sequence[ImageFile],

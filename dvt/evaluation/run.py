@@ -15,6 +15,7 @@ from dvt.evaluation.tasks import make_task
 from dvt.files import disk_errors, plain, write_atomic
 from dvt.methods.cache import cached
 from dvt.methods.method import Method, Model, OnePass, fingerprint
+from dvt.one_writer import LOCK, one_writer
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import environment
 from dvt.settings import differences
@@ -84,8 +85,25 @@ def evaluate(
         protocol=plain(task.protocol),
         metrics=tuple(task.metrics),
     )
-    before = None if out is None else _before(fresh, Path(out))
-    folder = Path(out) / "features" if out is not None and cache else None
+    if out is None:
+        return _score(task, methods, fresh, None, cache, device, reporter)
+    folder = Path(out)
+    with one_writer(folder / f".{task.name}{LOCK}", out):  # other tasks may be scored into this folder meanwhile
+        return _score(task, methods, fresh, folder, cache, device, reporter)
+
+
+def _score(
+    task: Task,
+    methods: Sequence[Method],
+    fresh: TaskResult,
+    out: Path | None,
+    cache: bool,
+    device: torch.device | None,
+    reporter: Reporter,
+) -> TaskResult:
+    """Score methods; those with a row in the folder are kept. `fresh` is the result with no rows."""
+    before = None if out is None else _before(fresh, out)
+    features = None if out is None or not cache else out / "features"
     prints = {method.name: plain({"dvt": __version__, **fingerprint(method)}) for method in methods}
     known = {
         name: row
@@ -98,7 +116,7 @@ def evaluate(
         row = known.get(method.name)
         if row is None:
             start = time.perf_counter()
-            scores = task.evaluate(method if folder is None else cached(method, folder, missing), reporter)
+            scores = task.evaluate(method if features is None else cached(method, features, missing), reporter)
             row = MethodResult(
                 scores=scores,
                 passes=method.cost,
@@ -108,7 +126,7 @@ def evaluate(
             )
         result = result.with_row(method.name, row)
         if out is not None and method.name not in known:
-            _write(_with_others(result, before), Path(out))
+            _write(_with_others(result, before), out)
         main = result.metrics[0]
         text = f"{method.name}: {main.name} {cell(result, method.name, main)}"
         reporter.note(f"{text}   (scored before)" if method.name in known else text)

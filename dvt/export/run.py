@@ -10,9 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+
 from dvt.backbone.backbone import Backbone
 from dvt.denoiser.denoised import DenoisedBackbone
-from dvt.errors import ConfigError
+from dvt.errors import ConfigError, WeightsError
 from dvt.export.config import SUFFIXES, TOLERANCES, ExportFormat
 from dvt.export.fixed_size import FixedSize, fixed_size
 from dvt.export.graph_files import open_onnx, open_pt2, write_onnx, write_pt2
@@ -20,6 +22,7 @@ from dvt.export.parity import Parity, ParityError, Runner, compare
 from dvt.export.weights_folder import open_folder, write_folder
 from dvt.files import TEMP_SUFFIX, DiskError, disk_errors, move_into_place
 from dvt.grid import PatchGrid
+from dvt.one_writer import lock_beside, one_writer
 from dvt.torch_state import own_torch_state
 from dvt.weights.folder import is_model_folder, read_model_info
 from dvt.weights.info import KINDS, ModelInfo
@@ -88,6 +91,7 @@ def export_model(
     Raises:
         ConfigError: name and format do not go together, a package is missing, or the model is in half precision.
         GeometryError: the size does not fit patch and stride.
+        WeightsError: the model gives NaN or infinity in PyTorch.
         ParityError: the difference is above the tolerance.
         DiskError: the disk is full or refuses.
     """
@@ -96,9 +100,10 @@ def export_model(
     accepted = TOLERANCES[kind] if tolerance is None else tolerance
     if not accepted >= 0:
         raise ConfigError(f"tolerance={accepted}: give 0 or more.")
+    _check_finite(model)
     fixed = fixed_size(model, image_hw)
     info = describe(model, fixed.grid)
-    with _folder_aside(out, fixed) as aside:
+    with one_writer(lock_beside(out), out), _folder_aside(out, fixed) as aside:
         with disk_errors(out):
             files = _WAYS[kind].write(fixed, info, aside / out.name)
         parity = compare(_WAYS[kind].open(aside / out.name), _on_cpu(model), fixed.grid.image_hw)
@@ -110,6 +115,25 @@ def export_model(
         num_bytes = sum(file.stat().st_size for file in files)
         _move([file.relative_to(aside) for file in files], aside, out.parent)
     return Exported(out, kind, info, fixed.num_prefix_tokens, num_bytes, parity, accepted)
+
+
+@torch.no_grad()
+def _check_finite(model: Backbone | DenoisedBackbone) -> None:
+    """Refuse a model that gives NaN or infinity on a random image: nothing could be compared with it.
+
+    Raises:
+        WeightsError: names the first damaged weight, if there is one.
+    """
+    images = torch.rand(1, 3, *model.grid.image_hw, generator=torch.Generator().manual_seed(0))
+    features = model(images.to(model.device))
+    if all(bool(tokens.isfinite().all()) for tokens in (features.patches, features.prefix)):
+        return
+    damaged = [name for name, tensor in model.state_dict().items() if not bool(tensor.isfinite().all())]
+    where = f"NaN or infinity in {len(damaged)} weights, the first is {damaged[0]}" if damaged else "all are finite"
+    raise WeightsError(
+        f"the features of {model.timm_name} are NaN or infinite in PyTorch already, so nothing can be exported: look at"
+        f" the weights ({where})."
+    )
 
 
 def resolve_format(out: str | Path, wanted: ExportFormat = ExportFormat.auto) -> ExportFormat:

@@ -1,16 +1,20 @@
 """Checkpoints of a run: atomic writes, the newest good one, and the decision where a run starts."""
 
+import inspect
 import io
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from dvt.errors import TrainingError, WeightsError, first_line
 from dvt.files import TEMP_SUFFIX, disk_errors, write_atomic
+from dvt.one_writer import LOCK, one_writer
 from dvt.progress import Reporter
 from dvt.settings import differences
 from dvt.store import is_store
@@ -18,6 +22,9 @@ from dvt.training.processes import is_main_process
 from dvt.weights.checkpoint import CHECKPOINTS, checkpoint_paths, settings_in, step_of
 from dvt.weights.folder import is_model_folder, read_model_info
 from dvt.weights.info import KINDS
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 ABANDONED = "abandoned"
 """Folder of checkpoints that are newer than the one a run was resumed from."""
@@ -181,6 +188,24 @@ def find_start(resume: str, folder: Path, settings: dict[str, Any], *, allow_cha
             " resume=<path> a checkpoint from before."
         )
     return Start(checkpoint=found.path, step=found.step, notes=(*notes, *(f"changed: {text}" for text in changes)))
+
+
+def one_run(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a run of training be the only one in its folder `out`: another process is refused while this one lives.
+
+    Only the first of several processes of a training holds the lock; ConfigError says who has it.
+    """
+    parameters = inspect.signature(function)
+
+    @wraps(function)
+    def alone(*args: P.args, **kwargs: P.kwargs) -> T:
+        out = Path(parameters.bind(*args, **kwargs).arguments["out"])
+        if not is_main_process() or (out.exists() and not out.is_dir()):  # a file is refused by `claim_folder`
+            return function(*args, **kwargs)
+        with one_writer(out / LOCK, out):
+            return function(*args, **kwargs)
+
+    return alone
 
 
 def claim_folder(out: Path, kind: str) -> None:

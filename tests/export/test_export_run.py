@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dvt.backbone.features import Features
-from dvt.errors import ConfigError, GeometryError
+from dvt.errors import ConfigError, GeometryError, WeightsError
 from dvt.export import run
 from dvt.export.config import ExportFormat
 from dvt.export.parity import Parity, ParityError, compare
@@ -194,3 +194,13 @@ def test_options_that_do_not_exist(model, tmp_path):
     for tolerance in (-1.0, float("nan")):
         with pytest.raises(ConfigError, match="give 0 or more"):
             export_model(model(), tmp_path / "m.onnx", tolerance=tolerance)
+
+
+def test_weights_with_nan_are_named_instead_of_a_large_difference(model, tmp_path):
+    damaged = model()
+    state = damaged.state_dict()
+    name = [key for key in state if key.endswith("blocks.1.attn.qkv.weight")][-1]
+    state[name][0, 0] = float("nan")
+    with pytest.raises(WeightsError, match=f"NaN or infinity in 1 weights, the first is {name}"):
+        export_model(damaged, tmp_path / "m.pt2")
+    assert not list(tmp_path.iterdir())
