@@ -33,8 +33,8 @@ def load_backbone(
     Args:
         name: a catalogue name (`dvt.backbone.catalogue.CATALOGUE`), or the name of any plain ViT of timm.
         weights: None for the pretrained weights of the Hugging Face hub; a local `.safetensors`, `.pth`, `.pt` or
-            `.bin` file, or tensors by name, with the key names of timm or of the model's authors; `random` for an
-            untrained model.
+            `.bin` file, or tensors by name, in a layout of `dvt.weights.layouts` (timm, the model's authors, their
+            trainings, transformers, ...); `random` for an untrained model.
         image_size: default size of an image in pixels: one number, or height and width. None: the catalogue's, or for
             a timm name the native size of the model.
         stride: pixels between neighbouring patches, 1..patch size, for denser features. None: the patch size.

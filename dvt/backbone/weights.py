@@ -16,15 +16,23 @@ from dvt.backbone.build import Vit, full_name
 from dvt.backbone.micro import MICRO, embedded_weights
 from dvt.errors import WeightsError, first_line
 from dvt.weights.hub import fetch_file
-from dvt.weights.read import load_strict, read_state_dict, refuse_other_than_floats
+from dvt.weights.layouts import LAYOUTS
+from dvt.weights.read import KeyReport, key_report, read_state_dict, refuse_other_than_floats
+from dvt.weights.vit_state import VitState, find_vit
 
 RANDOM = "random"
 """The `weights` of an untrained model."""
 
-_NOT_OURS = ("head.", "head_dist.", "fc_norm.", "attn_pool.", "dino_head.", "ibot_head.")
-"""Pooling, classifiers and training heads: they come after the tokens; `build_vit` leaves them out."""
+_NOT_OURS = ("head.", "fc_norm.")
+"""What timm's filters make of a projection behind the tokens; `build_vit` leaves it out."""
 _FILES = ("model.safetensors", "pytorch_model.bin")
 _LOCAL = "backbone.weights=<file> (weights=<file> in Python)"
+
+_HINTS = {
+    "dist_token": " It has a distillation token: that is a timm name with _distilled.",
+    "reg_token": " It has register tokens: that is a timm name with _reg4 or the like.",
+}
+"""What an unexpected key says about the model that weights are of."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +43,7 @@ def load_weights(vit: Vit, weights: str | Path | Mapping[str, Tensor] | None) ->
     Args:
         vit: the ViT, untrained, in float32.
         weights: None for the pretrained ones of the hub; `random` to leave it untrained; else a file, or tensors by
-            name, with the key names of timm or of the model's authors.
+            name, in a layout of `dvt.weights.layouts`.
 
     Returns:
         A hash of the tensors; the same for one set of weights, whatever file and format they come from.
@@ -45,7 +53,7 @@ def load_weights(vit: Vit, weights: str | Path | Mapping[str, Tensor] | None) ->
     """
     if weights is None:
         path = fetch_weights(full_name(vit))
-        fill(vit, read_state_dict(path), source=f"{path.name} of {full_name(vit)}")
+        fill(vit, read_state_dict(path), source=f"{path.name} of {full_name(vit)}", level=logging.INFO)
     elif isinstance(weights, Mapping):
         fill(vit, weights, source=f"the given tensors for {full_name(vit)}")
     elif weights != RANDOM:
@@ -79,23 +87,42 @@ def fetch_weights(timm_name: str) -> Path:
         ) from error
 
 
-def fill(vit: Vit, state: Mapping[str, Tensor], *, source: str) -> None:
+def fill(vit: Vit, state: Mapping[str, Tensor], *, source: str, level: int = logging.WARNING) -> None:
     """Copy the tensors of a file into a ViT.
 
-    timm's filter translates key names of the model's authors and resamples a position embedding of another grid (with
-    a warning). Pooling, classifier and training heads in the file are skipped. All else has to fit exactly.
+    Key names of other programs are translated, and a position embedding of another grid is resampled (with a warning).
+    Heads, decoders, poolings and text models in the file are laid aside, and named in the log. All else has to fit
+    exactly.
+
+    Args:
+        vit: the ViT.
+        state: names and tensors of the file.
+        source: the file, for errors and the log.
+        level: of the log line that names what is laid aside.
 
     Raises:
-        WeightsError: a key is missing, unexpected or of another shape; or a denoiser is in the file as well.
+        WeightsError: a key is missing, unexpected or of another shape; the file holds another architecture, or a
+            denoiser as well.
     """
-    if {"denoiser", "blocks"} <= {key.removeprefix("vit.").partition(".")[0] for key in state}:
+    if {"denoiser", "blocks"} <= {
+        key.removeprefix("vit.").removeprefix("backbone.").partition(".")[0] for key in state
+    }:
         raise WeightsError(
             f"{source} holds a ViT and the denoiser that was trained with it: load both with"
             " dvt.load_denoised(weights=<its folder>), or on the command line with distilled=<its folder>."
         )
+    found = find_vit(state, source=source)
+    state = state if found is None else found.state
     refuse_other_than_floats(state, vit.state_dict(), source=source)  # before a position embedding is resampled
     converted = {key: tensor for key, tensor in _translate(vit, state, source).items() if not key.startswith(_NOT_OURS)}
-    load_strict(vit, converted, source=source)
+    _refuse_lost_biases(vit, state, source)
+    refuse_other_than_floats(converted, vit.state_dict(), source=source)
+    report = key_report(vit.state_dict(), converted)
+    if not report.ok:
+        raise WeightsError(_misfit(vit, found, state, report, source))
+    vit.load_state_dict(converted)
+    if found is not None and found.aside:
+        _log.log(level, "%s: laid aside, as no part of the ViT: %s.", source, ", ".join(found.aside))
     before, after = state.get("pos_embed"), converted.get("pos_embed")
     # The filter may remove the prefix tokens from the embedding; a larger difference is another grid.
     if before is not None and after is not None and abs(before.shape[1] - after.shape[1]) > vit.num_prefix_tokens:
@@ -119,12 +146,15 @@ def state_hash(module: nn.Module) -> str:
 
 def _translate(vit: Vit, state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     _check_patch_size(vit, state, source)
+    state = dict(state)
+    if {"register_tokens", "blocks.0.mlp.w12.weight"} & set(state) and not isinstance(vit, eva.Eva):
+        state.setdefault("mask_token", torch.zeros(1))  # by which timm knows DINOv2's names
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # timm prints for each bias that DINOv3 leaves out
             converted: dict[str, Tensor] = (
-                eva.checkpoint_filter_fn(dict(state), vit)
+                eva.checkpoint_filter_fn(state, vit)
                 if isinstance(vit, eva.Eva)
-                else vision_transformer.checkpoint_filter_fn(dict(state), vit, adapt_layer_scale=True)
+                else vision_transformer.checkpoint_filter_fn(state, vit, adapt_layer_scale=True)
             )
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise WeightsError(
@@ -144,3 +174,43 @@ def _check_patch_size(vit: Vit, state: Mapping[str, Tensor], source: str) -> Non
                 f"{source} holds a ViT with patches of {tensor.shape[-2]} x {tensor.shape[-1]} px ({key}), but"
                 f" {full_name(vit)} has patches of {wanted[0]} x {wanted[1]} px. Give weights of this very model."
             )
+
+
+def _refuse_lost_biases(vit: Vit, state: Mapping[str, Tensor], source: str) -> None:
+    """Refuse biases of query and value that timm's filter for DINOv3 leaves out, unless they are zero."""
+    has_bias = any(key.endswith(("attn.qkv.bias", "attn.q_bias")) for key in vit.state_dict())
+    for key, bias in state.items():
+        if "storage_tokens" in state and key.endswith("attn.qkv.bias") and not has_bias:
+            query, _, value = bias.chunk(3)
+            if query.any() or value.any():
+                raise WeightsError(
+                    f"{source} has biases in its attention ({key}) and {full_name(vit)} has none: give the timm name"
+                    " with _qkvb."
+                )
+
+
+def _misfit(vit: Vit, found: VitState | None, state: Mapping[str, Tensor], report: KeyReport, source: str) -> str:
+    """The text of an error: what the file holds, what the model is, what to do, and the keys."""
+    if found is None:
+        return (
+            f"{source} is in no layout of ViT weights that is known here (its keys: {_first(tuple(state))}). Known are"
+            f" those of {'; '.join(layout.name for layout in LAYOUTS)}. Give the state dict of a ViT in one of them."
+        )
+    held, wanted = _size(state), _size(vit.state_dict())
+    sizes = f" It holds {held}, the model has {wanted}." if held != wanted else ""
+    hints = "".join(hint for key, hint in _HINTS.items() if key in report.unexpected)
+    return (
+        f"{source} ({found.layout}) does not fit {full_name(vit)}.{sizes} Give weights of this very model, or the timm"
+        f" name of the model that they are of.{hints}\n{report}"
+    )
+
+
+def _size(state: Mapping[str, Tensor]) -> str:
+    blocks = {key.split(".")[1] for key in state if key.startswith("blocks.")}
+    kernel = state.get("patch_embed.proj.weight")
+    channels = "" if kernel is None else f" of {kernel.shape[0]} channels"
+    return f"{len(blocks)} blocks{channels}"
+
+
+def _first(keys: tuple[str, ...], limit: int = 4) -> str:
+    return ", ".join(keys[:limit]) + (", ..." if len(keys) > limit else "")

@@ -24,7 +24,7 @@ ORIGINAL_SUFFIX = ".pth"
 
 
 def convert(source: str | Path, out: str | Path, *, backbone: str | None = None) -> list[str]:
-    """Write weights in the other layout: the original's `.pth`, or a model folder. Keys and values do not change.
+    """Write weights in the other layout: the original's `.pth`, or a model folder. No value changes.
 
     Args:
         source: whatever `load_denoiser` takes, a distilled ViT, or a folder with both, which stays a folder.
@@ -55,14 +55,14 @@ def convert(source: str | Path, out: str | Path, *, backbone: str | None = None)
         buffer = io.BytesIO()
         torch.save(content, buffer)
         write_atomic(out, buffer.getvalue())
-        return _not_said(info)
+        return [*_left_out(weights), *_not_said(info)]
     if info is None:
         raise WeightsError(
             f"{weights.source} does not say which backbone it belongs to, and a model folder does: add"
             f" backbone=<name>, such as backbone=dinov2_base.{_guess(weights)}"
         )
     save_model(out, weights.state, info)
-    return []
+    return _left_out(weights)
 
 
 def to_original(denoiser: Denoiser, state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -126,6 +126,10 @@ def _guess(weights: Weights) -> str:
         return f" By its name: backbone={facts_of(name).name}?"
     except BackboneError:
         return ""
+
+
+def _left_out(weights: Weights) -> list[str]:
+    return [f"no part of the ViT, left out: {', '.join(weights.aside)}"] if weights.aside else []
 
 
 def _not_said(info: ModelInfo | None) -> list[str]:

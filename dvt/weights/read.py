@@ -1,6 +1,7 @@
 """Read weights files without running code, compare keys, load strictly."""
 
 import argparse
+import logging
 import pickle
 import re
 import zipfile
@@ -18,22 +19,30 @@ from dvt.errors import WeightsError, first_line
 
 TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".pth.tar", ".ckpt")
 """Suffixes of files that torch.save wrote."""
-_NESTINGS = ("state_dict", "model", "model_state_dict", "model_state", "teacher", "encoder", "denoiser")
-_PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "backbone.vit.")
-"""The last two are of our own training: the network of a step, the ViT of a student."""
+_NESTINGS = (
+    ("teacher", "state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema"),
+    ("state_dict", "model", "model_state_dict", "model_state", "encoder", "denoiser"),
+    ("module", "network", "net", "backbone"),
+    ("student", "target_encoder"),
+)
+"""Entries of a file that may hold its state dict: a running mean first, what was trained against it last."""
+_PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "backbone.vit.", "backbone.")
+"""`network.` and `backbone.vit.` are of our own training: the network of a step, the ViT of a student."""
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _CONVERT = "Where you trust it, load it with the code it came from and save its state dict as .safetensors."
 _AGAIN = "Copy or download it again."
+
+_log = logging.getLogger(__name__)
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read the tensors of a weights file onto the CPU. No code in the file is ever run.
 
     `.safetensors` holds only tensors. Files of torch.save (`.pth`, `.pt`, `.bin`, `.pth.tar`, `.ckpt`) are read with
-    torch's weights-only unpickler. A nested state dict is found, at any depth, where exactly one of `state_dict`,
-    `model`, `model_state_dict`, `model_state`, `teacher`, `encoder` or `denoiser` holds it (the teacher of a DINO
-    checkpoint). The prefixes `module.`, `_orig_mod.`, `model.`, `network.` and `backbone.vit.` are removed if every key
-    has them; `backbone.` from the keys that have it.
+    torch's weights-only unpickler. A nested state dict is found, at any depth, where one entry with a usual name holds
+    it (`state_dict`, `model`, ...); of two, a teacher or running mean is taken (`teacher`, `model_ema`, ...), with a
+    warning. The prefixes `module.`, `_orig_mod.`, `model.`, `network.`, `backbone.` and `backbone.vit.` are removed if
+    every key has them.
 
     Args:
         path: the file.
@@ -236,16 +245,36 @@ def _is_torchscript(path: Path) -> bool:
 def _dig(loaded: Any, path: Path) -> dict[str, Tensor]:
     place = ""
     while not _is_state_dict(loaded):
-        names = [name for name in _NESTINGS if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping)]
-        if len(names) != 1:
+        name = _entry(loaded, path)
+        if name is None:
             found = f"keys {_shortened(loaded)}" if isinstance(loaded, Mapping) else f"a {type(loaded).__name__}"
             raise WeightsError(
                 f"{path} holds {found}{place}. Expected a state dict (names and tensors), by itself or under exactly"
-                f" one of {', '.join(_NESTINGS)}. Save the state dict alone."
+                f" one of {', '.join(name for names in _NESTINGS for name in names)}. Save the state dict alone."
             )
-        place = f" under {names[0]}"
-        loaded = loaded[names[0]]
+        place = f" under {name}"
+        loaded = loaded[name]
     return {key: tensor.detach() for key, tensor in loaded.items()}
+
+
+def _entry(loaded: Any, path: Path) -> str | None:
+    """The entry in which the state dict is; None where none or more than one may be it."""
+    if not isinstance(loaded, Mapping):
+        return None
+    full = [[name for name in names if _leads_to_state_dict(loaded.get(name))] for names in _NESTINGS]
+    names = next(filter(None, full), [])
+    if not names:  # what is wrong is further inside
+        names = [name for group in _NESTINGS for name in group if isinstance(loaded.get(name), Mapping)]
+    if len(names) == 1 and (others := [name for group in full for name in group if name != names[0]]):
+        _log.warning("%s holds %s and %s: %s is taken.", path, names[0], " and ".join(others), names[0])
+    return names[0] if len(names) == 1 else None
+
+
+def _leads_to_state_dict(loaded: Any) -> bool:
+    if not isinstance(loaded, Mapping):
+        return False
+    inner = (loaded.get(name) for names in _NESTINGS for name in names)
+    return _is_state_dict(loaded) or any(map(_leads_to_state_dict, inner))
 
 
 def _is_state_dict(loaded: Any) -> bool:
@@ -257,8 +286,7 @@ def _is_state_dict(loaded: Any) -> bool:
 def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
     while prefix := next((prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in state)), None):
         state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
-    short = {key.removeprefix("backbone."): tensor for key, tensor in state.items()}
-    return short if len(short) == len(state) else state
+    return state
 
 
 def _listing(title: str, entries: tuple[str, ...] | list[str], limit: int = 8) -> list[str]:

@@ -26,6 +26,7 @@ from dvt.weights.info import ModelInfo
 from dvt.weights.read import find_state_dict, read_file
 from dvt.weights.released import REPOSITORY, Released
 from dvt.weights.resolve import Found
+from dvt.weights.vit_state import find_vit
 
 _BLOCK = re.compile(r"denoiser\.(\d+)\.norm1\.weight")
 _STUDENT = "vit."
@@ -58,6 +59,8 @@ class Weights:
     """The architecture of the denoiser in a file."""
     channels: int = 0
     """C of the denoiser in a file."""
+    aside: tuple[str, ...] = ()
+    """What the file of a ViT holds beside it, and is not in `state`: heads, decoders and the like."""
 
     @property
     def backbone(self) -> str | None:
@@ -146,7 +149,8 @@ def recognise(found: Found) -> Weights:
     content = read_file(path)
     state = _own_names(find_state_dict(content, path))
     is_denoiser = any(key.startswith("denoiser.") for key in state)
-    if not is_denoiser and not any(key.startswith(("blocks.", "patch_embed.")) for key in state):
+    vit = None if is_denoiser else find_vit(state, source=source)
+    if not is_denoiser and vit is None:
         names = ", ".join(list(state)[:4])
         raise WeightsError(
             f"{source} holds neither a denoiser nor a ViT (its keys: {names}, ...). Expected a model folder of dvt, or"
@@ -154,7 +158,9 @@ def recognise(found: Found) -> Weights:
         )
     settings = settings_in(content)
     known = {} if settings is None else settings
-    if "denoiser.mixing.linear.weight" in state and any(key.startswith("blocks.") for key in state):
+    if "denoiser.mixing.linear.weight" in state and any(
+        key.startswith(("blocks.", "backbone.blocks.")) for key in state
+    ):
         raise WeightsError(
             f"{source} holds a ViT with its denoiser, and its config.json, which says how to join them, is not beside"
             " it: give the whole folder."
@@ -164,7 +170,8 @@ def recognise(found: Found) -> Weights:
     config, channels = _architecture(state, known.get("denoiser"), source) if is_denoiser else (None, 0)
     return Weights(
         kind="denoiser" if is_denoiser else "distilled",
-        state=state,
+        state=state if vit is None else vit.state,
+        aside=() if vit is None else vit.aside,
         path=path,
         source=source,
         released=found.released,

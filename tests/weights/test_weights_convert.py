@@ -78,6 +78,19 @@ def test_a_distilled_vit_there_and_back(save, tiny_vit_state, here):
     assert not (here / "other").exists()
 
 
+def test_a_vit_of_a_training_becomes_a_model_folder_and_what_is_left_out_is_said(save, tiny_vit_state):
+    teacher = {f"backbone.{key}".replace("blocks.", "blocks.0."): tensor for key, tensor in tiny_vit_state.items()}
+    path = save({"teacher": {**teacher, "dino_head.last_layer.weight": torch.ones(3)}, "student": teacher}, "a.pth")
+    notes = convert("a.pth", "folder", backbone="augreg_tiny")
+    assert notes == ["no part of the ViT, left out: dino_head (1 tensor)"]
+    state, info = read_model_folder("folder")
+    assert info.kind == "distilled"
+    assert_same({key: state[key] for key in tiny_vit_state}, tiny_vit_state)
+    assert len(state) == len(tiny_vit_state)
+    model, _ = dvt.load_denoised("augreg_tiny", path, device="cpu", image_size=32)
+    assert_same(model.vit.state_dict(), tiny_vit_state)
+
+
 def test_what_the_original_cannot_hold_is_said(save):
     save({"denoiser": block_state(192)}, "a.pth")
     convert("a.pth", "folder", backbone="augreg_tiny")

@@ -100,9 +100,35 @@ def test_all_that_a_file_holds_is_read_beside_its_state_dict(tmp_path, state):
     assert_same(find_state_dict(content, path), state)
 
 
-def test_a_head_beside_the_backbone_stays(tmp_path, state):
-    torch.save({"backbone.cls_token": state["cls_token"], "head.mlp": state["head.weight"]}, tmp_path / "a.pth")
-    assert set(read_state_dict(tmp_path / "a.pth")) == {"cls_token", "head.mlp"}
+def test_a_prefix_that_some_keys_have_stays(tmp_path, state):
+    both = {"backbone.cls_token": state["cls_token"], "head.mlp": state["head.weight"]}
+    torch.save(both, tmp_path / "a.pth")
+    assert_same(read_state_dict(tmp_path / "a.pth"), both)
+
+
+@pytest.mark.parametrize(
+    ("content", "taken"),
+    [
+        ({"teacher": 0, "student": 1}, "teacher"),
+        ({"model": 1, "model_ema": 0, "optimizer": None}, "model_ema"),
+        ({"state_dict": 1, "state_dict_ema": {"module": 0}}, "state_dict_ema"),
+        ({"encoder": 0, "target_encoder": 1}, "encoder"),
+        ({"model": 0, "model_ema": None}, ""),
+        ({"model": 0, "ema": {"decay": 0.9}}, ""),
+        ({"student": 0}, ""),
+    ],
+)
+def test_of_two_sets_of_weights_the_running_mean_is_taken_and_said(tmp_path, state, content, taken, caplog):
+    states = [state, {key: tensor + 1 for key, tensor in state.items()}]
+
+    def put(entry):
+        if isinstance(entry, dict):
+            return {key: put(value) for key, value in entry.items()}
+        return states[entry] if isinstance(entry, int) else entry
+
+    torch.save(put(content), tmp_path / "a.pth")
+    assert_same(read_state_dict(tmp_path / "a.pth"), state)
+    assert (f": {taken} is taken." in caplog.text) if taken else not caplog.records
 
 
 def test_prefixes_that_would_collide_stay(tmp_path, state):
