@@ -109,6 +109,18 @@ def sha256_of_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Read JSON that may be damaged.
+
+    Raises:
+        ValueError: not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
 def plain(value: Any) -> Any:
     """The value as JSON holds it.
 

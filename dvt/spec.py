@@ -75,6 +75,7 @@ class FeatureSpec:
         Raises:
             KeyError: an entry is missing.
             TypeError: an entry has another type.
+            ValueError: the image has not two sides.
             GeometryError: the grid does not fit together.
         """
         values = {entry.name: body[entry.name] for entry in fields(cls)}
@@ -82,7 +83,11 @@ class FeatureSpec:
             if type(values[name]) not in kinds:
                 raise TypeError(f"{name} is {values[name]!r}, not of type {kinds[0].__name__}")
         grid = values["grid"]
-        grid = PatchGrid.of(tuple(grid["image_hw"]), grid["patch"], grid["stride"]).finer(grid.get("fine", 1))
+        height, width = grid["image_hw"]
+        patch, stride, fine = grid["patch"], grid["stride"], grid.get("fine", 1)
+        if any(type(number) is not int for number in (height, width, patch, stride, fine)):
+            raise TypeError(f"grid is {grid!r}, not of whole numbers")
+        grid = PatchGrid.of((height, width), patch, stride).finer(fine)
         return cls(**values | {"grid": grid})
 
 

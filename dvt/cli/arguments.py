@@ -45,6 +45,9 @@ FLAG_VALUES = {
 }
 """Flags of a verb, and what they take."""
 
+_NO_TEXT = re.compile(r"([+-]?[\d.]|\{|(true|false|inf|nan)$)", re.IGNORECASE)
+"""Values that Hydra does not read as texts."""
+
 _SHORT = {
     "-m": "--multirun",
     "-c": "--cfg",
@@ -150,12 +153,16 @@ def _check_together(verb: str, names: list[str], flags: list[str], options: list
 
 def _option(verb: str, names: list[str], argument: str, sweeps: bool) -> str:
     key, _, value = argument.partition("=")
+    if not key.strip("+~ "):
+        raise ConfigError(f"{argument!r} lacks the name of its option: they are written key=value.")
     if new := moved_to(verb, key.lstrip("+")):
         raise ConfigError(f"{argument}: {key.lstrip('+')} is now called {new}, write {new}={value}.")
     if key.startswith("+") and key.lstrip("+") in (*names, *GROUPS):
         raise ConfigError(f"{argument}: {key.lstrip('+')} is there already, write {argument.lstrip('+')}.")
     if key in GROUPS and (value == "null" or value.startswith("[")):
         raise ConfigError(f"{argument}: give one choice; to run several after each other write {key}=a,b and add -m.")
+    if _is_group(key) and _NO_TEXT.match(value):
+        return f"{key}={quote(value)}"  # Hydra takes the name of a choice, and fails on a number
     if renamed := RENAMED_CHOICES.get((verb, key, value)):
         raise ConfigError(f"{argument}: {key}={value} is now called {renamed}, write {key}={renamed}.")
     if key not in PATH_OPTIONS:
@@ -163,6 +170,11 @@ def _option(verb: str, names: list[str], argument: str, sweeps: bool) -> str:
     if not value:
         raise ConfigError(f"{argument} is empty: give a path.")
     return f"{key}={_path(value, sweeps)}"
+
+
+def _is_group(key: str) -> bool:
+    name = key.lstrip("+").partition("@")[0]
+    return name in GROUPS or "/" in name
 
 
 def _path(value: str, sweeps: bool) -> str:

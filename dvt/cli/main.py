@@ -13,6 +13,7 @@ import signal
 import sys
 from difflib import get_close_matches
 from importlib import import_module
+from io import TextIOWrapper
 from types import FrameType
 
 from dvt.cli.completion import COMPLETE_FLAG
@@ -58,6 +59,9 @@ def main() -> None:
     for signum in (signal.SIGINT, signal.SIGTERM):  # batch systems end jobs by SIGTERM: the same clean end as Ctrl-C
         if signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, stop)
+    for stream in (sys.stdout, sys.stderr):  # names of files may hold bytes that are no text
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = run(sys.argv[1:])
         if sys.stdout:

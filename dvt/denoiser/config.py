@@ -69,10 +69,14 @@ class DenoiserConfig:
         """The architecture that a file describes, as plain JSON; what it does not name has its default.
 
         Raises:
-            TypeError: an option does not exist.
+            TypeError: an option does not exist, or has a value of another type.
             ValueError: an option has a value that does not exist.
         """
         choices = {"kind": Kind, "mixing": Mixing}
+        kinds = {"num_blocks": (int,), "head_channels": (int,), "fine": (int,), "mlp_ratio": (int, float)}
+        for name, types in kinds.items():
+            if name in options and type(options[name]) not in types:
+                raise TypeError(f"{name} is {options[name]!r}, not of type {types[-1].__name__}")
         return cls(**{name: choices[name](value) if name in choices else value for name, value in options.items()})
 
     def for_layer(self, layer: int, option: str = "denoiser.layers") -> "DenoiserConfig":

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dvt.denoiser.config import ALL, DenoiserConfig, Kind, Mixing
-from dvt.errors import ConfigError, WeightsError
+from dvt.errors import ConfigError, WeightsError, first_line
 from dvt.grid import PatchGrid
 from dvt.shapes import CellMaps, DenoiserInput, FeatureMaps, FinerMaps
 from dvt.torch_state import own_torch_state
 from dvt.weights.folder import read_model_folder, save_model
 from dvt.weights.hub import fetch_model, push_model
 from dvt.weights.info import ModelInfo
-from dvt.weights.read import load_strict
+from dvt.weights.read import load_strict, refuse_misfit
 
 
 class Denoiser(nn.Module):
@@ -178,12 +178,18 @@ class Denoiser(nn.Module):
             WeightsError: the tensors do not fit.
         """
         try:
-            with torch.random.fork_rng(devices=[]):  # the first weights are overwritten
-                denoiser = cls(config, num_channels, grid_hw)
-        except ConfigError as error:
+            if config.num_blocks > len(state):
+                raise ConfigError(f"num_blocks is {config.num_blocks}, and the file holds {len(state)} tensors")
+            with torch.device("meta"):  # sizes are compared before memory is taken for them
+                sizes = cls(config, num_channels, grid_hw).state_dict()
+        except (ConfigError, RuntimeError, OverflowError, TypeError, ValueError) as error:
             raise WeightsError(
-                f"the architecture of {source} is not known to this dvt ({error}): upgrade dvt, or restore the file."
+                f"the architecture of {source} is not known to this dvt ({first_line(error)}): upgrade dvt, or restore"
+                " the file."
             ) from error
+        refuse_misfit(state, sizes, source=source, model=cls.__name__)
+        with torch.random.fork_rng(devices=[]):  # the first weights are overwritten
+            denoiser = cls(config, num_channels, grid_hw)
         load_strict(denoiser, state, source=source)
         return denoiser.eval()
 

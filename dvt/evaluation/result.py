@@ -1,19 +1,21 @@
 """TaskResult: the scores of all methods in one task, and its JSON."""
 
-import json
 import math
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 from dvt.errors import EvaluationError
 from dvt.evaluation.task import Metric, Scores
-from dvt.files import plain, to_json
+from dvt.files import parse_json, plain, to_json
 
 SCHEMA_VERSION: Final = 3
 """Version of the JSON that this code writes; it reads no other."""
 _KIND = "dvt evaluation"
+
+T = TypeVar("T", Metric, Scores, "MethodResult", "TaskResult")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,23 @@ class TaskResult:
         return to_json(body)
 
     @classmethod
+    def read(cls, path: Path) -> "TaskResult":
+        """Read the file of a result.
+
+        Raises:
+            EvaluationError: it cannot be read, is damaged, or of another kind or version.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise EvaluationError(f"{path} cannot be read: {error.strerror or error}.") from error
+        except UnicodeDecodeError as error:
+            raise EvaluationError(
+                f"{path} does not hold the result of an evaluation ({error.reason}). Delete it, or give another out=."
+            ) from error
+        return cls.from_json(text, source=str(path))
+
+    @classmethod
     def from_json(cls, text: str, *, source: str) -> "TaskResult":
         """Read what `to_json` wrote; `source` names the file in errors.
 
@@ -93,22 +112,51 @@ class TaskResult:
             EvaluationError: damaged, of another kind or version.
         """
         try:
-            body = json.loads(text)
+            body = parse_json(text)
             if body.pop("kind") != _KIND or body.pop("schema") != SCHEMA_VERSION:
                 raise ValueError("another kind or version")
-            metrics = tuple(Metric(**metric) for metric in body.pop("metrics"))
-            rows = {name: _row(row) for name, row in body.pop("rows").items()}
-            return cls(**body, metrics=metrics, rows=rows)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            metrics = tuple(_typed(Metric(**metric)) for metric in body.pop("metrics"))
+            if not metrics:
+                raise ValueError("no metrics")
+            rows = {name: _row(row, metrics) for name, row in body.pop("rows").items()}
+            return _typed(cls(**body, metrics=metrics, rows=rows))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise EvaluationError(
                 f"{source} does not hold the result of an evaluation ({error}). Delete it, or give another out=."
             ) from error
 
 
-def _row(body: dict[str, Any]) -> MethodResult:
+def _row(body: dict[str, Any], metrics: tuple[Metric, ...]) -> MethodResult:
     values = {
         key: tuple(math.nan if value is None else float(value) for value in each)
         for key, each in body.pop("values").items()
     }
+    if set(values) != {metric.name for metric in metrics} or not all(values.values()):
+        raise ValueError("a row does not have the metrics of the task")
     scores = Scores(values=values, notes=tuple(body.pop("notes")), details=body.pop("details"))
-    return MethodResult(scores=scores, **body)
+    row = _typed(MethodResult(scores=_typed(scores), **body))
+    if any(type(text) is not str for text in (*scores.notes, *row.environment.values())) or not math.isfinite(
+        row.seconds
+    ):
+        raise TypeError("notes or environment are no texts, or seconds is no number")
+    return row
+
+
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "task": (str,), "backbone": (str,), "data": (str,), "protocol": (dict,), "name": (str,), "unit": (str,),
+    "higher_is_better": (bool, type(None)), "meaning": (str,), "passes": (int,), "seconds": (int, float),
+    "fingerprint": (dict,), "environment": (dict,), "details": (dict,), "notes": (tuple,),
+}  # fmt: skip
+
+
+def _typed(part: T) -> T:
+    """A part of a result that was read from a file, its types checked.
+
+    Raises:
+        TypeError: a field has another type.
+    """
+    for entry in fields(part):
+        value = getattr(part, entry.name)
+        if entry.name in _TYPES and type(value) not in _TYPES[entry.name]:
+            raise TypeError(f"{entry.name} is {value!r}")
+    return part

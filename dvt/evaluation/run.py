@@ -142,7 +142,7 @@ def _before(fresh: TaskResult, out: Path) -> TaskResult | None:
     path = out / f"{fresh.task}.json"
     if not path.exists():
         return None
-    found = TaskResult.from_json(path.read_text(encoding="utf-8"), source=str(path))
+    found = TaskResult.read(path)
     if differing := differences(_identity(found), _identity(fresh), "file", "request"):
         lines = "".join(f"\n  {line}" for line in differing)
         raise EvaluationError(

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from dvt.errors import EvaluationError
 from dvt.evaluation.layouts import metric_and_layout
 from dvt.evaluation.result import TaskResult
 from dvt.evaluation.table import cell, markdown_table, with_unit
@@ -25,15 +24,8 @@ def read_results(folder: str | Path) -> list[TaskResult]:
     Raises:
         EvaluationError: a file cannot be read, or is damaged.
     """
-    found = []
-    for path in (Path(folder) / f"{task}.json" for task in TASKS):
-        if path.exists():
-            try:
-                text = path.read_text(encoding="utf-8")
-            except OSError as error:
-                raise EvaluationError(f"{path} cannot be read: {error.strerror or error}.") from error
-            found.append(TaskResult.from_json(text, source=str(path)))
-    return found
+    paths = (Path(folder) / f"{task}.json" for task in TASKS)
+    return [TaskResult.read(path) for path in paths if path.exists()]
 
 
 def main_metrics(result: TaskResult, *, every_layout: bool = False) -> list[Metric]:

@@ -2,7 +2,8 @@
 
 import math
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from dvt.errors import ImageError
 from dvt.images.formats import IMAGE_EXTENSIONS, MAX_PIXELS, PILLOW_FORMATS, expand_home
 from dvt.images.pillow_settings import pillow_settings
+from dvt.images.untrusted import check_gif_frame, check_size, damage_named
 from dvt.shapes import ImageTensor
 from dvt.torch_state import own_torch_state
 
@@ -25,6 +27,9 @@ _ROUNDING = 1e-5
 """A tensor may leave [0, 1] by this much, by rounding; it is clamped."""
 
 _Floats = npt.NDArray[np.float32]
+_Band: TypeAlias = Callable[[int, int], _Floats]
+"""Some rows of an image, by the first and the one after the last: (rows, x) grey or (rows, x, 3) RGB in [0, 1]."""
+_BAND_PIXELS = 1 << 18
 
 _ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
 _DEEP_GREY_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
@@ -92,7 +97,7 @@ def has_colours(path: Path) -> bool:
 
 def _read_file(path: Path, max_pixels: int) -> ImageTensor:
     _check_file(path)
-    with pillow_settings(), _open(path) as image:
+    with pillow_settings(), _open(path, max_pixels) as image:
         return _decode(image, str(path), max_pixels)
 
 
@@ -111,47 +116,30 @@ def _check_file(path: Path) -> None:
         raise ImageError(f"{path} is empty (0 bytes). Expected an image file; copy or download it again.")
 
 
-def _open(path: Path) -> Image.Image:
-    try:
-        return Image.open(path, formats=PILLOW_FORMATS)
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            f"{path} is not an image Pillow can read. Expected the content of one of"
-            f" {' '.join(IMAGE_EXTENSIONS)}, whatever its name; convert it or leave it out."
-        ) from error
-    except PermissionError as error:
-        raise _unreadable(path, error) from error
-    except MemoryError:
-        raise
-    except Exception as error:  # on damaged headers Pillow raises errors of nearly every type
-        raise _damaged(str(path), error) from error
+def _open(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    with damage_named(str(path)):
+        try:
+            check_gif_frame(path, max_pixels)
+            return Image.open(path, formats=PILLOW_FORMATS)
+        except UnidentifiedImageError as error:
+            raise ImageError(
+                f"{path} is not an image Pillow can read. Expected the content of one of"
+                f" {' '.join(IMAGE_EXTENSIONS)}, whatever its name; convert it or leave it out."
+            ) from error
+        except PermissionError as error:
+            raise _unreadable(path, error) from error
 
 
 def _decode(image: Image.Image, name: str, max_pixels: int) -> ImageTensor:
-    width, height = image.size
-    if width * height > max_pixels:
-        raise ImageError(
-            f"{name} has {width} x {height} = {width * height} pixels, more than the {max_pixels} allowed."
-            f" If you trust it, allow it with max_pixels={width * height}; otherwise make it smaller."
-        )
-    if width * height == 0:
-        raise ImageError(f"{name} has {width} x {height} pixels. Expected at least 1 x 1.")
-    try:
+    check_size(name, image.size, max_pixels)
+    with damage_named(name):
         image.load()
         return _pil_to_tensor(image, name)
-    except (MemoryError, ImageError):
-        raise
-    except Exception as error:  # on damaged files Pillow raises errors of nearly every type
-        raise _damaged(name, error) from error
 
 
 def _unreadable(path: Path, error: Exception) -> ImageError:
     reason = error.strerror if isinstance(error, OSError) else error
     return ImageError(f"{path} cannot be opened: {reason}. Expected an image file that this user may read.")
-
-
-def _damaged(name: str, error: Exception) -> ImageError:
-    return ImageError(f"{name} is damaged or truncated ({error}). Expected a whole image; copy or download it again.")
 
 
 def _check_tensor(image: Tensor) -> ImageTensor:
@@ -213,16 +201,21 @@ def _pil_to_tensor(image: Image.Image, name: str) -> ImageTensor:
     tiff_tags = getattr(image, "tag_v2", {})
     image = _upright(image)
     if image.mode in _DEEP_GREY_MODES:
-        pixels = _deep_grey(image, tiff_tags, name)
+        band = _deep_grey(image, tiff_tags, name)
     elif image.mode == "F":
-        pixels = _float_grey(image, name)
+        band = _float_grey(image, name)
     elif image.mode in _ALPHA_MODES or "transparency" in image.info:
-        pixels = _on_white(image)
+        band = _on_white(image)
     else:
-        pixels = _eight_bit(image, "RGB")
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+        band = partial(_eight_bit, image, "RGB")
+    width, height = image.size
+    pixels = np.empty((3, height, width), np.float32)
+    rows = max(_BAND_PIXELS // width, 1)
+    for top in range(0, height, rows):  # besides the result, only some rows are in memory as floats
+        bottom = min(top + rows, height)
+        values = band(top, bottom)
+        pixels[:, top:bottom] = values if values.ndim == 2 else values.transpose(2, 0, 1)
+    return torch.from_numpy(pixels)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -232,30 +225,33 @@ def _upright(image: Image.Image) -> Image.Image:
     """
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except MemoryError:
-        raise
     except Exception:  # on damaged metadata Pillow raises errors of nearly every type; the pixels are whole
         return image
     turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
     return image if turn is None else image.transpose(turn)
 
 
-def _eight_bit(image: Image.Image, mode: str) -> _Floats:
-    pixels: _Floats = np.array(image.convert(mode), dtype=np.float32) / np.float32(255)
-    return pixels
+def _eight_bit(image: Image.Image, mode: str, top: int, bottom: int) -> _Floats:
+    rows = image.crop((0, top, image.width, bottom)).convert(mode)
+    values: _Floats = np.array(rows, dtype=np.float32) / np.float32(255)
+    return values
 
 
-def _on_white(image: Image.Image) -> _Floats:
+def _on_white(image: Image.Image) -> _Band:
     if image.mode == "La":  # Pillow converts premultiplied grey only to its straight form
         image = image.convert("LA")
-    rgba = _eight_bit(image, "RGBA")
-    colour, alpha = rgba[:, :, :3], rgba[:, :, 3:]
-    on_white: _Floats = colour * alpha + (1 - alpha)
-    return on_white
+
+    def band(top: int, bottom: int) -> _Floats:
+        rgba = _eight_bit(image, "RGBA", top, bottom)
+        colour, alpha = rgba[:, :, :3], rgba[:, :, 3:]
+        on_white: _Floats = colour * alpha + (1 - alpha)
+        return on_white
+
+    return band
 
 
-def _deep_grey(image: Image.Image, tiff_tags: Mapping[int, Any], name: str) -> _Floats:
-    values = np.array(image).astype(np.int64)
+def _deep_grey(image: Image.Image, tiff_tags: Mapping[int, Any], name: str) -> _Band:
+    values = np.array(image)
     # Pillow unpacks 12-bit TIFF without scaling it, and undoes white-is-zero up to 8 bits only.
     white = 4095 if tiff_tags.get(_TIFF_BITS_PER_SAMPLE) == (12,) else 65535
     low, high = int(values.min()), int(values.max())
@@ -264,20 +260,23 @@ def _deep_grey(image: Image.Image, tiff_tags: Mapping[int, Any], name: str) -> _
             f"{name} is grey with values from {low} to {high}; expected 0 to {white}."
             " Scale it into that range and save it as 16-bit PNG or TIFF."
         )
-    if tiff_tags.get(_TIFF_PHOTOMETRIC) == 0:
-        grey = (white - values) / white
-    else:
-        grey = values / white
-    if "transparency" in image.info:
-        grey[values == image.info["transparency"]] = 1
-    return grey.astype(np.float32)
+    white_is_zero, transparent = tiff_tags.get(_TIFF_PHOTOMETRIC) == 0, image.info.get("transparency")
+
+    def band(top: int, bottom: int) -> _Floats:
+        rows = values[top:bottom].astype(np.int64)
+        grey = (white - rows if white_is_zero else rows) / white
+        if transparent is not None:
+            grey[rows == transparent] = 1
+        return grey.astype(np.float32)
+
+    return band
 
 
-def _float_grey(image: Image.Image, name: str) -> _Floats:
+def _float_grey(image: Image.Image, name: str) -> _Band:
     values = np.array(image, dtype=np.float32)
     if not (values.min() >= 0 and values.max() <= 1):  # false for NaN as well
         raise ImageError(
             f"{name} holds floats from {values.min():g} to {values.max():g}, whose black and white are not known;"
             " expected 0 to 1. Scale it into that range first."
         )
-    return values
+    return lambda top, bottom: values[top:bottom]

@@ -176,7 +176,11 @@ def _read_list_file(list_path: Path) -> list[tuple[Path, Path]]:
             continue
         written = expand_home(entry)
         path = list_path.parent / written
-        if _is_folder(path):
+        try:
+            is_folder = _is_folder(path)
+        except ImageError as error:
+            raise ImageError(f"{list_path}, line {number}: {error}") from error
+        if is_folder:
             raise ImageError(f"{list_path}, line {number}: {path} is a folder. A list names files only, one a line.")
         if not path.exists():
             raise ImageError(

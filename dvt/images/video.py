@@ -19,8 +19,9 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from dvt.errors import ImageError
-from dvt.images.formats import expand_home
+from dvt.images.formats import MAX_PIXELS, expand_home
 from dvt.images.read import read_image
+from dvt.images.untrusted import check_size, damage_named
 from dvt.shapes import ImageTensor
 
 VIDEO_EXTENSIONS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
@@ -46,9 +47,9 @@ def is_video(path: str | Path) -> bool:
     if path.suffix.lower() != ".gif":
         return path.suffix.lower() in VIDEO_EXTENSIONS
     try:
-        with Image.open(path, formats=("GIF",)) as image:
+        with damage_named(str(path)), Image.open(path, formats=("GIF",)) as image:
             return int(getattr(image, "n_frames", 1)) > 1
-    except (OSError, ValueError):
+    except ImageError:
         return False
 
 
@@ -186,21 +187,16 @@ def require_av(path: Path) -> None:
 
 
 def _gif_fps(path: Path) -> float:
-    try:
-        with Image.open(path, formats=("GIF",)) as image:
-            milliseconds = float(image.info.get("duration", 100)) or 100.0
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{path} is not a GIF, or damaged ({error}). Convert it, or copy it again.") from error
+    with damage_named(str(path)), Image.open(path, formats=("GIF",)) as image:
+        milliseconds = float(image.info.get("duration", 100)) or 100.0
     return 1000.0 / milliseconds
 
 
 def _gif_frames(path: Path) -> Iterator[Image.Image]:
-    try:
-        with Image.open(path, formats=("GIF",)) as image:
-            for frame in ImageSequence.Iterator(image):
-                yield frame.convert("RGBA")
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{path} is damaged or truncated ({error}). Copy or convert it again.") from error
+    with damage_named(str(path)), Image.open(path, formats=("GIF",)) as image:
+        for frame in ImageSequence.Iterator(image):
+            check_size(str(path), frame.size, MAX_PIXELS)
+            yield frame.convert("RGBA")
 
 
 def _av_fps(path: Path) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from dvt.files import create_exclusive, disk_errors, to_json
+from dvt.files import create_exclusive, disk_errors, parse_json, to_json
 from dvt.store.folder import FAILURES, RUNS, check_worker, unreadable
 from dvt.store.keys import check_key
 
@@ -74,9 +74,9 @@ def _entries(path: Path) -> Iterator[tuple[str, tuple[str, float, str] | None]]:
         # A crash cut short what follows the last line break. Its image is not done and will be tried again.
         for number, line in enumerate(lines[:-1], start=1):
             try:
-                entry = json.loads(line)
+                entry = parse_json(line)
                 yield file.name, (str(entry["key"]), float(entry["time"]), str(entry["error"]))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, OverflowError):
                 yield f"{file.name} line {number}", None
 
 

@@ -9,6 +9,7 @@ import torch
 
 from dvt.errors import GeometryError, StoreError
 from dvt.field import NodeGrid
+from dvt.files import parse_json
 from dvt.settings import differences
 from dvt.spec import FeatureSpec
 from dvt.store.formats import FORMATS, Format
@@ -22,7 +23,7 @@ FIELD: Final = "field"
 """Name of the nodes of F in a record; stored after the maps."""
 
 _KIND = "dvt feature store"
-_TYPES: Final = {"solver": dict, "quality": str, "code_version": str, "dtype": str}
+_TYPES: Final = {"solver": dict, "quality": str, "code_version": str, "dtype": str, "solver_sha256": str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ class StoreMeta:
             StoreError: not the meta of a store, damaged, edited, or made by a newer dvt.
         """
         try:
-            body = json.loads(text)
+            body = parse_json(text)
         except ValueError as error:
             raise StoreError(f"{source} is damaged, not JSON ({error}): restore it from a backup.") from error
         if not isinstance(body, dict) or body.pop("kind", None) != _KIND:
@@ -162,10 +163,10 @@ class StoreMeta:
             )
         check_schema(body.pop("schema", None), source)
         try:
-            solver_sha256 = body.pop("solver_sha256")
             for name, kind in _TYPES.items():
                 if type(body[name]) is not kind:
                     raise TypeError(f"{name} is {body[name]!r}, not of type {kind.__name__}")
+            solver_sha256 = body.pop("solver_sha256")
             spec = FeatureSpec.from_json(body)
             own = {name: value for name, value in body.items() if name not in spec.to_json()}
             own["arrays"] = tuple(body["arrays"])

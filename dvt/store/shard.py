@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from dvt.errors import StoreError
-from dvt.files import sha256_of_file, write_atomic
+from dvt.files import parse_json, sha256_of_file, write_atomic
 from dvt.store.folder import SHARD_SUFFIX, SIDECAR_SUFFIX, sidecar_paths, unreadable
 from dvt.store.keys import key_fault
 from dvt.store.schema import StoreMeta, check_schema, sha256_of
@@ -108,10 +108,10 @@ def read_sidecar(path: Path, meta: StoreMeta) -> Shard:
         StoreError: made by a newer dvt, or unreadable.
     """
     try:
-        body = json.loads(path.read_bytes())
+        body = parse_json(path.read_bytes())
         checksum = body.pop("checksum")
         intact = checksum == sha256_of(body)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedShardError(f"{path.name}: the sidecar is garbled ({type(error).__name__}: {error})") from error
     except FileNotFoundError:
         raise
@@ -119,7 +119,7 @@ def read_sidecar(path: Path, meta: StoreMeta) -> Shard:
         raise unreadable(path, error) from error
     if not intact:
         raise DamagedShardError(f"{path.name}: the sidecar does not match its own checksum")
-    check_schema(body.get("schema"), path.name)
+    check_schema(body.get("schema"), str(path))
     try:
         shard = _shard_of(body)
         fault = _misfit(path, shard, body.get("origin"), meta)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from dvt.errors import GeometryError, WeightsError
+from dvt.files import parse_json
 from dvt.spec import FeatureSpec
 from dvt.version import __version__
 
@@ -97,7 +98,7 @@ def parse_config(text: str, source: str) -> tuple[ModelInfo, str | None]:
         WeightsError: not the config of a model of dvt, damaged, edited, or made by a newer dvt.
     """
     try:
-        body = json.loads(text)
+        body = parse_json(text)
     except ValueError as error:
         raise WeightsError(f"{source} is damaged, not JSON ({error}). {RESTORE}") from error
     if not isinstance(body, dict) or body.pop("format", None) != _FORMAT:
@@ -108,6 +109,8 @@ def parse_config(text: str, source: str) -> tuple[ModelInfo, str | None]:
     _check_schema(body.pop("schema", None), source)
     sha256 = body.pop(_HASH, None)
     try:
+        if type(sha256) not in (str, type(None)):
+            raise TypeError(f"{_HASH} is {sha256!r}, not of type str")
         spec = FeatureSpec.from_json({name: body.pop(_ON_DISK.get(name, name)) for name in _SPEC})
         for name, kinds in {"kind": (str,), **_OWN}.items():
             if type(body[name]) not in kinds:

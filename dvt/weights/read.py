@@ -141,13 +141,26 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], *, source: str) 
         WeightsError: with a report of the keys that do not fit, or weights that are no floats; the module is then as it
             was.
     """
-    refuse_other_than_floats(state, module.state_dict(), source=source)
-    report = key_report(module.state_dict(), state)
-    if not report.ok:
-        raise WeightsError(
-            f"{source} does not fit the model ({type(module).__name__}). Give weights of this very model.\n{report}"
-        )
+    refuse_misfit(state, module.state_dict(), source=source, model=type(module).__name__)
     module.load_state_dict(dict(state))
+
+
+def refuse_misfit(state: Mapping[str, Tensor], model_state: Mapping[str, Tensor], *, source: str, model: str) -> None:
+    """Refuse tensors whose keys, shapes or number formats are not those of a model.
+
+    Args:
+        state: the tensors of a file.
+        model_state: those of the model; they may be without content, on the device `meta`.
+        source: where the tensors come from, for the error.
+        model: name of the model, for the error.
+
+    Raises:
+        WeightsError: with a report of the keys that do not fit, or weights that are no floats.
+    """
+    refuse_other_than_floats(state, model_state, source=source)
+    report = key_report(model_state, state)
+    if not report.ok:
+        raise WeightsError(f"{source} does not fit the model ({model}). Give weights of this very model.\n{report}")
 
 
 def refuse_other_than_floats(state: Mapping[str, Tensor], model_state: Mapping[str, Tensor], *, source: str) -> None:
@@ -206,16 +219,18 @@ def _check_file(path: Path) -> None:
 
 
 def _read_torch(path: Path) -> Any:
-    is_zip = zipfile.is_zipfile(path)
-    if is_zip and _is_torchscript(path):
-        raise WeightsError(f"{path} is a TorchScript archive: it holds a program, and none is run here. {_CONVERT}")
     try:
+        is_zip = zipfile.is_zipfile(path)
+        if is_zip and _is_torchscript(path):
+            raise WeightsError(f"{path} is a TorchScript archive: it holds a program, and none is run here. {_CONVERT}")
         # Training checkpoints often keep their command-line options, which are plain values.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-    except MemoryError:
+    except WeightsError:
         raise
-    except Exception as error:  # on damaged files torch raises errors of nearly every type
+    except MemoryError as error:
+        raise WeightsError(f"{path} does not fit into the memory, or is damaged. {_AGAIN}") from error
+    except Exception as error:  # on damaged files zipfile and torch raise errors of nearly every type
         code = _code_in(path, error)
         if code:
             raise WeightsError(

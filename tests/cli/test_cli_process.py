@@ -8,7 +8,9 @@ import time
 
 import pytest
 
-from dvt.store import verify
+from dvt.grid import PatchGrid
+from dvt.spec import FeatureSpec
+from dvt.store import StoreMeta, StoreWriter, verify
 
 COMMAND = [sys.executable, "-c", "from dvt.cli.main import main; main()"]
 HEAVY = ("torch", "numpy", "timm", "hydra", "PIL", "rich", "ray", "submitit")
@@ -75,3 +77,18 @@ def test_a_fault_of_ours_shows_its_traceback_and_exits_with_1():
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert process.returncode == 1
     assert "Traceback" in process.stderr and "ZeroDivisionError" in process.stderr
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform != "linux", reason="needs names of files that are no text")
+def test_a_name_that_is_no_text_is_printed(tmp_path):
+    spec = FeatureSpec(
+        backbone="vit", weights_hash="ab", layer=1, norm=True, grid=PatchGrid.of((64, 64), patch=16), channels=4
+    )
+    StoreWriter.open(tmp_path, StoreMeta(spec=spec, solver={}, quality="fast", code_version="0")).close()
+    leftover = tmp_path / os.fsdecode(b".\xff.tmp")
+    leftover.touch()
+    os.utime(leftover, (0, 0))
+    process = start("store", "clean", str(tmp_path))
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0 and output == "deleted .\\udcff.tmp\n", errors

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dvt.errors import EvaluationError
-from dvt.images.formats import PILLOW_FORMATS
+from dvt.errors import EvaluationError, ImageError
+from dvt.images.formats import MAX_PIXELS, PILLOW_FORMATS
 from dvt.images.pillow_settings import pillow_settings
+from dvt.images.untrusted import check_gif_frame, check_size
 
 Mask = npt.NDArray[np.bool_]
 """(y, x), true on the object."""
@@ -89,10 +90,12 @@ def read_mask(path: Path, *, soft: bool = False) -> ObjectMask:
     """
     with pillow_settings():
         try:
+            check_gif_frame(path, MAX_PIXELS)
             with Image.open(path, formats=PILLOW_FORMATS) as image:
+                check_size(str(path), image.size, MAX_PIXELS)
                 mode, pixels = image.mode, np.array(image)
-        except MemoryError:
-            raise
+        except ImageError as error:
+            raise EvaluationError(f"{error} {_EXPECTED}.") from error
         except Exception as error:  # Pillow raises nearly every type of error on damaged files
             raise EvaluationError(f"{path} cannot be read as a mask ({error}). {_EXPECTED}.") from error
     values = _one_channel(pixels, mode, path)
