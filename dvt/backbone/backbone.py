@@ -78,6 +78,7 @@ class Backbone(nn.Module):
         mean: (3, 1, 1) float32, subtracted from the colours.
         std: (3, 1, 1) float32, divides them afterwards.
         weights_hash: sha256 that identifies the weights.
+        weights_file: absolute path of the file they were read from, or `random`; None: of the hub, or given tensors.
         precision: number format of the forward pass and of the features.
 
     Examples:
@@ -91,7 +92,16 @@ class Backbone(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, vit: Vit, readout: Readout, *, name: str, weights_hash: str, precision: Precision):
+    def __init__(
+        self,
+        vit: Vit,
+        readout: Readout,
+        *,
+        name: str,
+        weights_hash: str,
+        precision: Precision,
+        weights_file: str | None = None,
+    ):
         """Freeze a ViT.
 
         Args:
@@ -99,6 +109,7 @@ class Backbone(nn.Module):
             readout: which of its tokens are taken.
             name: what to call it.
             weights_hash: hash of the weights.
+            weights_file: where they come from, if it is known and not the hub.
             precision: the number format to convert it to.
 
         Raises:
@@ -111,7 +122,7 @@ class Backbone(nn.Module):
         self.layer, self.norm, self.grid = readout.layer, readout.norm, readout.grid
         self.num_channels = vit.embed_dim
         self.num_prefix_tokens = vit.num_prefix_tokens
-        self.weights_hash = weights_hash
+        self.weights_hash, self.weights_file = weights_hash, weights_file
         self.vit = vit.to(precision.dtype).requires_grad_(False)
         statistics: dict[str, Any] = resolve_model_data_config(vit)  # type: ignore[no-untyped-call]
         self.register_buffer("mean", torch.tensor(statistics["mean"]).view(3, 1, 1), persistent=False)

@@ -11,7 +11,7 @@ from dvt.backbone.backbone import Backbone, Readout
 from dvt.backbone.build import Vit, build_vit
 from dvt.backbone.catalogue import lookup
 from dvt.backbone.config import DEFAULT_BACKBONE, BackboneConfig
-from dvt.backbone.weights import load_weights
+from dvt.backbone.weights import RANDOM, load_weights
 from dvt.grid import image_hw
 from dvt.runtime import Precision, check_precision, pick_device
 from dvt.torch_state import own_torch_state
@@ -61,7 +61,9 @@ def load_backbone(
     image_hw = _image_hw(row.image_size if image_size is None else image_size, vit)
     readout = Readout.of(vit, image_hw, stride, layer, norm)  # before anything is downloaded
     weights_hash = load_weights(vit, weights)
-    return Backbone(vit, readout, name=name, weights_hash=weights_hash, precision=number_format).to(place)
+    return Backbone(
+        vit, readout, name=name, weights_hash=weights_hash, weights_file=_file_of(weights), precision=number_format
+    ).to(place)
 
 
 def load_from_config(config: BackboneConfig, device: str | torch.device = "auto") -> Backbone:
@@ -80,6 +82,12 @@ def load_from_config(config: BackboneConfig, device: str | torch.device = "auto"
         device=device,
         precision=config.precision,
     )
+
+
+def _file_of(weights: str | Path | Mapping[str, Tensor] | None) -> str | None:
+    if weights is None or isinstance(weights, Mapping):
+        return None
+    return RANDOM if weights == RANDOM else str(Path(weights).expanduser().absolute())
 
 
 def _image_hw(image_size: Any, vit: Vit) -> tuple[int, int]:

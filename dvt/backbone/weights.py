@@ -37,6 +37,19 @@ _HINTS = {
 _log = logging.getLogger(__name__)
 
 
+class VitNotFetchedError(WeightsError):
+    """The pretrained weights of a ViT cannot be had from the hub.
+
+    Args:
+        reason: one or two sentences.
+        advice: what to do.
+    """
+
+    def __init__(self, reason: str, advice: str) -> None:
+        super().__init__(f"{reason} {advice}")
+        self.reason = reason
+
+
 def load_weights(vit: Vit, weights: str | Path | Mapping[str, Tensor] | None) -> str:
     """Fill a ViT with weights.
 
@@ -65,25 +78,25 @@ def fetch_weights(timm_name: str) -> Path:
     """The pretrained weights of a model of timm as a local file.
 
     Raises:
-        WeightsError: timm names no repository for it, or the hub cannot be reached; with what to give instead.
+        VitNotFetchedError: timm names no repository for it, or the hub cannot be reached; with what to give instead.
     """
     if timm_name == MICRO:
         return embedded_weights()
     config = timm.get_pretrained_cfg(timm_name)
     if config is None or not config.hf_hub_id:
         address = f" (they may be at {config.url})" if config is not None and config.url else ""
-        raise WeightsError(
-            f"timm lists no weights of {timm_name} on the hub{address}. Give a file with {_LOCAL}, a name with a tag"
-            " that has weights, or weights=random for an untrained model."
+        raise VitNotFetchedError(
+            f"timm lists no weights of {timm_name} on the hub{address}.",
+            f"Give a file with {_LOCAL}, a name with a tag that has weights, or weights=random for an untrained model.",
         )
     files = (config.hf_hub_filename,) if config.hf_hub_filename else _FILES
     try:
         return fetch_file(config.hf_hub_id, files)
     except Exception as error:  # huggingface_hub raises errors of its HTTP library
-        raise WeightsError(
+        raise VitNotFetchedError(
             f"the weights of {timm_name} could not be fetched: file {files[0]} of {config.hf_hub_id} on the Hugging"
-            f" Face hub ({first_line(error)}). Check the connection and try again, or download the file elsewhere and"
-            f" give it with {_LOCAL}."
+            f" Face hub ({first_line(error)}).",
+            f"Check the connection and try again, or download the file elsewhere and give it with {_LOCAL}.",
         ) from error
 
 

@@ -1,6 +1,8 @@
 """`dvt train`: a denoiser from feature stores."""
 
+import shlex
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dvt.cli.console import DONE, INTERRUPTED, MISSING, SOME_FAILED, say
@@ -11,6 +13,7 @@ from dvt.errors import ConfigError
 from dvt.images import MAX_PIXELS
 
 if TYPE_CHECKING:
+    from dvt.spec import FeatureSpec
     from dvt.training.run import Trained
 
 HEAD = """\
@@ -104,11 +107,31 @@ def end_text(trained: "Trained", options: Options) -> str:
 
     if trained.interrupted:
         return f"stopped at step {trained.step} of {options.num_steps}; the same command continues from there."
-    return result_text(trained.metrics, options.out, read_model_info(options.out).spec.backbone)
+    spec = read_model_info(options.out).spec
+    return result_text(trained.metrics, options.out, spec.backbone, _weights_of(options, spec))
 
 
-def result_text(metrics: dict[str, float], out: str, backbone: str) -> str:
-    """Text of a finished training."""
+def _weights_of(options: Options, spec: "FeatureSpec") -> str | None:
+    """The file of the ViT's weights: as given, or as the first store recorded it; None where they are of the hub."""
+    from dvt.store import recorded_weights
+
+    if options.backbone.weights is not None or options.store is None:
+        return options.backbone.weights
+    recorded = recorded_weights(store_list(options.store)[0], spec.weights_hash)
+    if recorded is None or not Path(recorded).is_relative_to(Path.cwd()):
+        return recorded
+    return str(Path(recorded).relative_to(Path.cwd()))
+
+
+def result_text(metrics: dict[str, float], out: str, backbone: str, weights: str | None = None) -> str:
+    """Text of a finished training, with the code that loads its result.
+
+    Args:
+        metrics: of the last validation.
+        out: folder of the denoiser.
+        backbone: full timm name of its ViT.
+        weights: file of the ViT's weights; None: they are those of the hub.
+    """
     distances = "   ".join(
         f"{label} {metrics[f'val/{raw}']:.4g} -> {metrics[f'val/{name}']:.4g}"
         for label, raw, name in (
@@ -118,10 +141,12 @@ def result_text(metrics: dict[str, float], out: str, backbone: str) -> str:
         )
         if f"val/{name}" in metrics  # of few images there is no share
     )
+    python = "" if weights is None else f", backbone_weights={weights!r}"
+    command = "" if weights is None else f" backbone.weights={shlex.quote(weights)}"
     return (
         f"raw -> denoised, on the validation images: {distances}\n"
-        f"written: {out}   use it: dvt.load_denoised(weights={out!r}), or\n"
-        f"dvt show image=... method=[raw,denoised] denoiser={out} backbone.timm={backbone}"
+        f"written: {out}   use it: dvt.load_denoised(weights={out!r}{python}), or\n"
+        f"dvt show image=... method=[raw,denoised] denoiser={out} backbone.timm={backbone}{command}"
     )
 
 

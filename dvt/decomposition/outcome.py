@@ -56,7 +56,12 @@ class Outcome:
 def about(backbone: Backbone) -> dict[str, Any]:
     """The ViT and the machine it runs on, for `run_record`."""
     return {
-        "backbone": {"name": backbone.name, "timm": backbone.timm_name, "weights_hash": backbone.weights_hash},
+        "backbone": {
+            "name": backbone.name,
+            "timm": backbone.timm_name,
+            "weights": backbone.weights_file,
+            "weights_hash": backbone.weights_hash,
+        },
         "environment": environment(backbone.device),
     }
 

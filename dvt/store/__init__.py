@@ -7,7 +7,7 @@ crash loses uncommitted records only and never yields a wrong one.
 
 from dvt.files import DiskError
 from dvt.store.folder import is_store, shard_bytes
-from dvt.store.journal import write_run_record
+from dvt.store.journal import recorded_weights, write_run_record
 from dvt.store.reader import FeatureStore, MissingKeyError, Record
 from dvt.store.schema import SCHEMA_VERSION, FieldMeta, StoreMeta
 from dvt.store.verify import Status, Verification, remove_leftovers, status, verify
@@ -25,6 +25,7 @@ __all__ = [
     "StoreWriter",
     "Verification",
     "is_store",
+    "recorded_weights",
     "remove_leftovers",
     "shard_bytes",
     "status",

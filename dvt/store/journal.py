@@ -109,3 +109,24 @@ def write_run_record(store_path: str | Path, record: dict[str, Any], *, worker: 
 def run_paths(path: Path) -> list[Path]:
     """The run records of a store, oldest first."""
     return sorted(file for file in (path / RUNS).glob("*.json") if not file.name.startswith("."))
+
+
+def recorded_weights(path: str | Path, weights_hash: str | None) -> str | None:
+    """The file of the ViT's weights, as the latest run with these weights recorded it.
+
+    Args:
+        path: the store.
+        weights_hash: hash of the weights.
+
+    Returns:
+        An absolute path or `random`; None: they are those of the hub, or no run says.
+    """
+    for file in reversed(run_paths(Path(path))):
+        try:
+            backbone = json.loads(file.read_bytes())["backbone"]
+            if backbone["weights_hash"] == weights_hash:
+                weights = backbone["weights"]
+                return weights if isinstance(weights, str) else None
+        except (OSError, ValueError, KeyError, TypeError):  # a record is for people; an older one does not say
+            continue
+    return None

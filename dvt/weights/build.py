@@ -10,6 +10,7 @@ from dvt.backbone.build import facts_of
 from dvt.backbone.config import DEFAULT_BACKBONE, BackboneConfig
 from dvt.backbone.load import load_backbone
 from dvt.backbone.preprocess import Preprocess
+from dvt.backbone.weights import VitNotFetchedError
 from dvt.denoiser.denoised import DenoisedBackbone, split_state
 from dvt.denoiser.network import Denoiser
 from dvt.errors import ConfigError, WeightsError
@@ -106,16 +107,23 @@ def load_denoised(
         )
     vit_weights, own = split_state(found.state) if found.kind == "denoised" else (found.path, found.state)
     denoiser = None if found.kind == "distilled" else _denoiser_of(found, own, info)
-    model = load_backbone(
-        backbone or vit.name,
-        weights=vit_weights if has_vit else backbone_weights,
-        image_size=spec.grid.image_hw if image_size is None else image_size,
-        stride=spec.grid.stride if stride is None else stride,
-        layer=spec.layer,
-        norm=spec.norm,
-        device=device,
-        precision=precision,
-    )
+    try:
+        model = load_backbone(
+            backbone or vit.name,
+            weights=vit_weights if has_vit else backbone_weights,
+            image_size=spec.grid.image_hw if image_size is None else image_size,
+            stride=spec.grid.stride if stride is None else stride,
+            layer=spec.layer,
+            norm=spec.norm,
+            device=device,
+            precision=precision,
+        )
+    except VitNotFetchedError as error:
+        raise WeightsError(
+            f"the denoiser {found.source} was found, its ViT was not: {error.reason} Check the connection and try"
+            " again, or give a file with the weights of the ViT: backbone_weights=<file>, on the command line"
+            " backbone.weights=<file>."
+        ) from error
     if denoiser is None:
         return model, model.preprocess
     if spec.weights_hash is not None and not has_vit:

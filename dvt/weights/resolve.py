@@ -208,8 +208,9 @@ def _fetch(row: Released) -> Path:
         place = (Path(home) if home else Path("checkpoints")) / row.file
         other = "" if home else f", or below a folder that {HOME_VARIABLE} names"
         doubt = "" if row.seen else " The authors' table names this model; that its file exists was never checked."
+        kind = "distilled ViT" if row.is_distilled else "denoiser"
         raise WeightsError(
-            f"the weights {row.name} could not be fetched: file {row.file} of {REPOSITORY} on the Hugging Face hub"
+            f"the {kind} {row.name} could not be fetched: file {row.file} of {REPOSITORY} on the Hugging Face hub"
             f" ({first_line(error)}).{doubt} Check the connection and try again, or download it elsewhere"
             f" (https://huggingface.co/{REPOSITORY}/resolve/main/{row.file}) and put it at {place}{other}. Looked for"
             f" in: {', '.join(str(folder) for folder in local_folders())}."

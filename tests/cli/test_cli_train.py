@@ -1,12 +1,18 @@
 """`dvt train` as people call it."""
 
 import csv
+import importlib
 import json
+import shlex
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from dvt.backbone.build import build_vit
+from dvt.errors import WeightsError
 from dvt.store import FeatureStore
+from dvt.weights.build import load_denoised
 from dvt.weights.folder import read_model_folder
 
 FEW = (
@@ -83,6 +89,63 @@ def test_with_images_raw_features_are_computed(dvt, store, tmp_path):
     assert result.code == 0 and "raw recomputed" in result.err
     refused = dvt("train", f"store={store}", "out=other", *FEW, "pairs.raw=recomputed", "images=photos")
     assert refused.code == 2  # the pretrained weights cannot be had, or are others than the store's
+
+
+VIT = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+OWN = (f"backbone.timm={VIT}", "backbone.weights=my vit.safetensors", "backbone.image_size=64")
+OF_STORE = ("quality=tiny", "views.num_views=2", "device=cpu")
+
+
+@pytest.fixture
+def own_vit(made, tmp_path, monkeypatch):
+    """photos/ and the weights of a ViT, `my vit.safetensors`; nothing can be downloaded."""
+    made("photos")
+    save_file(
+        {key: tensor + 0.01 for key, tensor in build_vit(VIT).state_dict().items()}, tmp_path / "my vit.safetensors"
+    )
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+@pytest.mark.parametrize("way", ["a store", "images"])
+def test_the_printed_code_loads_a_denoiser_of_own_vit_weights_without_network(dvt, own_vit, photo, way):
+    if way == "a store":
+        assert dvt("decompose", "images=photos", "store=store", *OWN, *OF_STORE).code == 0
+        result = dvt("train", "store=store", "out=den", *FEW)
+    else:
+        images = ("images=photos", "stream.quality=tiny", "stream.num_views=2")
+        result = dvt("train", "out=den", *images, *OWN, *FEW)
+    assert result.code == 0, result.err
+    (line,) = (line for line in result.err.splitlines() if line.startswith("written: den"))
+    code = line.partition("use it: ")[2].removesuffix(", or")
+    assert code == "dvt.load_denoised(weights='den', backbone_weights='my vit.safetensors')"
+    model, preprocess = eval(code, {"dvt": importlib.import_module("dvt")})
+    assert model(preprocess(torch.rand(3, 64, 64))[None]).patches.shape == (1, 4, 4, 192)
+
+    command = shlex.split(result.err.splitlines()[-1])
+    assert command[:2] == ["dvt", "show"] and "backbone.weights=my vit.safetensors" in command
+    photo("a.png")
+    shown = dvt(*(part.replace("image=...", "image=a.png") for part in command[1:]), *OF_STORE[:2])
+    assert shown.code == 0, shown.err
+
+    without = dvt(*(part.replace("image=...", "image=a.png") for part in command[1:] if "weights" not in part))
+    assert without.code == 2 and "backbone.weights=<file>" in without.err
+    with pytest.raises(WeightsError) as caught:
+        load_denoised(weights="den", device="cpu")
+    text = str(caught.value)
+    assert text.startswith(f"the denoiser den was found, its ViT was not: the weights of {VIT} could not be fetched")
+    assert "backbone_weights=<file>" in text and "(weights=<file>" not in text
+
+
+def test_weights_of_which_no_file_is_known_are_not_named_in_the_printed_code(dvt, made, tmp_path):
+    """The store is of before its runs recorded the file."""
+    made("store", "photos")
+    for record in (tmp_path / "store" / "runs").iterdir():
+        body = json.loads(record.read_text())
+        assert body["backbone"].pop("weights") == "random"
+        record.write_text(json.dumps(body))
+    result = dvt("train", "store=store", "out=run", *FEW)
+    assert "use it: dvt.load_denoised(weights='run'), or\n" in result.err and "backbone.weights" not in result.err
 
 
 @pytest.mark.parametrize(
