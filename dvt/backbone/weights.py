@@ -28,11 +28,8 @@ _NOT_OURS = ("head.", "fc_norm.")
 _FILES = ("model.safetensors", "pytorch_model.bin")
 _LOCAL = "backbone.weights=<file> (weights=<file> in Python)"
 
-_HINTS = {
-    "dist_token": " It has a distillation token: that is a timm name with _distilled.",
-    "reg_token": " It has register tokens: that is a timm name with _reg4 or the like.",
-}
-"""What an unexpected key says about the model that weights are of."""
+_TOKENS = {"register": ("reg_token", "register_tokens", "storage_tokens"), "distillation": ("dist_token",)}
+"""Tokens that some ViTs have: timm's name, and those that its filters know."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,8 +43,11 @@ class VitNotFetchedError(WeightsError):
     """
 
     def __init__(self, reason: str, advice: str) -> None:
-        super().__init__(f"{reason} {advice}")
-        self.reason = reason
+        super().__init__(reason, advice)
+        self.reason, self.advice = reason, advice
+
+    def __str__(self) -> str:
+        return f"{self.reason} {self.advice}"
 
 
 def load_weights(vit: Vit, weights: str | Path | Mapping[str, Tensor] | None) -> str:
@@ -125,10 +125,12 @@ def fill(vit: Vit, state: Mapping[str, Tensor], *, source: str, level: int = log
             " dvt.load_denoised(weights=<its folder>), or on the command line with distilled=<its folder>."
         )
     found = find_vit(state, source=source)
-    state = state if found is None else found.state
+    if found is not None:
+        state = found.state
+        _refuse_other_tokens(vit, state, source)
+    _refuse_lost_biases(vit, state, source)
     refuse_other_than_floats(state, vit.state_dict(), source=source)  # before a position embedding is resampled
     converted = {key: tensor for key, tensor in _translate(vit, state, source).items() if not key.startswith(_NOT_OURS)}
-    _refuse_lost_biases(vit, state, source)
     refuse_other_than_floats(converted, vit.state_dict(), source=source)
     report = key_report(vit.state_dict(), converted)
     if not report.ok:
@@ -189,6 +191,20 @@ def _check_patch_size(vit: Vit, state: Mapping[str, Tensor], source: str) -> Non
             )
 
 
+def _refuse_other_tokens(vit: Vit, state: Mapping[str, Tensor], source: str) -> None:
+    """Refuse a file whose ViT has other tokens before its patches, on which timm's filter would stumble."""
+    model = vit.state_dict()
+    for kind, names in _TOKENS.items():
+        held = next((state[name].shape[-2] for name in names if name in state and state[name].ndim > 1), 0)
+        wanted = model[names[0]].shape[-2] if names[0] in model else 0
+        if held != wanted:
+            raise WeightsError(
+                f"{source} holds a ViT with {held} {kind} tokens, {full_name(vit)} has {wanted}. Give weights of this"
+                " very model, or the timm name of the model that they are of (with _reg4 in it for 4 register tokens,"
+                " with _distilled for a distillation token)."
+            )
+
+
 def _refuse_lost_biases(vit: Vit, state: Mapping[str, Tensor], source: str) -> None:
     """Refuse biases of query and value that timm's filter for DINOv3 leaves out, unless they are zero."""
     has_bias = any(key.endswith(("attn.qkv.bias", "attn.q_bias")) for key in vit.state_dict())
@@ -211,10 +227,12 @@ def _misfit(vit: Vit, found: VitState | None, state: Mapping[str, Tensor], repor
         )
     held, wanted = _size(state), _size(vit.state_dict())
     sizes = f" It holds {held}, the model has {wanted}." if held != wanted else ""
-    hints = "".join(hint for key, hint in _HINTS.items() if key in report.unexpected)
+    hint = ""
+    if "norm.weight" in report.missing and any(name.startswith("fc_norm") for name in found.aside):
+        hint = " Its norm is behind the pooling (fc_norm), as after fine-tuning on classes: give the weights of before."
     return (
         f"{source} ({found.layout}) does not fit {full_name(vit)}.{sizes} Give weights of this very model, or the timm"
-        f" name of the model that they are of.{hints}\n{report}"
+        f" name of the model that they are of.{hint}\n{report}"
     )
 
 

@@ -203,6 +203,7 @@ _CLIP = _transformers(
         "embeddings.position_embedding.weight": "pos_embed",
         "embeddings.patch_embedding": "patch_embed.proj",
         "pre_layrnorm": "norm_pre",
+        "pre_layernorm": "norm_pre",
         "post_layernorm": "norm",
     }
 )

@@ -12,13 +12,13 @@ from dvt.weights.layouts import LAYOUTS, Layout
 _WRAPPERS = re.compile(r"\b(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\.")
 """What torch.compile, FSDP and Lightning put into names, at any place."""
 _AVERAGED = re.compile(r"(?:^|_)(?:teacher|ema|target|averaged)(?:_|$)")
-_LEARNING = re.compile(r"(?:^|_)(?:student|online|momentum|k)(?:_|$)")
+_LEARNING = re.compile(r"(?:^|_)(?:student|online|momentum|k|gram)(?:_|$)")
 """Names of the ViT that is taken of two, and of the one that is not. Those with `momentum` and `k` are of MoCo, whose
-authors take the other one."""
+authors take the other one; `gram_teacher` is an earlier teacher of DINOv3."""
 _ASIDE = re.compile(
     r"(?:^|_)(?:\w*heads?|\w*classifiers?|dec|decod(?:e|er|ers|ing)|neck|fc|project(?:ors?|ions?)|pred|predictors?"
-    r"|prototypes?|criterion|\w*loss|pool|pooler|text|language|modal|logits?|queue|metrics?|center|discriminator"
-    r"|aux|auxiliary|scratch|postprocess\d*)(?:_|\d*$)"
+    r"|prototypes?|linear|criterion|\w*loss|pool|pooler|text|language|modal|logits?|queue|metrics?|center|discriminator"
+    r"|acc|accuracy|temperature|aux|auxiliary|scratch|postprocess\d*)(?:_|\d*$)"
 )
 """Names of modules beside a ViT or behind its tokens: heads, decoders, poolings, losses, text models."""
 _CONSTANTS = (
@@ -99,10 +99,10 @@ def find_vit(state: Mapping[str, Tensor], *, source: str) -> VitState | None:
             inside[key.removeprefix(prefix)] = tensor
     _refuse_foreign(inside, source)
     if unknown:
-        more = ", ..." if len(unknown) > 4 else ""
+        more = f", ... ({len(unknown)} in all)" if len(unknown) > 4 else ""
         raise WeightsError(
-            f"{source} ({layout.name}) holds {len(unknown)} tensors beside its ViT that are no head or decoder known"
-            f" here: {', '.join(unknown[:4])}{more}. Save the tensors below {prefix.rstrip('.')!r} by themselves."
+            f"{source} ({layout.name}) holds tensors beside its ViT that are no head or decoder known here:"
+            f" {', '.join(unknown[:4])}{more}. Save the tensors below {prefix.rstrip('.')!r} by themselves."
         )
     return VitState(
         layout=layout.name,
@@ -139,16 +139,18 @@ def _chosen(prefixes: list[str], source: str) -> str:
     def rank(prefix: str) -> int:
         names = prefix.split(".")
         if any(_ASIDE.search(name) or _LEARNING.search(name) for name in names):
-            return 2
-        return 0 if any(_AVERAGED.search(name) for name in names) else 1
+            return 3
+        if "teacher" in names:
+            return 0
+        return 1 if any(_AVERAGED.search(name) for name in names) else 2
 
     best = min(map(rank, prefixes))
     equal = [prefix for prefix in prefixes if rank(prefix) == best]
     if len(equal) > 1:
         names = ", ".join(prefix.rstrip(".") or "(nothing)" for prefix in equal)
         raise WeightsError(
-            f"{source} holds {len(equal)} ViTs, below {names}, and none of them is called teacher or ema: save the"
-            " state dict of the one that you mean by itself."
+            f"{source} holds {len(equal)} ViTs, below {names}, and their names do not say which is the teacher or the"
+            " running mean: save the state dict of the one that you mean by itself."
         )
     return equal[0]
 

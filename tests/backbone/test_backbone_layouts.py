@@ -66,6 +66,13 @@ def dinov2_teacher(state):
     return {"teacher": teacher}
 
 
+def dinov3_training(state):
+    """Its teacher is there under two names, and an earlier one beside it."""
+    teacher = {**under("backbone.", state), **head("dino_head")}
+    older = under("gram_teacher.", other(teacher)) | under("student.", other(teacher))
+    return older | under("teacher.", teacher) | under("model_ema.", teacher) | {"gram_loss.weight": torch.ones(1)}
+
+
 def dinov2_registers(state):
     place = torch.full((1, 1, 64), 0.25)  # the authors' class token has a position of its own
     kept = {key: tensor for key, tensor in state.items() if key not in ("reg_token", "pos_embed", "cls_token")}
@@ -318,6 +325,7 @@ def openmmlab_segmentation(state):
         (DINOV2, lambda state: under("student.backbone.", chunked(state)) | head("student.dino_head"), "dino_head"),
         (DINOV2, lambda state: chunked(state, restart=True), None),
         (DINOV2, sharded, None),
+        (DINOV2, dinov3_training, "gram_teacher (36 tensors), student (36 tensors), teacher.dino_head (2 tensors)"),
         (REGISTERS, dinov2_registers, None),
         (PLAIN, dino, "head (2 tensors)"),
         (PLAIN, ibot, "head (3 tensors)"),
@@ -408,7 +416,7 @@ def without(state, part):
         ),
         (
             lambda state: under("net.", state) | {"adapter.down": torch.ones(3), "adapter.up": torch.ones(3)},
-            ["(timm or the model's authors) holds 2 tensors beside its ViT", "adapter.down, adapter.up", "below 'net'"],
+            ["(timm or the model's authors) holds tensors beside its ViT", "adapter.down, adapter.up", "below 'net'"],
         ),
         (lambda state: without(chunked(state), "blocks.0.0."), ["blocks in chunks", "blocks.1.1", "parts are missing"]),
         (
@@ -424,8 +432,13 @@ def without(state, part):
         ),
         (
             lambda state: transformers_vit(state) | {"embeddings.distillation_token": torch.ones(1, 1, 64)},
-            ["does not fit", "a timm name with _distilled"],
+            ["a ViT with 1 distillation tokens", "has 0", "with _distilled for"],
         ),
+        (
+            lambda state: transformers_vit(state) | {"embeddings.register_tokens": torch.ones(1, 4, 64)},
+            ["a ViT with 4 register tokens", "has 0", "with _reg4"],
+        ),
+        (lambda state: renamed(state, ("norm.", "fc_norm.")), ["does not fit", "norm is behind the pooling (fc_norm)"]),
         (
             lambda state: without(state, "blocks.1."),
             ["It holds 1 blocks of 64 channels, the model has 2 blocks of", "or the timm name of the model"],
@@ -449,6 +462,12 @@ def test_what_cannot_be_taken_is_named_with_the_way_out(theirs, parts, small_vit
     for part in ["theirs.pth", *parts]:
         assert part in str(caught.value)
     assert all(torch.equal(tensor, before[key]) for key, tensor in vit.state_dict().items())
+
+
+def test_a_file_without_the_register_tokens_of_the_model(small_vit):
+    state = transformers_dinov2(small_vit(DINOV2).state_dict())
+    with pytest.raises(WeightsError, match=r"with 0 register tokens, vit_small_patch14_reg4_dinov2.lvd142m has 4"):
+        load_weights(build_vit(REGISTERS, **SMALL), state)
 
 
 def test_biases_that_timm_would_leave_out_are_refused(small_vit):

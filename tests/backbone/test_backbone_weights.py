@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import pickle
 
 import pytest
 import torch
@@ -203,8 +204,11 @@ def test_a_file_that_timm_cannot_translate(small_vit):
 
 @pytest.mark.parametrize("timm_name", ["vit_huge_patch14_gap_224.in1k_ijepa", "vit_base_patch16_gap_224"])
 def test_a_model_that_the_hub_does_not_have(timm_name):
-    with pytest.raises(WeightsError, match=f"timm lists no weights of {timm_name} on the hub.*weights=random"):
+    with pytest.raises(
+        WeightsError, match=f"timm lists no weights of {timm_name} on the hub.*weights=random"
+    ) as caught:
         fetch_weights(timm_name)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # workers send it
 
 
 def test_the_wish_is_checked_before_weights_are_fetched():

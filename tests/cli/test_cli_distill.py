@@ -1,5 +1,6 @@
 """`dvt distill` as people call it."""
 
+import importlib
 import shutil
 from dataclasses import fields, is_dataclass
 
@@ -73,6 +74,9 @@ def test_from_a_denoiser_to_a_plain_vit(dvt, place):
     )
     assert "before -> after, compared with the teacher" in result.err and "class token" in result.err
     assert last == "written: run   use it: dvt.load_denoised('vit_micro_patch16_224', weights='run')"
+    code = last.partition("use it: ")[2]
+    model, _ = eval(code, {"dvt": importlib.import_module("dvt")})  # its weights are in the folder: no network
+    assert model.grid.hw == (4, 4)
     state, info = read_model_folder(place / "run", kind="distilled")
     assert (info.spec.layer, info.spec.grid.image_hw) == (1, (64, 64)) and "blocks.5.norm1.weight" in state
 
