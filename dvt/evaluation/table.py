@@ -151,7 +151,7 @@ def _noise(result: TaskResult, method: str, baseline: str, metric: Metric) -> fl
     for name in (method, baseline):
         spread = result.spread(name, metric.name)
         if spread is not None:
-            variance += spread**2 / len(result.rows[name].scores.values[metric.name])
+            variance += spread * spread / len(result.rows[name].scores.values[metric.name])
     return 2 * math.sqrt(variance)
 
 

@@ -127,7 +127,10 @@ def _in_glob(pattern: Path) -> list[ImageFile]:
         raise ImageError(f"the glob {pattern} has '..' after a wildcard. Write it without.")
     if not _is_folder(folder):
         raise ImageError(f"the glob {pattern} looks into the folder {folder}, which does not exist. Check the path.")
-    found = [Path(name) for name in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207 (leaves hidden files out)
+    try:
+        found = [Path(name) for name in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207 (leaves hidden files out)
+    except RecursionError as error:
+        raise ImageError(f"the glob {pattern} has {len(parts)} parts, too many. Write it shorter.") from error
     images = [path for path in found if has_image_extension(path) and not _is_folder(path)]
     if not found:
         raise ImageError(

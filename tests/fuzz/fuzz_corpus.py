@@ -1,6 +1,18 @@
 """Inputs that made dvt fail before it was mended: the target of each and its bytes, as short as they get."""
 
 CASES: list[tuple[str, bytes]] = [
+    # RecursionError in sources.py _in_glob
+    ("list", b"*.a" + b"/a" * 990),
+    # OverflowError in table.py _noise
+    (
+        "result",
+        b'{"kind":"dvt evaluation","schema":3,"task":"","backbone":"","data":"","protocol":{"":3},"metric'
+        b's":[{"name":"mIoU","unit":"","higher_is_better":true,"meaning":""},{"name":"accuracy","unit":""'
+        b',"higher_is_better":null,"meaning":""}],"rows":{"raw":{"values":{"mIoU":[0,1e300],"accuracy":[n'
+        b'ull]},"notes":[""],"details":{"":1},"passes":1,"seconds":5,"fingerprint":{"":""},"environment":'
+        b'{"":""}},"":{"values":{"mIoU":[0.5],"accuracy":[null]},"notes":[""],"details":{"":1},"passes":1'
+        b',"seconds":5,"fingerprint":{"":""},"environment":{"":""}}}}',
+    ),
     # BadZipFile in read.py _is_torchscript
     (
         "archive",
