@@ -22,7 +22,8 @@ TEMP_SUFFIX = ".tmp"
 """Suffix of a file that is still being written."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
-_NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+_NO_FLUSH = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 class DiskError(DvtError):
@@ -91,7 +92,7 @@ def move_into_place(temp: Path, path: Path) -> None:
     """
     with disk_errors(path):
         with temp.open("rb+") as file:
-            os.fsync(file.fileno())
+            _flush(file.fileno())
         temp.replace(path)
         _sync_folder(path.parent)
 
@@ -172,7 +173,7 @@ def _written_aside(path: Path, data: bytes) -> Iterator[Path]:
             rest = memoryview(data)
             while rest:  # a raw write may stop early, for instance at a file size limit
                 rest = rest[file.write(rest) :]
-            os.fsync(file.fileno())
+            _flush(file.fileno())
         yield temp
     finally:
         temp.unlink(missing_ok=True)
@@ -183,6 +184,19 @@ def _sync_folder(folder: Path) -> None:
     with suppress(PermissionError):  # Windows cannot open a folder
         descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            _flush(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _flush(descriptor: int) -> None:
+    """Flush a file or a folder to the disk; nothing happens on a file system that knows no flush.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FLUSH:
+            raise
