@@ -35,7 +35,15 @@ from dvt.weights.folder import read_model_folder
 
 NUM_IMAGES = 16
 _VIT = ("backbone=vit_micro", "backbone.image_size=64")
-_STEPS = ("batch_size=4", "save_every=1", "validate_every=4", "show_every=0", "log_every=4", "trainer=cpu", "logger=none")
+_STEPS = (
+    "batch_size=4",
+    "save_every=1",
+    "validate_every=4",
+    "show_every=0",
+    "log_every=4",
+    "trainer=cpu",
+    "logger=none",
+)
 _OK, _REFUSED, _SOME_FAILED, _STOPPED = 0, 2, 3, 130
 
 
