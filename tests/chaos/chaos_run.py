@@ -81,7 +81,9 @@ VERBS = {
         ("decompose", "images=photos", "store={out}", *_VIT, "quality=tiny", "views.num_views=3", "device=cpu"), stored
     ),
     "train": Verb(("train", "store=store", "out={out}", "num_steps=12", *_STEPS), published),
-    "distill": Verb(("distill", "images=photos", "denoiser=denoiser", "out={out}", *_VIT, "num_steps=8", *_STEPS), published),
+    "distill": Verb(
+        ("distill", "images=photos", "denoiser=denoiser", "out={out}", *_VIT, "num_steps=8", *_STEPS), published
+    ),
     "evaluate": Verb(
         (
             "evaluate", "task=artifact_scores", "data=photos", "out={out}", _VIT[0], "quality=tiny", "device=cpu",
