@@ -59,7 +59,7 @@ class _Table:
             found = self.block.fullmatch(key)
             if found is None:
                 name = _renamed(key, self.outside)
-                out[name or key] = _as_timm_has_it(name, tensor)
+                out[_free(name, key, out)] = _as_timm_has_it(name, tensor)
                 continue
             number, inner = found.groups()
             module, _, kind = inner.rpartition(".")
@@ -69,7 +69,7 @@ class _Table:
                 out |= _whole(f"blocks.{number}.{whole}.{kind}", [f"{stem}{name}.{kind}" for name in names], state)
             else:
                 name = _renamed(inner, inside)
-                out[key if name is None else f"blocks.{number}.{name}"] = tensor
+                out[_free(None if name is None else f"blocks.{number}.{name}", key, out)] = tensor
         return out
 
 
@@ -87,7 +87,11 @@ def join_chunks(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     places = sorted({(int(match[1]), int(match[2])) for match in found.values()})
     counted_through = len({block for _, block in places}) == len(places)
     order = {place: place[1] if counted_through else number for number, place in enumerate(places)}
-    if sorted(order.values()) != list(range(len(order))) or any(re.match(r"blocks\.\d+\.\D", key) for key in state):
+    first = {chunk: min(block for other, block in places if other == chunk) for chunk, _ in places}
+    is_list = sorted(order.values()) == list(range(len(order))) and sorted(first) == list(range(len(first)))
+    is_list &= all((chunk, block - 1) in order for chunk, block in places if block > first[chunk])
+    is_list &= counted_through or not any(first.values())
+    if not is_list or any(re.match(r"blocks\.\d+\.\D", key) for key in state):
         shown = ", ".join(f"blocks.{chunk}.{block}" for chunk, block in places[:6])
         raise WeightsError(
             f"{source} has its blocks in chunks whose numbers are no list of blocks ({shown}, ...): parts are missing."
@@ -110,6 +114,11 @@ def _renamed(key: str, names: Mapping[str, str]) -> str | None:
         return names[key]
     module, dot, kind = key.rpartition(".")
     return f"{names[module]}{dot}{kind}" if module in names else None
+
+
+def _free(name: str | None, key: str, taken: Mapping[str, Tensor]) -> str:
+    """The name of timm; the file's own where there is none, or two keys of the file would get it."""
+    return key if name is None or name in taken else name
 
 
 def _as_timm_has_it(name: str | None, tensor: Tensor) -> Tensor:

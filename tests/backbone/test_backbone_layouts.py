@@ -418,6 +418,15 @@ def without(state, part):
             lambda state: under("net.", state) | {"adapter.down": torch.ones(3), "adapter.up": torch.ones(3)},
             ["(timm or the model's authors) holds tensors beside its ViT", "adapter.down, adapter.up", "below 'net'"],
         ),
+        (
+            lambda state: renamed(state, ("blocks.0.", "blocks.0.0."), ("blocks.1.", "blocks.1.0."))
+            | {"blocks.1.2.norm1.weight": torch.ones(64)},
+            ["blocks.0.0, blocks.1.0, blocks.1.2, ...", "parts are missing"],
+        ),
+        (
+            lambda state: transformers_vit(state) | {"encoder.layer.0.norm1.weight": torch.ones(64)},
+            ["1 in the file but not in the model:\n    encoder.layer.0.norm1.weight"],
+        ),
         (lambda state: without(chunked(state), "blocks.0.0."), ["blocks in chunks", "blocks.1.1", "parts are missing"]),
         (
             lambda state: without(transformers_vit(state), "layer.1.attention.attention.key.weight"),
