@@ -7,13 +7,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
 from dvt.errors import GeometryError
 from dvt.grid import PatchGrid
-from dvt.shapes import FeatureMap, ImageXY
+from dvt.shapes import FeatureMap, Float, ImageXY, Int64
 from dvt.torch_state import own_torch_state
 
 _PLACES_AT_ONCE = 2**17

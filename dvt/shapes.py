@@ -5,29 +5,33 @@
 
 Features are channel-last everywhere. Coordinates carry their frame in their name: `image_xy` is x then y in [0, 1] of
 the image, `patch_index` an integer row-major position on the patch grid, `box_px` pixels.
-The aliases document shapes for readers and type checkers; the tests check them at run time. Without jaxtyping
-(`torch.hub` installs only torch and timm) an alias is the bare tensor type.
+The aliases document shapes for readers and type checkers. They are checked at run time where jaxtyping was imported
+before dvt, as in the tests. Elsewhere an alias is the bare tensor type, and jaxtyping is neither needed nor imported.
 """
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from jaxtyping import Float, Float32, Int64
+if TYPE_CHECKING or "jaxtyping" in sys.modules:
+    from jaxtyping import Bool as Bool
+    from jaxtyping import Float as Float
+    from jaxtyping import Float32 as Float32
+    from jaxtyping import Float64 as Float64
+    from jaxtyping import Int as Int
+    from jaxtyping import Int64 as Int64
+    from jaxtyping import Shaped as Shaped
 else:
-    try:
-        from jaxtyping import Float, Float32, Int64
-    except ModuleNotFoundError:
 
-        class Float:
-            """Stand-in for jaxtyping: `Float[Tensor, "H W C"]` is `Tensor`."""
+    class Float:
+        """Stand-in for jaxtyping: `Float[Tensor, "H W C"]` is `Tensor`."""
 
-            def __class_getitem__(cls, item: tuple[Any, str]) -> Any:
-                """The type of the array, without its shape."""
-                return item[0]
+        def __class_getitem__(cls, item: tuple[Any, str]) -> Any:
+            """The type of the array, without its shape."""
+            return item[0]
 
-        Float32 = Int64 = Float
+    Bool = Float32 = Float64 = Int = Int64 = Shaped = Float
 
 ImageTensor = Float[Tensor, "3 y x"]
 """One RGB image, values in [0, 1]."""

@@ -34,12 +34,12 @@ if [[ ! -x $bin/python || "$(cat .venv-docs/complete 2>/dev/null)" != "$stamp" ]
     "$bin/python" -m pip install --quiet --no-deps --editable .
     "$bin/python" -c '
 from importlib.metadata import requires
-for line in requires("dvt"):
+for line in requires("denoising-vit"):
     requirement, _, marker = line.partition(";")
     if "docs" in marker:
         print(requirement.strip())
 ' >.venv-docs/requirements.txt
-    "$bin/python" -m pip uninstall --quiet --yes dvt
+    "$bin/python" -m pip uninstall --quiet --yes denoising-vit
     "$bin/python" -m pip install --quiet --requirement .venv-docs/requirements.txt
     echo "$stamp" >.venv-docs/complete
 fi

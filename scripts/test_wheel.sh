@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the wheel, installs it into an empty virtual environment and runs the command from another folder, without the
-# checkout. PYTHON is an interpreter of Python >= 3.10.
+# Builds sdist and wheel as for a release, checks them, installs the wheel into an empty virtual environment and runs the
+# command from another folder, without the checkout. PYTHON is an interpreter of Python >= 3.10.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -8,8 +8,12 @@ python=${PYTHON:-python3}
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 
+"$python" -m venv "$place/tools"
+"$place/tools/bin/python" -m pip install --quiet build twine
+"$place/tools/bin/python" -m build --outdir "$place/dist" . >"$place/build.log" || { cat "$place/build.log"; exit 1; }
+"$place/tools/bin/python" -m twine check --strict "$place"/dist/*
+
 "$python" -m venv "$place/venv"
-"$place/venv/bin/python" -m pip wheel --quiet --no-deps --wheel-dir "$place/dist" .
 wheel=$(ls "$place"/dist/*.whl)
 "$place/venv/bin/python" -m pip install --quiet "${wheel}[demo]"
 

@@ -40,7 +40,7 @@ def machine_report() -> dict[str, str]:
 def _required() -> list[str]:
     """Packages that dvt needs, extras left out; none where dvt runs without being installed."""
     with suppress(PackageNotFoundError):
-        needed = [text for text in requires("dvt") or () if "extra ==" not in text]
+        needed = [text for text in requires("denoising-vit") or () if "extra ==" not in text]
         return [match[0] for text in needed if (match := _NAME.match(text))]
     return []
 

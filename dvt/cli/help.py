@@ -24,7 +24,7 @@ _INDENT = 34
 FLAGS = """\
 -m, --multirun        sweep: every combination of comma-separated values, backbone=dino_small,mae_base
                       (${hydra:job.num} or ${hydra:runtime.choices.backbone} in a path gives each run its own)
-    hydra/launcher=   joblib, submitit_local, submitit_slurm: run the sweep in parallel (pip install 'dvt[sweep]')
+    hydra/launcher=   joblib, submitit_local, submitit_slurm: run in parallel (pip install 'denoising-vit[sweep]')
     hydra/sweeper=    optuna: search for the best value of the verb's metric
     hydra.sweep.dir=  keep Hydra's records of the sweep here; without it they are deleted, except the job logs of
                       submitit (dvt_sweeps/)

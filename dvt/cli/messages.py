@@ -10,7 +10,7 @@ from dvt.cli.arguments import GROUPS, moved_to
 from dvt.errors import DvtError
 from dvt.options import option_paths
 
-_PLUGINS = "The extra dvt[sweep] brings joblib, submitit_local, submitit_slurm and optuna: pip install 'dvt[sweep]'."
+_PLUGINS = "pip install 'denoising-vit[sweep]' brings joblib, submitit_local, submitit_slurm and optuna."
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 

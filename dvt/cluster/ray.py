@@ -139,7 +139,9 @@ def load_ray() -> Any:
     try:
         return import_module("ray")
     except ImportError as error:
-        raise ConfigError("engine=ray is not installed: pip install 'dvt[ray]', or give engine=local.") from error
+        raise ConfigError(
+            "engine=ray is not installed: pip install 'denoising-vit[ray]', or give engine=local."
+        ) from error
 
 
 @contextmanager

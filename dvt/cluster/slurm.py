@@ -113,7 +113,9 @@ def load_submitit(cluster: Cluster) -> Any:
     try:
         submitit = import_module("submitit")
     except ImportError as error:
-        raise ConfigError("engine=slurm is not installed: pip install 'dvt[slurm]', or give engine=local.") from error
+        raise ConfigError(
+            "engine=slurm is not installed: pip install 'denoising-vit[slurm]', or give engine=local."
+        ) from error
     if cluster is Cluster.slurm and not (shutil.which("sbatch") and shutil.which("srun")):
         raise ConfigError(
             "engine=slurm: there is no SLURM on this machine (no sbatch, no srun). Run it on a login node;"

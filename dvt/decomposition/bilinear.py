@@ -9,13 +9,12 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
 from dvt.decomposition.block_tridiagonal import BlockTridiagonal
 from dvt.field import NodeGrid, weighted_rows
-from dvt.shapes import ImageXY, Tokens
+from dvt.shapes import Float, ImageXY, Int64, Tokens
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,8 +8,9 @@ bytes, a dense one (R b)^3 / 3 and 8 (R b)^2. All work is in products of dense b
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
+
+from dvt.shapes import Float
 
 
 @dataclass(frozen=True, slots=True, eq=False)

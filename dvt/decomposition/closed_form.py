@@ -16,7 +16,6 @@ crops around a place have in common is its context, and remains in F (`context_o
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from dvt.decomposition.bilinear import Groups, LinearModel, add_roughness_
@@ -25,6 +24,7 @@ from dvt.decomposition.solution import Solution, ViewTokens
 from dvt.errors import DecompositionError
 from dvt.field import BilinearField, NodeGrid
 from dvt.grid import PatchGrid
+from dvt.shapes import Float
 
 _CHUNK = 4096
 """Tokens per chunk of error computation."""

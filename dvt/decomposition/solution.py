@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Float32
 from torch import Tensor
 
 from dvt.field import Field
 from dvt.grid import PatchGrid
-from dvt.shapes import FeatureMap
+from dvt.shapes import FeatureMap, Float, Float32
 
 
 @dataclass(frozen=True, slots=True)

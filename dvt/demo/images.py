@@ -84,6 +84,6 @@ def source_of(image: DemoImage) -> Path:
     if path is None or not path.is_file():
         raise ImageError(
             f"the image {image.name} of the demo ships inside {image.package}, which is not installed:"
-            ' pip install "dvt[demo]".'
+            ' pip install "denoising-vit[demo]".'
         )
     return path

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
 from dvt.diagnosis.report import Diagnosis
 from dvt.diagnosis.scores import ArtifactReport
+from dvt.shapes import Float
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from jaxtyping import Bool
 from torch import Tensor
 
 from dvt.diagnosis.layers import Layer
 from dvt.diagnosis.scores import ArtifactReport
+from dvt.shapes import Bool
 
 POSITION = (0.05, 0.2)
 """Position share from which a pattern is mild, and strong. Late blocks of DeiT-Ti: at most 0.017; of AugReg 0.8, and

@@ -12,10 +12,10 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from dvt.diagnosis.probe import TokenSample
+from dvt.shapes import Float, Int, Shaped
 
 CANDIDATES = 8
 """Channels per axis whose MIC is computed: those with the largest mutual information by a cheap measure. On AugReg and

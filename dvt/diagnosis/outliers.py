@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
-from dvt.shapes import FeatureMaps
+from dvt.shapes import Bool, FeatureMaps, Float
 
 ROBUST_DEVIATIONS = 6.0
 """An outlier is this many robust standard deviations (1.4826 x median absolute deviation) above the median."""

@@ -4,11 +4,10 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dvt.runtime import sum_dtype
-from dvt.shapes import FeatureMap, FeatureMaps
+from dvt.shapes import Bool, FeatureMap, FeatureMaps, Float
 
 LOWEST = 2.0
 """Largest frequency that counts as low, in half waves over the grid: half a wave is 1, a whole one 2."""

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
-from dvt.shapes import FeatureMaps, Tokens
+from dvt.shapes import FeatureMaps, Float, Int, Tokens
 
 MAX_TOKENS = 16_384
 """Largest number of tokens of a sample: 64 MB with 1024 channels."""

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from jaxtyping import Float
 from torch import Tensor
 
 from dvt.backbone.features import require_finite
@@ -14,7 +13,7 @@ from dvt.diagnosis.position import LockedPattern
 from dvt.diagnosis.probe import PositionR2, TokenSample, position_r2
 from dvt.diagnosis.shift import ShiftError
 from dvt.files import plain
-from dvt.shapes import FeatureMaps
+from dvt.shapes import FeatureMaps, Float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

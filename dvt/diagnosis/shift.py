@@ -4,12 +4,11 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from dvt.diagnosis.position import LockedPattern
 from dvt.runtime import sum_dtype
-from dvt.shapes import FeatureMaps
+from dvt.shapes import FeatureMaps, Float
 
 
 class ShiftError:

@@ -162,7 +162,7 @@ def resolve_format(out: str | Path, wanted: ExportFormat = ExportFormat.auto) ->
         )
     missing = [name for name in _ONNX_PACKAGES if find_spec(name) is None] if kind is ExportFormat.onnx else []
     if missing:
-        raise ConfigError(f"format=onnx needs {', '.join(missing)}: pip install 'dvt[onnx]'.")
+        raise ConfigError(f"format=onnx needs {', '.join(missing)}: pip install 'denoising-vit[onnx]'.")
     return kind
 
 

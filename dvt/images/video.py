@@ -1,4 +1,4 @@
-"""Videos: a file -> its frames, one at a time. GIF by Pillow, all else by PyAV (`pip install "dvt[video]"`).
+"""Videos: a file -> its frames, one at a time. GIF by Pillow, all else by PyAV (`pip install "denoising-vit[video]"`).
 
 `for frame in Video.open(path)` decodes the file in every pass. For several passes:
 
@@ -182,7 +182,8 @@ def require_av(path: Path) -> None:
         import av  # noqa: F401
     except ImportError as error:
         raise ImageError(
-            f'{path} needs PyAV, which is not installed: pip install "dvt[video]", or use a .gif or a folder of images.'
+            f'{path} needs PyAV, which is not installed: pip install "denoising-vit[video]", or use a .gif or a folder'
+            " of images."
         ) from error
 
 

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Float32
 from torch import Tensor
 from torch.nn import functional
 
 from dvt.grid import PatchGrid
-from dvt.shapes import FeatureMaps, ImageBatch
+from dvt.shapes import FeatureMaps, Float, Float32, ImageBatch
 from dvt.srt.config import Aggregate, Fill
 
 PaddedBatch = Float[Tensor, "B 3 padded_y padded_x"]

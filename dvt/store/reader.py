@@ -5,12 +5,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxtyping import Float
 from torch import Tensor
 
 from dvt.errors import StoreError
 from dvt.field import BilinearField
-from dvt.shapes import FeatureMap
+from dvt.shapes import FeatureMap, Float
 from dvt.spec import FeatureSpec
 from dvt.store.folder import SHARDS, read_meta
 from dvt.store.journal import read_failures

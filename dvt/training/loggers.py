@@ -31,7 +31,9 @@ def make_logger(config: LoggerConfig, out: Path) -> Logger | None:
             return CSVLogger(save_dir=out, name="logs", version=start)
         case LoggerKind.tensorboard:
             if find_spec("tensorboard") is None:
-                raise ConfigError("logger=tensorboard is not installed: pip install 'dvt[tensorboard]', or logger=csv.")
+                raise ConfigError(
+                    "logger=tensorboard is not installed: pip install 'denoising-vit[tensorboard]', or logger=csv."
+                )
             return TensorBoardLogger(save_dir=out, name="logs", version=start)
         case LoggerKind.wandb:
             return _wandb(config, out)

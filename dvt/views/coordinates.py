@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float32
 from torch import Tensor
 
 from dvt.grid import PatchGrid
-from dvt.shapes import ImageXY
+from dvt.shapes import Float32, ImageXY
 from dvt.views.config import Coordinates
 from dvt.views.crop import Crop
 

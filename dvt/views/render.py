@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from jaxtyping import Float
 from torch import Tensor
 
 from dvt.images.resize import resize
-from dvt.shapes import ImageBatch, ImageTensor
+from dvt.shapes import Float, ImageBatch, ImageTensor
 from dvt.views.config import Source, ViewsConfig
 from dvt.views.crop import Crop
 

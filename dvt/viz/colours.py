@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from dvt.errors import DvtError
-from dvt.shapes import FeatureMap
+from dvt.shapes import FeatureMap, Float, Float64, Int64
 from dvt.viz.maps import MapOfAnySize, require_map, require_maps
 
 _FLOOR = 1e-5

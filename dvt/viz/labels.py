@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
 from numpy import ndarray
+
+from dvt.shapes import Float64
 
 _GAP_PX = 3.0
 """Between a marker and its label, and between two labels."""

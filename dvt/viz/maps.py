@@ -7,11 +7,10 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dvt.errors import DvtError
-from dvt.shapes import FeatureMap
+from dvt.shapes import FeatureMap, Float, Int64
 
 MapOfAnySize: TypeAlias = Float[Tensor, "_ _ _"]
 """A feature map (H, W, C); other maps of the same call may have other numbers of rows and columns."""

@@ -6,12 +6,12 @@ from itertools import zip_longest
 from typing import TypeAlias
 
 import torch
-from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from dvt.errors import DvtError
 from dvt.images import read_image
+from dvt.shapes import Float
 
 Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 

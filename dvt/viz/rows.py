@@ -4,13 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from dvt.errors import DvtError
 from dvt.images import ImageLike, read_image
-from dvt.shapes import FeatureMap
+from dvt.shapes import FeatureMap, Float
 from dvt.viz.colours import PCABasis, colourise, colourise_labels
 from dvt.viz.maps import MapOfAnySize, cluster_map, norm_map, require_maps, require_patch, similarity_map
 from dvt.viz.panel import Tile

@@ -57,7 +57,7 @@ def require_writer(path: str | Path) -> None:
     if suffix not in VIDEO_OUTPUTS:
         raise DvtError(f"{path}: give a name that ends in .mp4 or .gif.")
     if suffix == ".mp4" and find_spec("av") is None:
-        raise DvtError(f'{path} needs PyAV: pip install "dvt[video]", or give a name that ends in .gif.')
+        raise DvtError(f'{path} needs PyAV: pip install "denoising-vit[video]", or give a name that ends in .gif.')
 
 
 def write_video(path: str | Path, frames: Iterable[Image.Image], fps: float) -> int:

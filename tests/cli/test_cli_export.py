@@ -140,7 +140,7 @@ def test_a_missing_extra_is_said_before_the_backbone_is_loaded(dvt, monkeypatch)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setattr("dvt.backbone.load.load_from_config", None)
     result = dvt("export", *TINY, "out=model.onnx")
-    assert result.code == 2 and "pip install 'dvt[onnx]'" in result.err
+    assert result.code == 2 and "pip install 'denoising-vit[onnx]'" in result.err
 
 
 def test_its_page(dvt):

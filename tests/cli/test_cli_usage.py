@@ -69,7 +69,7 @@ GIVEN = ("decompose", "images=x", "store=s")
         ([*GIVEN, "-sc", "bash"], ["dvt --shell-completion bash"]),
         ([*GIVEN, "hydra/launcher=joblib"], ["hydra/launcher=joblib has an effect in a sweep only: add -m"]),
         ([*GIVEN, "hydra/sweeper=optuna"], ["hydra/sweeper=optuna optimises a number, and dvt decompose returns none"]),
-        ([*GIVEN, "-m", "hydra/launcher=jobli"], ["hydra/launcher=jobli is not installed", "dvt[sweep]"]),
+        ([*GIVEN, "-m", "hydra/launcher=jobli"], ["hydra/launcher=jobli is not installed", "denoising-vit[sweep]"]),
         ([*GIVEN, "--config-dir", "nowhere"], ["--config-dir nowhere: there is no such folder"]),
         ([*GIVEN, "shard=4/4"], ["give i/n"]),
         ([*GIVEN], ["x does not exist"]),

@@ -49,7 +49,8 @@ def test_an_engine_refuses_a_shard_and_a_numbered_gpu(tmp_path, name):
 def test_a_missing_package_is_named(files, tmp_path, monkeypatch, package, by_engine):
     monkeypatch.setitem(sys.modules, package, None)
     name = RAY if package == "ray" else SLURM
-    with pytest.raises(ConfigError, match=rf"engine={name.value} is not installed: pip install 'dvt\[{name.value}\]'"):
+    message = rf"engine={name.value} is not installed: pip install 'denoising-vit\[{name.value}\]'"
+    with pytest.raises(ConfigError, match=message):
         by_engine(files, make_job(tmp_path / "s"), EngineConfig(name=name, workers=1))
     assert not (tmp_path / "s").exists()
 

@@ -48,7 +48,8 @@ def test_five_pieces_of_each(images, folder):
 
 @pytest.mark.parametrize("place", [("nosuchpackage", "a.png"), ("skimage", "data/nosuch.png")])
 def test_a_missing_package(place):
-    with pytest.raises(ImageError, match=rf'image x of the demo ships inside {place[0]}.*pip install "dvt\[demo\]"'):
+    message = rf'image x of the demo ships inside {place[0]}.*pip install "denoising-vit\[demo\]"'
+    with pytest.raises(ImageError, match=message):
         source_of(DemoImage("x", *place, credit="nobody"))
 
 

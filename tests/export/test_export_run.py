@@ -183,7 +183,7 @@ def test_names_that_do_not_go_with_the_format(out, wanted, text, tmp_path):
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime", "onnxscript"])
 def test_a_missing_extra_is_named(package, model, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ConfigError, match=rf"format=onnx needs {package}: pip install 'dvt\[onnx\]'"):
+    with pytest.raises(ConfigError, match=rf"format=onnx needs {package}: pip install 'denoising-vit\[onnx\]'"):
         export_model(model(), tmp_path / "m.onnx")
     assert resolve_format("m.pt2") is ExportFormat.torch_export
 

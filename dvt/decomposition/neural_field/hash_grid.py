@@ -10,12 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
 from dvt.decomposition.config import HashGridConfig
-from dvt.shapes import ImageXY
+from dvt.shapes import Float, ImageXY, Int64
 
 _PRIME = 2_654_435_761 - 2**32
 """Multiplier of y in Instant-NGP's spatial hash (their eq. 4; x has 1), as a signed 32-bit integer with the same

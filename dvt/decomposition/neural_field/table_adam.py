@@ -10,9 +10,10 @@ from collections.abc import Callable
 import numpy as np
 import scipy.sparse
 import torch
-from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
+
+from dvt.shapes import Float, Int64
 
 _FINISH_ROWS = 1 << 16
 """Rows per chunk of `finish`."""
