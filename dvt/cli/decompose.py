@@ -120,7 +120,7 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     return Result(code=print_outcome(_run(find_images(options.images), options, list_options), options))
 
 
-def _run(files: list["ImageFile"], options: Options, list_options: "ListOptions") -> "Outcome":
+def _run(files: "list[ImageFile]", options: Options, list_options: "ListOptions") -> "Outcome":
     """In this process, on Ray workers, or as SLURM jobs."""
     from dvt.cli.reporter import TerminalReporter
     from dvt.store import shard_bytes
