@@ -15,11 +15,12 @@ import time
 
 from dvt.runtime import environment
 
+LOAD = "dvt.load_denoised('vit_micro', weights='vit_micro/denoiser', device='cpu')"
 COMMANDS = {
     "import timm": "import timm",
     "import dvt": "import dvt",
     "import dvt, load_backbone": "import dvt; dvt.load_backbone('vit_micro', device='cpu')",
-    "import dvt, load_denoised": "import dvt; dvt.load_denoised('vit_micro', weights='vit_micro/denoiser', device='cpu')",
+    "import dvt, load_denoised": f"import dvt; {LOAD}",
 }
 BASE = "import timm"
 

@@ -100,6 +100,28 @@ def test_pre_commit_runs_what_the_test_script_runs_before_the_tests():
     assert all(hook["language"] == "system" and hook["pass_filenames"] is False for hook in repo["hooks"])
 
 
+def test_the_workflows_run_what_is_there():
+    folder = ROOT / ".github" / "workflows"
+    tests, release = (
+        yaml.safe_load((folder / f"{name}.yml").read_text(encoding="utf-8")) for name in ("tests", "release")
+    )
+    job = tests["jobs"]["tests"]
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    offered = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', project)
+    assert job["strategy"]["matrix"]["python"] == [offered[0], offered[-1]]
+    assert f'requires-python = ">={offered[0]}"' in project
+    assert [step["run"] for step in job["steps"] if "run" in step] == ["scripts/test.sh --ci"]
+    triggers = {True: "on"}  # YAML 1.1 reads the key as a boolean
+    on = {triggers.get(key, key): value for key, value in release.items()}["on"]
+    assert on == {"push": {"tags": ["v*"]}}
+    publish = release["jobs"]["publish"]
+    assert set(publish["needs"]) == {"tests", "build"} and publish["permissions"] == {"id-token": "write"}
+    commands = "\n".join(step.get("run", "") for step in release["jobs"]["build"]["steps"])
+    assert "python -m build" in commands and "twine check --strict dist/*" in commands
+    for path in folder.iterdir():
+        assert "never run" in path.read_text(encoding="utf-8"), "strike this once it was"
+
+
 def test_every_page_is_in_the_navigation_and_exists(site, generated):
     there = {page.relative_to(DOCS).as_posix() for page in (*PAGES, *DOCS.rglob("*.ipynb"))}
     listed = list(nav_pages(site["nav"]))
