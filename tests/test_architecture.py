@@ -112,6 +112,15 @@ def test_importing_dvt_imports_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_options_of_all_verbs_import_no_torch():
+    """`dvt VERB --help` is quick, and the documentation is built without torch and numpy."""
+    code = (
+        "import sys; from importlib import import_module; from dvt.cli.main import VERBS;"
+        " [import_module(f'dvt.cli.{verb}') for verb in VERBS]; sys.exit(bool({'torch', 'numpy'} & {*sys.modules}))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def composed(verb, *overrides):
     """The options that the command line passes to a verb, as dataclasses."""
     register(verb, OPTIONS[verb])

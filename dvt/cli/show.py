@@ -11,7 +11,6 @@ from dvt.cli.outcome import Result
 from dvt.cli.outputs import check_out, check_writable
 from dvt.errors import ConfigError, ImageError
 from dvt.images import MAX_PIXELS
-from dvt.one_writer import LOCK, lock_beside, one_writer
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -88,6 +87,7 @@ def work(options: Options, choices: dict[str, str]) -> Result:
 def show_image(options: Options) -> Result:
     """Show one image as one panel."""
     from dvt.images import read_image
+    from dvt.one_writer import lock_beside, one_writer
     from dvt.viz import save_png
 
     out = Path(options.out or f"{Path(options.image).stem}.dvt.png")
@@ -140,6 +140,7 @@ def wants_video(out: str | None) -> bool:
 def show_folder(options: Options) -> Result:
     """Show several images, a panel each: `<out>/<key>.dvt.png`. An image that fails does not stop the others."""
     from dvt.images import find_images
+    from dvt.one_writer import LOCK, one_writer
 
     files = find_images(options.image)
     out = Path(options.out or "panels")
@@ -178,6 +179,7 @@ def _draw_each(files: "list[ImageFile]", out: Path, options: Options) -> dict[st
 
 def show_video(options: Options) -> Result:
     """Show a video, or several images, as a video: the frame and the PCA colours of every method, in one basis."""
+    from dvt.one_writer import lock_beside, one_writer
     from dvt.viz.save import require_writer
 
     frames, fps = _source(options)
