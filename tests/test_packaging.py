@@ -114,5 +114,5 @@ def test_the_tests_of_the_sdist_run(tmp_path):
     files = ("tests/test_grid.py", "tests/backbone/test_backbone_micro.py")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
     environment = {**os.environ, "PYTHONPATH": str(root)}
-    ran = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=240)
+    ran = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert ran.returncode == 0 and " passed" in ran.stdout, ran.stdout
