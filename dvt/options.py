@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from math import inf, isfinite
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from dvt.errors import ConfigError
 
@@ -76,3 +76,16 @@ def walk(options: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def option_paths(kind: type) -> list[str]:
     """Dotted names of all options and groups of a dataclass."""
     return [name for name, _ in walk(kind())]
+
+
+def text_paths(kind: type, prefix: str = "") -> set[str]:
+    """Dotted names of the options of a dataclass that hold free text: names, paths, patterns."""
+    found, types = set(), get_type_hints(kind)
+    for entry in fields(kind):
+        of_entry = types[entry.name]
+        if is_dataclass(of_entry):
+            assert isinstance(of_entry, type)
+            found |= text_paths(of_entry, f"{prefix}{entry.name}.")
+        elif str in (of_entry, *get_args(of_entry)) and get_origin(of_entry) is not list:
+            found.add(prefix + entry.name)
+    return found

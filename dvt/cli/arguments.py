@@ -6,12 +6,14 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from dvt.errors import ConfigError
+from dvt.options import option_paths, text_paths
+from dvt.paths import expand_home
 
 PATH_OPTIONS = (
     "images", "image", "store", "out", "denoiser", "backbone.weights", "data", "distilled", "report_images",
     "hydra.sweep.dir", "hydra.run.dir",
 )  # fmt: skip
-"""Options that take paths, some of them names: the value is taken literally, `~` is the home folder."""
+"""Options that take paths, some of them names; their values complete to files."""
 
 GROUPS = ("backbone", "quality", "engine", "recipe", "trainer", "logger", "experiment", "debug")
 """Options that choose a config file."""
@@ -58,14 +60,16 @@ _SHORT = {
 }
 
 
-def prepare(
-    verb: str, names: list[str], arguments: list[str], *, has_metric: bool = True
-) -> tuple[list[str], list[str]]:
-    """The flags and the options as Hydra wants them.
+_SWEEP = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag)\(.*\)$")
+"""Functions of Hydra that give the values of a sweep."""
+
+
+def prepare(verb: str, schema: type, arguments: list[str], *, has_metric: bool = True) -> tuple[list[str], list[str]]:
+    """The flags and the options as Hydra wants them. Texts are taken literally; `~/` is the home folder.
 
     Args:
         verb: the verb, for the messages.
-        names: dotted names of its options.
+        schema: dataclass of its options.
         arguments: the arguments after the verb.
         has_metric: whether the verb returns a number that a sweeper can optimise.
 
@@ -73,6 +77,7 @@ def prepare(
         ConfigError: an unknown flag, a flag without its value, flags that exclude each other, or an argument that is
             not `key=value`.
     """
+    names, texts = option_paths(schema), text_paths(schema).union(PATH_OPTIONS)
     sweeps = "-m" in arguments or "--multirun" in arguments
     flags: list[str] = []
     options: list[str] = []
@@ -82,7 +87,7 @@ def prepare(
         if argument.startswith("-"):
             flags += _flag(verb, argument, rest)
         elif "=" in argument and not argument.startswith("~"):
-            options.append(_option(verb, names, argument, sweeps))
+            options.append(_option(verb, names, texts, argument, sweeps))
         else:
             raise ConfigError(_not_an_option(verb, names, argument))
     _check_together(verb, names, flags, options, has_metric)
@@ -151,7 +156,7 @@ def _check_together(verb: str, names: list[str], flags: list[str], options: list
         )
 
 
-def _option(verb: str, names: list[str], argument: str, sweeps: bool) -> str:
+def _option(verb: str, names: list[str], texts: set[str], argument: str, sweeps: bool) -> str:
     key, _, value = argument.partition("=")
     if not key.strip("+~ "):
         raise ConfigError(f"{argument!r} lacks the name of its option: they are written key=value.")
@@ -165,11 +170,11 @@ def _option(verb: str, names: list[str], argument: str, sweeps: bool) -> str:
         return f"{key}={quote(value)}"  # Hydra takes the name of a choice, and fails on a number
     if renamed := RENAMED_CHOICES.get((verb, key, value)):
         raise ConfigError(f"{argument}: {key}={value} is now called {renamed}, write {key}={renamed}.")
-    if key not in PATH_OPTIONS:
+    if key not in texts or (not value and key not in PATH_OPTIONS):
         return argument
     if not value:
         raise ConfigError(f"{argument} is empty: give a path.")
-    return f"{key}={_path(value, sweeps)}"
+    return f"{key}={_text(value, sweeps)}"
 
 
 def _is_group(key: str) -> bool:
@@ -177,15 +182,14 @@ def _is_group(key: str) -> bool:
     return name in GROUPS or "/" in name
 
 
-def _path(value: str, sweeps: bool) -> str:
-    """A path, quoted unless it means something to Hydra: a list, values to sweep over, null, an interpolation."""
-    if value == "null" or value[0] in "'\"" or "${" in value:
+def _text(value: str, sweeps: bool) -> str:
+    """A text, quoted unless it means something to Hydra: a list, values to sweep over, null, an interpolation."""
+    if value == "null" or value[0] in "'\"" or "${" in value or (sweeps and _SWEEP.match(value)):
         return value
     several = "," in value and (sweeps or all(Path(part).exists() for part in value.split(",")))
     if (several or value[0] == "[") and not Path(value).exists():
         return value
-    is_home = value == "~" or value.startswith("~/")
-    return quote(str(Path(value).expanduser()) if is_home else value)
+    return quote(str(expand_home(value)) if value == "~" or value.startswith("~/") else value)
 
 
 def _not_an_option(verb: str, names: list[str], argument: str) -> str:

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from enum import Enum
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from dvt.cli.arguments import FLAG_VALUES, GROUPS, PATH_OPTIONS
+from dvt.paths import expand_home
 
 SHELLS = ("bash", "zsh", "fish")
 COMPLETE_FLAG = "--complete-line"
@@ -67,7 +67,7 @@ def candidates(line: str, verbs: Iterable[str]) -> list[str]:
 def _paths(prefix: str, start: str) -> list[str]:
     """Files and folders that begin with `start`; a `~` stays as typed."""
     folder, slash, name = start.rpartition("/")
-    place = Path(f"{folder}{slash}" or ".").expanduser()
+    place = expand_home(f"{folder}{slash}" or ".")
     entries = sorted(place.iterdir()) if place.is_dir() else []
     return [
         f"{prefix}{folder}{slash}{entry.name}{'/' if entry.is_dir() else ' '}"

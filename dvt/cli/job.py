@@ -16,7 +16,6 @@ from dvt.cli.hydra_app import run_application, value_of, without_hydra
 from dvt.cli.messages import usage_text
 from dvt.cli.option_checks import check_launch, checked_options
 from dvt.cli.outcome import Command, JobOutcome, Result, current_command, running
-from dvt.options import option_paths
 
 _QUIET = ("hydra.output_subdir=null", "hydra.run.dir=.", "hydra/job_logging=none", "hydra/hydra_logging=none")
 """Options with which Hydra writes nothing, whatever the root config."""
@@ -42,7 +41,7 @@ def run_verb(verb: str, arguments: list[str]) -> int:
     schema, command, failure = module.Options, Command(argv=sys.argv), DONE
     try:
         with running(command):
-            flags, options = prepare(verb, option_paths(schema), arguments, has_metric=module.METRIC is not None)
+            flags, options = prepare(verb, schema, arguments, has_metric=module.METRIC is not None)
             if {"--cfg", "--info", "--config-name"} & set(flags):
                 # Hydra prints configs unchecked. With a root config that does not build on ours it also writes logs.
                 places = [(name, value_of(flags, name)) for name in ("--config-dir", "--config-name")]

@@ -19,6 +19,7 @@ from types import FrameType
 from dvt.cli.completion import COMPLETE_FLAG
 from dvt.cli.console import DONE, INTERRUPTED, NO_READER, USAGE, complain
 from dvt.cli.help import verb_page
+from dvt.errors import DvtError
 
 VERBS = {
     "demo": "stages 1 and 2 on six images, offline, in minutes",
@@ -80,6 +81,8 @@ def run(arguments: list[str]) -> int:
     """Run a command line and return its exit code; a fault of ours is raised."""
     try:
         return _dispatch(arguments)
+    except DvtError as error:
+        return complain(str(error))
     except KeyboardInterrupt:
         return _interrupted()
 

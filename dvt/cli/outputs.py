@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from dvt.errors import ConfigError
+from dvt.paths import expand_home
 
 
 def check_out(out: Path, image: Path) -> None:
@@ -26,7 +27,7 @@ def check_writable(out: Path, image: Path) -> None:
     Raises:
         ConfigError: says which.
     """
-    image = image.expanduser()
+    image = expand_home(image)
     if out.exists() and image.exists() and out.samefile(image):
         raise ConfigError(f"out={out} is the image itself: give another name, it would be overwritten.")
     folder = next(parent for parent in (out / "x").absolute().parents if parent.is_dir())

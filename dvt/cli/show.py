@@ -11,6 +11,7 @@ from dvt.cli.outcome import Result
 from dvt.cli.outputs import check_out, check_writable
 from dvt.errors import ConfigError, ImageError
 from dvt.images import MAX_PIXELS
+from dvt.paths import expand_home
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -79,7 +80,7 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     check_methods(options, choices["quality"])
     if wants_video(options.out) or is_video(options.image):
         return show_video(options)
-    if Path(options.image).expanduser().is_file():
+    if expand_home(options.image).is_file():
         return show_image(options)
     return show_folder(options)
 

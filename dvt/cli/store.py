@@ -1,11 +1,10 @@
 """`dvt store`: what is in a feature store, and whether it is whole."""
 
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvt.cli.console import DONE, SOME_FAILED, USAGE, complain, say
-from dvt.errors import DvtError
+from dvt.cli.console import DONE, SOME_FAILED, USAGE, say
+from dvt.paths import expand_home
 
 if TYPE_CHECKING:
     from dvt.store import Status, Verification
@@ -25,20 +24,17 @@ def run(arguments: list[str]) -> int:
     if len(arguments) != 2 or arguments[0] not in ACTIONS:
         say(f"dvt: {_usage_error(arguments)}\n\n{PAGE}")
         return USAGE
-    action, folder = arguments[0], Path(arguments[1].removeprefix("store=")).expanduser()
+    action, folder = arguments[0], expand_home(arguments[1].removeprefix("store="))
     from dvt.store import remove_leftovers, status, verify
 
-    try:
-        if action == "status":
-            print(status_text(status(folder)))
-            return DONE
-        if action == "clean":
-            removed = remove_leftovers(folder)
-            print("\n".join(f"deleted {name}" for name in removed) or "nothing to delete")
-            return DONE
-        verification = verify(folder)
-    except DvtError as error:
-        return complain(str(error))
+    if action == "status":
+        print(status_text(status(folder)))
+        return DONE
+    if action == "clean":
+        removed = remove_leftovers(folder)
+        print("\n".join(f"deleted {name}" for name in removed) or "nothing to delete")
+        return DONE
+    verification = verify(folder)
     print(verification_text(verification))
     return DONE if verification.ok else SOME_FAILED
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 from dvt.denoiser.config import ALL, DenoiserConfig, Kind, Mixing
 from dvt.errors import ConfigError, WeightsError, first_line
 from dvt.grid import PatchGrid
+from dvt.paths import expand_home
 from dvt.shapes import CellMaps, DenoiserInput, FeatureMaps, FinerMaps
 from dvt.torch_state import own_torch_state
 from dvt.weights.folder import read_model_folder, save_model
@@ -216,7 +217,7 @@ class Denoiser(nn.Module):
         Raises:
             WeightsError: no such folder or repository, damaged, or of another kind.
         """
-        folder = Path(source).expanduser()
+        folder = expand_home(source)
         if not folder.exists():
             folder = fetch_model(
                 str(source), revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only

@@ -23,6 +23,7 @@ from dvt.export.weights_folder import open_folder, write_folder
 from dvt.files import TEMP_SUFFIX, DiskError, disk_errors, move_into_place
 from dvt.grid import PatchGrid
 from dvt.one_writer import lock_beside, one_writer
+from dvt.paths import expand_home
 from dvt.torch_state import own_torch_state
 from dvt.weights.folder import is_model_folder, read_model_info
 from dvt.weights.info import KINDS, ModelInfo
@@ -95,7 +96,7 @@ def export_model(
         ParityError: the difference is above the tolerance.
         DiskError: the disk is full or refuses.
     """
-    out = Path(out).expanduser()
+    out = expand_home(out)
     kind = resolve_format(out, _parse(format))
     accepted = TOLERANCES[kind] if tolerance is None else tolerance
     if not accepted >= 0:

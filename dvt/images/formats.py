@@ -26,11 +26,3 @@ IMAGE_EXTENSIONS = tuple(extension for names in _EXTENSIONS_BY_FORMAT.values() f
 def has_image_extension(path: Path) -> bool:
     """Whether the extension is that of a readable image; capitals do not matter."""
     return path.suffix.lower() in IMAGE_EXTENSIONS
-
-
-def expand_home(path: str | Path) -> Path:
-    """The path with a leading `~` or `~user` replaced; a file that is merely called `~something` is left alone."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:  # no such user
-        return Path(path)

@@ -14,9 +14,10 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from dvt.errors import ImageError
-from dvt.images.formats import IMAGE_EXTENSIONS, MAX_PIXELS, PILLOW_FORMATS, expand_home
+from dvt.images.formats import IMAGE_EXTENSIONS, MAX_PIXELS, PILLOW_FORMATS
 from dvt.images.pillow_settings import pillow_settings
 from dvt.images.untrusted import check_gif_frame, check_size, damage_named
+from dvt.paths import expand_home
 from dvt.shapes import ImageTensor
 from dvt.torch_state import own_torch_state
 

@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from dvt.errors import ImageError
-from dvt.images.formats import IMAGE_EXTENSIONS, expand_home, has_image_extension
+from dvt.images.formats import IMAGE_EXTENSIONS, has_image_extension
+from dvt.paths import expand_home
 
 _LIST_EXTENSIONS = (".txt", ".lst")
 _LOOKED_FOR = f"Looked for {' '.join(IMAGE_EXTENSIONS)}."

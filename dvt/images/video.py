@@ -19,9 +19,10 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from dvt.errors import ImageError
-from dvt.images.formats import MAX_PIXELS, expand_home
+from dvt.images.formats import MAX_PIXELS
 from dvt.images.read import read_image
 from dvt.images.untrusted import check_size, damage_named
+from dvt.paths import expand_home
 from dvt.shapes import ImageTensor
 
 VIDEO_EXTENSIONS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")

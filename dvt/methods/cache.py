@@ -16,6 +16,7 @@ from dvt.files import disk_errors, write_atomic
 from dvt.grid import PatchGrid
 from dvt.methods.decomposed import Decomposed
 from dvt.methods.method import Images, Method, fingerprint
+from dvt.paths import expand_home
 from dvt.shapes import ImageTensor
 from dvt.spec import FeatureSpec
 from dvt.version import __version__
@@ -40,7 +41,7 @@ class Cached:
         self.spec: FeatureSpec = method.spec
         self.options: Mapping[str, Any] = method.options
         about = json.dumps({"dvt": __version__, **fingerprint(method)}, sort_keys=True, allow_nan=False)
-        self._folder = Path(folder).expanduser() / hashlib.sha256(about.encode()).hexdigest()[:16]
+        self._folder = expand_home(folder) / hashlib.sha256(about.encode()).hexdigest()[:16]
         self._others = [
             Cached(other, folder)
             for other in map(without_cache, others)

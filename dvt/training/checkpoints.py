@@ -15,6 +15,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from dvt.errors import TrainingError, WeightsError, first_line
 from dvt.files import TEMP_SUFFIX, disk_errors, write_atomic
 from dvt.one_writer import LOCK, one_writer
+from dvt.paths import expand_home
 from dvt.progress import Reporter
 from dvt.settings import differences
 from dvt.store import is_store
@@ -165,7 +166,7 @@ def find_start(resume: str, folder: Path, settings: dict[str, Any], *, allow_cha
         if found is None:
             return Start(checkpoint=None, step=0, notes=())
     else:
-        found, notes = read_checkpoint(Path(resume).expanduser()), []
+        found, notes = read_checkpoint(expand_home(resume)), []
     notes = [*notes, f"continuing from {found.path}, step {found.step}"] if notes else notes
     if found.settings.get("stage") != settings.get("stage"):
         raise TrainingError(

@@ -13,6 +13,7 @@ from dvt.denoiser.config import Kind
 from dvt.denoiser.network import Denoiser
 from dvt.errors import BackboneError, ConfigError, WeightsError
 from dvt.files import write_atomic
+from dvt.paths import expand_home
 from dvt.weights.build import build_denoiser
 from dvt.weights.folder import save_model
 from dvt.weights.info import KINDS, ModelInfo
@@ -39,7 +40,7 @@ def convert(source: str | Path, out: str | Path, *, backbone: str | None = None)
         ConfigError: `out` exists, or its name has another ending.
         DiskError: the disk is full or refuses.
     """
-    out = Path(out).expanduser()
+    out = expand_home(out)
     _check_out(out)
     weights = recognise(resolve(source))
     info = _info(weights, backbone)

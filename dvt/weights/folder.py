@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dvt.errors import WeightsError
 from dvt.files import disk_errors, sha256_of_file, write_atomic
+from dvt.paths import expand_home
 from dvt.weights.card import model_card
 from dvt.weights.info import CONFIG_FILE, KINDS, RESTORE, ModelInfo, parse_config
 
@@ -34,7 +35,7 @@ def write_model_folder(folder: str | Path, state: Mapping[str, Tensor], info: Mo
         WeightsError: there is no tensor to write, or `folder` is a file.
         DiskError: the disk is full or refuses.
     """
-    folder = Path(folder).expanduser()
+    folder = expand_home(folder)
     if not state:
         raise WeightsError(f"no weights were given for {folder}: give at least one tensor.")
     if folder.exists() and not folder.is_dir():
@@ -61,7 +62,7 @@ def save_model(folder: str | Path, state: Mapping[str, Tensor], info: ModelInfo,
         WeightsError: there is no tensor to write, or `folder` is a file.
         DiskError: the disk is full or refuses.
     """
-    folder = Path(folder).expanduser()
+    folder = expand_home(folder)
     card, ours = model_card(info, source or folder.resolve().name), _card_is_ours(folder, source)
     write_model_folder(folder, state, info)
     if ours:
@@ -94,7 +95,7 @@ def read_model_folder(folder: str | Path, *, kind: str | None = None) -> tuple[d
     Raises:
         WeightsError: no model folder, half-written, damaged, edited, of another kind, or made by a newer dvt.
     """
-    folder = Path(folder).expanduser()
+    folder = expand_home(folder)
     info, sha256 = parse_config(_read_config(folder), str(folder / CONFIG_FILE))
     if kind is not None and info.kind != kind:
         raise WeightsError(_other_kind(folder, info, kind))
@@ -117,7 +118,7 @@ def read_model_folder(folder: str | Path, *, kind: str | None = None) -> tuple[d
 
 def is_model_folder(path: str | Path) -> bool:
     """Whether it is a folder with both files of a model; `read_model_folder` checks their content."""
-    path = Path(path).expanduser()
+    path = expand_home(path)
     return (path / CONFIG_FILE).is_file() and (path / WEIGHTS_FILE).is_file()
 
 
@@ -127,7 +128,7 @@ def read_model_info(folder: str | Path) -> ModelInfo:
     Raises:
         WeightsError: no model folder, half-written, damaged, edited, or made by a newer dvt.
     """
-    folder = Path(folder).expanduser()
+    folder = expand_home(folder)
     return parse_config(_read_config(folder), str(folder / CONFIG_FILE))[0]
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dvt.errors import WeightsError, first_line
+from dvt.paths import expand_home
 
 TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".pth.tar", ".ckpt")
 """Suffixes of files that torch.save wrote."""
@@ -50,7 +51,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: the file is missing, of an unknown kind, damaged, holds code, or holds no state dict.
     """
-    path = Path(path).expanduser()
+    path = expand_home(path)
     return find_state_dict(read_file(path), path)
 
 
@@ -63,7 +64,7 @@ def read_file(path: str | Path) -> Any:
     Raises:
         WeightsError: the file is missing, of an unknown kind, damaged, or holds code.
     """
-    path = Path(path).expanduser()
+    path = expand_home(path)
     _check_file(path)
     if path.suffix != ".safetensors":
         return _read_torch(path)

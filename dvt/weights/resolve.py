@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from dvt.errors import WeightsError, first_line
+from dvt.paths import expand_home
 from dvt.shipped import shipped
 from dvt.weights.folder import is_model_folder, read_model_info
 from dvt.weights.hub import fetch_file, fetch_model
@@ -57,7 +58,7 @@ def resolve(source: str | Path, *, distilled: bool | None = None) -> Found:
     text = str(source)
     if text.startswith(HUB_PREFIX):
         return Found(fetch_model(text.removeprefix(HUB_PREFIX)), text)
-    path = Path(source).expanduser()
+    path = expand_home(source)
     if path.exists():
         return Found(path, text)
     if isinstance(source, Path) or _looks_like_a_path(text):
@@ -89,7 +90,7 @@ def resolve_for(weights: str | Path, timm_name: str) -> Found:
     Raises:
         WeightsError: as `resolve`.
     """
-    text, path = str(weights), Path(weights).expanduser()
+    text, path = str(weights), expand_home(weights)
     if path.is_dir() and not is_model_folder(path):
         inside = _find_in(path, timm_name)
         if inside is not None:
@@ -128,7 +129,7 @@ def local_folders() -> list[Path]:
     `$DVT_HOME`, `./checkpoints`, and the folder that ships with dvt.
     """
     home = os.environ.get(HOME_VARIABLE)
-    folders = [Path(home).expanduser()] if home else []
+    folders = [expand_home(home)] if home else []
     folders += [Path("checkpoints"), shipped("checkpoints")]
     return list({folder.resolve(): folder for folder in folders}.values())
 

@@ -2,6 +2,7 @@
 
 import os
 from copy import deepcopy
+from importlib import import_module
 
 import pytest
 import yaml
@@ -12,12 +13,11 @@ from hypothesis import strategies as st
 
 from dvt.cli import decompose
 from dvt.cli.arguments import prepare, quote
-
-NAMES = ["images", "store", "backbone.weights"]
+from dvt.cli.decompose import Options
 
 
 def parsed(argument, *flags):
-    _, (ready,) = prepare("decompose", NAMES, [*flags, argument])
+    _, (ready,) = prepare("decompose", Options, [*flags, argument])
     return OverridesParser.create().parse_override(ready).value()
 
 
@@ -45,10 +45,10 @@ def test_brackets_are_a_list_unless_there_is_such_a_file(tmp_path, monkeypatch):
 
 def test_commas_are_a_sweep_only_where_one_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert prepare("decompose", NAMES, ["store=a,b"]) == ([], ["store='a,b'"])
-    assert prepare("decompose", NAMES, ["store=a,b", "-m"]) == (["--multirun"], ["store=a,b"])
+    assert prepare("decompose", Options, ["store=a,b"]) == ([], ["store='a,b'"])
+    assert prepare("decompose", Options, ["store=a,b", "-m"]) == (["--multirun"], ["store=a,b"])
     (tmp_path / "a,b").mkdir()
-    assert prepare("decompose", NAMES, ["-m", "store=a,b"]) == (["--multirun"], ["store='a,b'"])
+    assert prepare("decompose", Options, ["-m", "store=a,b"]) == (["--multirun"], ["store='a,b'"])
 
 
 def test_tilde_is_home_and_what_hydra_reads_is_left_alone(monkeypatch):
@@ -56,7 +56,7 @@ def test_tilde_is_home_and_what_hydra_reads_is_left_alone(monkeypatch):
     assert parsed("store=~/runs") == "/home of me/runs"
     assert parsed("backbone.weights=null") is None
     assert parsed("store='a b'") == "a b"
-    assert prepare("decompose", NAMES, ["store=runs/${seed}"]) == ([], ["store=runs/${seed}"])
+    assert prepare("decompose", Options, ["store=runs/${seed}"]) == ([], ["store=runs/${seed}"])
 
 
 def test_c_job_prints_the_options_and_does_nothing(dvt, tmp_path):
@@ -142,3 +142,28 @@ def test_a_fault_of_ours_keeps_its_traceback_and_the_environment(dvt, monkeypatc
     assert "crash" in [entry.name for entry in caught.traceback]
     assert os.environ.get("HYDRA_FULL_ERROR") == before
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("verb", "name"),
+    [
+        ("train", "resume"),
+        ("train", "logger.name"),
+        ("evaluate", "saliency.masks"),
+        ("export", "backbone.timm"),
+        ("decompose", "shard"),
+    ],
+)
+@pytest.mark.parametrize("value", ["lr=1/checkpoints/a.ckpt", "a,b", "x{1}", "it's (2)", "[0-9]", "k: v", "1e-4"])
+def test_every_option_that_holds_a_text_is_taken_literally(verb, name, value):
+    module = import_module(f"dvt.cli.{verb}")
+    _, (ready,) = prepare(verb, module.Options, [f"{name}={value}"])
+    expected = ["0-9"] if value == "[0-9]" else value
+    assert OverridesParser.create().parse_override(ready).value() == expected
+    flags, (swept,) = prepare(verb, module.Options, ["-m", f"{name}=choice(a,b)"])
+    assert flags == ["--multirun"] and OverridesParser.create().parse_override(swept).is_sweep_override()
+
+
+def test_numbers_and_lists_are_left_to_hydra():
+    options = ["num_steps=5,6", "denoiser.layers=[1,2]", "optimizer.clip_norm=1e-4", "trainer.devices=2"]
+    assert prepare("train", import_module("dvt.cli.train").Options, options) == ([], options)

@@ -16,6 +16,7 @@ from dvt.errors import ConfigError, EvaluationError
 from dvt.evaluation.config.segmentation import SegmentationConfig, Split
 from dvt.evaluation.datasets.samples import FileSamples, SampleFiles
 from dvt.images.pillow_settings import pillow_settings
+from dvt.paths import expand_home
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def find_data(config: SegmentationConfig, root: Path) -> SegmentationData:
     if split not in data.splits:
         known = ", ".join(name for name in data.splits if name != "train")
         raise ConfigError(f"split={split}: {config.dataset} has no labels for it. Give {known}, or leave it out.")
-    files = data.find(root.expanduser(), ("train", split))
+    files = data.find(expand_home(root), ("train", split))
     train = data.samples(files["train"]).evenly_spaced(config.num_train, "num_train")
     test = data.samples(files[split]).evenly_spaced(config.num_test, "num_test")
     about = {"dataset": config.dataset.value, "split": split, "train_images": len(train), "test_images": len(test)}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dvt.errors import ConfigError
+from dvt.paths import expand_home
 
 if TYPE_CHECKING:
     from dvt.evaluation.task import Task
@@ -43,5 +44,5 @@ def make_task(name: str, config: Any, data: str | Path) -> "Task":
     kind, options = TASKS[name]
     if config is None:
         config = getattr(import_module(options), f"{kind}Config")()
-    task: Task = getattr(import_module(f"{__name__}.{name}"), kind)(config, Path(data).expanduser())
+    task: Task = getattr(import_module(f"{__name__}.{name}"), kind)(config, expand_home(data))
     return task
