@@ -22,6 +22,10 @@ class ImageError(DvtError):
     """An image that is missing, unreadable or unsuitable."""
 
 
+class FileNameError(DvtError):
+    """A name that the file system does not take."""
+
+
 class GeometryError(DvtError):
     """Image size, patch size and stride that do not fit together."""
 

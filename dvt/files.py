@@ -16,12 +16,13 @@ from uuid import uuid4
 import numpy as np
 import torch
 
-from dvt.errors import DvtError
+from dvt.errors import DvtError, FileNameError
 
 TEMP_SUFFIX = ".tmp"
 """Suffix of a file that is still being written."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
+_SHORT = 208
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 _NO_FLUSH = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
@@ -32,10 +33,17 @@ class DiskError(DvtError):
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn an `OSError` raised while writing `path` into a `DiskError` that says what to do."""
+    """Turn an `OSError` raised while writing `path` into a `DiskError` that says what to do.
+
+    Raises:
+        DiskError: the disk is full or refuses.
+        FileNameError: the file system takes no name of this length.
+    """
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise FileNameError(f"the name of {path} is too long for this file system: give a shorter one.") from error
         if error.errno in _FULL:
             raise DiskError(
                 f"no space left to write {path} ({error.strerror}). What is committed is safe:"
@@ -164,10 +172,25 @@ def to_json(value: Any, *, indent: int | None = 2) -> str:
     return json.dumps(plain(value), indent=indent, allow_nan=False) + "\n"
 
 
+def short_name(name: str) -> str:
+    """A file name that leaves room for a suffix: file systems take 255 bytes. Different names stay different.
+
+    Examples:
+        >>> short_name("a.png"), len(short_name("x" * 255))
+        ('a.png', 208)
+    """
+    whole = os.fsencode(name)
+    if len(whole) <= _SHORT:
+        return name
+    return f"{os.fsdecode(whole[: _SHORT - 9])}~{hashlib.sha256(whole).hexdigest()[:8]}".encode(
+        errors="ignore"
+    ).decode()
+
+
 @contextmanager
 def _written_aside(path: Path, data: bytes) -> Iterator[Path]:
     """A flushed temporary file beside `path`; deleted at the end of the block unless it was renamed."""
-    temp = path.with_name(f".{path.name}.{uuid4().hex[:8]}{TEMP_SUFFIX}")
+    temp = path.with_name(f".{short_name(path.name)}.{uuid4().hex[:8]}{TEMP_SUFFIX}")
     try:
         with temp.open("xb", buffering=0) as file:
             rest = memoryview(data)

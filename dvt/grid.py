@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from dvt.errors import ConfigError, GeometryError
+from dvt.numbers import takes_numbers
 from dvt.shapes import ImageXY
 
 
@@ -38,6 +39,7 @@ class PatchGrid:
     """Cells per patch along each side, in the square of one stride around its centre; 1: the patches themselves."""
 
     @classmethod
+    @takes_numbers
     def of(cls, image_hw: tuple[int, int], patch: int, stride: int | None = None) -> "PatchGrid":
         """The grid of an image.
 
@@ -121,6 +123,7 @@ class PatchGrid:
         return f"{rows} x {columns} patches of {self.patch} px every {self.stride} px"
 
 
+@takes_numbers
 def image_hw(image_size: Any) -> tuple[int, int]:
     """Height and width from an option: one number of pixels, or two.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from dvt.errors import ConfigError
-from dvt.files import disk_errors
+from dvt.files import disk_errors, short_name
 
 try:
     import fcntl
@@ -70,7 +70,7 @@ def one_writer(lock: Path, out: str | Path) -> Iterator[None]:
 
 def lock_beside(out: Path) -> Path:
     """The lock of a single file that is written."""
-    return out.with_name(f".{out.name}{LOCK}")
+    return out.with_name(f".{short_name(out.name)}{LOCK}")
 
 
 def _locked(lock: Path, out: str | Path) -> int:

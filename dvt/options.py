@@ -16,6 +16,33 @@ class Choice(str, Enum):
         return str(self.value)
 
 
+def check_type(name: str, value: object, kind: type | tuple[type, ...], way_out: str) -> None:
+    """Refuse an argument of another type; None passes.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        kind: the type or types that are right.
+        way_out: what to give.
+
+    Raises:
+        ConfigError: names the argument, its type and the way out.
+
+    Examples:
+        >>> check_type("config", {"num_steps": 3}, list, "give a list.")
+        Traceback (most recent call last):
+        dvt.errors.ConfigError: config is of type dict: give a list.
+    """
+    if value is not None and not isinstance(value, kind):
+        raise ConfigError(f"{name} is of type {type_name(value)}: {way_out}")
+
+
+def type_name(value: object) -> str:
+    """The type of a value, with its module where it is not a builtin one: `timm.models.resnet.ResNet`."""
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
 def check_range(
     config: Any,
     *names: str,

@@ -8,6 +8,7 @@ from importlib.metadata import version
 import torch
 
 from dvt.errors import ConfigError
+from dvt.numbers import takes_numbers
 from dvt.version import __version__
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "fp64": torch.float64}
@@ -99,6 +100,7 @@ def _present_devices() -> list[str]:
     return present
 
 
+@takes_numbers
 def seed_for(seed: int, key: str) -> int:
     """The seed of one image: 63 bits from the seed of the run and the key of the image.
 

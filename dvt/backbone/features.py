@@ -6,8 +6,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from dvt.errors import EvaluationError
+from dvt.errors import BackboneError, EvaluationError
 from dvt.grid import PatchGrid
+from dvt.options import type_name
 from dvt.shapes import FeatureMaps, ImageBatch, PrefixTokens
 
 
@@ -34,6 +35,24 @@ def require_finite(name: str, *tokens: Tensor) -> None:
             f"{name} gives features that are NaN or infinite. With precision=fp16, use fp32 or bf16; otherwise check"
             " the weights."
         )
+
+
+def check_model(name: str, model: object) -> None:
+    """Refuse what is no ViT of dvt, such as a model of timm.
+
+    Raises:
+        BackboneError: names the argument, its type and the way out.
+    """
+    if not (hasattr(model, "grid") and hasattr(model, "device") and callable(model)):
+        raise not_a_model(name, model)
+
+
+def not_a_model(name: str, model: object) -> BackboneError:
+    """The error for an argument that is no ViT of dvt."""
+    return BackboneError(
+        f"{name} is of type {type_name(model)}, not a ViT of dvt: give what dvt.load_backbone(name) or"
+        " dvt.load_denoised(name, ...) returned. They take every plain ViT of timm by name, and its weights as a file."
+    )
 
 
 @runtime_checkable

@@ -13,10 +13,12 @@ from dvt.backbone.catalogue import lookup
 from dvt.backbone.config import DEFAULT_BACKBONE, BackboneConfig
 from dvt.backbone.weights import RANDOM, load_weights
 from dvt.grid import image_hw
+from dvt.numbers import takes_numbers
 from dvt.runtime import Precision, check_precision, pick_device
 from dvt.torch_state import own_torch_state
 
 
+@takes_numbers
 @own_torch_state()
 def load_backbone(
     name: str = DEFAULT_BACKBONE,

@@ -1,6 +1,7 @@
 """Messages on stderr, and exit codes."""
 
 import sys
+from collections.abc import Mapping
 
 MISSING = "???"
 """How OmegaConf marks an option that must be given."""
@@ -21,6 +22,13 @@ NO_READER = 141
 def say(text: str) -> None:
     """Print a message."""
     print(text, file=sys.stderr, flush=True)
+
+
+def say_failures(failed: Mapping[str, str]) -> None:
+    """Print a line for every item that failed: its name, control characters escaped, and the reason."""
+    for name, reason in failed.items():
+        shown = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in name)
+        say(f"failed: {shown}: {reason}")
 
 
 def complain(text: str, code: int = USAGE) -> int:

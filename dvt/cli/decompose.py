@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dvt.backbone.config import BackboneConfig
-from dvt.cli.console import DONE, INTERRUPTED, MISSING, SOME_FAILED, say
+from dvt.cli.console import DONE, INTERRUPTED, MISSING, SOME_FAILED, say, say_failures
 from dvt.cli.outcome import Result
 from dvt.cluster.config import EngineConfig, EngineName
 from dvt.decomposition.config import DecomposeConfig
@@ -167,8 +167,7 @@ def print_outcome(outcome: "Outcome", options: Options) -> int:
     """Print the result and the next command; returns the exit code."""
     for reason in outcome.damaged:
         say(f"damaged: {reason}")
-    for key, reason in outcome.failed.items():
-        say(f"failed: {key}: {reason}")
+    say_failures(outcome.failed)
     for reason in outcome.crash.splitlines():
         say(f"crashed: {reason}")
     spent = outcome.seconds

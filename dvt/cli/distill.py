@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from dvt.cli.console import INTERRUPTED, MISSING, say
+from dvt.cli.console import DONE, INTERRUPTED, MISSING, SOME_FAILED, say, say_failures
 from dvt.cli.outcome import Result
 from dvt.cli.store_backbone import StoreBackboneConfig, load_backbone_of, needs_of, store_list, with_defaults
 from dvt.distillation.config import DistillConfig
@@ -78,15 +78,16 @@ class Options(DistillConfig):
 
 
 def work(options: Options, choices: dict[str, str]) -> Result:
-    """Distill; exit code 0, or 130 when stopped before the end."""
+    """Distill; exit code 0, 3 when images were left out, or 130 when stopped before the end."""
     from dvt.cli.reporter import TerminalReporter
     from dvt.distillation.distill import distill
     from dvt.distillation.stored import distill_from_store
     from dvt.images import find_images
+    from dvt.images.readable import split_readable
     from dvt.training.processes import is_main_process
 
     name, images = teacher_name(options), find_images(options.images)
-    is_main, out, max_pixels = is_main_process(), options.out, options.max_pixels
+    is_main, out, max_pixels, failed = is_main_process(), options.out, options.max_pixels, dict[str, str]()
     if name is TeacherName.store:
         stores = store_list(options.store)
         vit = _vit_of(stores[0], options)
@@ -95,12 +96,16 @@ def work(options: Options, choices: dict[str, str]) -> Result:
                 stores, images, out, options, backbone=vit, max_pixels=max_pixels, reporter=reporter
             )
     else:
+        images, failed = split_readable(images, max_pixels)
         teacher = load_teacher(options, name)
         with TerminalReporter(shown=is_main) as reporter:
             distilled = distill(images, out, options, teacher=teacher, max_pixels=max_pixels, reporter=reporter)
     if is_main:
+        say_failures(failed)
         say(end_text(distilled, options))
-    return Result(code=INTERRUPTED) if distilled.interrupted else Result(distilled.metrics["val/mse"])
+    if distilled.interrupted:
+        return Result(code=INTERRUPTED)
+    return Result(distilled.metrics["val/mse"], code=SOME_FAILED if failed else DONE)
 
 
 def teacher_name(options: Options) -> TeacherName:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dvt.backbone.config import BackboneConfig
-from dvt.cli.console import DONE, MISSING, USAGE, complain, say
+from dvt.cli.console import DONE, MISSING, SOME_FAILED, USAGE, complain, say, say_failures
 from dvt.cli.outcome import Result
 from dvt.diagnosis.config import DoctorConfig
 from dvt.errors import ConfigError
@@ -89,12 +89,12 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     from dvt.viz import save_png
 
     images = find_images(options.images)
-    chosen = choose_images(images, options.num_images, options.seed)  # before anything is downloaded
+    chosen = choose_images(images, options.num_images, options.seed, options.max_pixels)
     check_output(Path(options.out), images)
     start = time.monotonic()
     with one_writer(lock_beside(Path(options.out)), options.out):
         backbone = load_from_config(options.backbone, pick_device(options.device))
-        say(f"{backbone.timm_name}, {backbone.grid}: {len(chosen)} of {len(images)} images")
+        say(f"{backbone.timm_name}, {backbone.grid}: {len(chosen.images)} of {len(images)} images")
         with TerminalReporter() as reporter:
             layers = BackboneLayers(backbone, options.layers)
             diagnosis = diagnose_layers(layers, chosen, options, max_pixels=options.max_pixels, reporter=reporter)
@@ -107,8 +107,9 @@ def work(options: Options, choices: dict[str, str]) -> Result:
         print(to_json(body, indent=None), end="")
     else:
         print(diagnosis, "\n".join(lines), sep="\n\n")
+    say_failures(diagnosis.failed)
     say(f"{options.out} written; {time.monotonic() - start:.0f} s")
-    return Result()
+    return Result(code=SOME_FAILED if diagnosis.failed else DONE)
 
 
 def check_output(out: Path, images: "Sequence[ImageFile]") -> None:

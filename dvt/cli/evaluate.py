@@ -1,16 +1,17 @@
 """`dvt evaluate`: features of several methods side by side in a task, as a table."""
 
+import math
 import sys
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dvt.cli.console import MISSING, say
+from dvt.cli.console import DONE, MISSING, SOME_FAILED, say, say_failures
 from dvt.cli.method_options import MethodsOptions, check_methods, load_methods, with_fine_names
 from dvt.cli.outcome import Result
 from dvt.diagnosis.config import ArtifactScoresConfig
-from dvt.errors import ConfigError
+from dvt.errors import ConfigError, DvtError, EvaluationError
 from dvt.evaluation.config.depth import LinearDepthConfig
 from dvt.evaluation.config.objects import ObjectDiscoveryConfig, SaliencyConfig
 from dvt.evaluation.config.retrieval import RetrievalConfig
@@ -100,20 +101,21 @@ class Options(MethodsOptions):
 
 
 def work(options: Options, choices: dict[str, str]) -> Result:
-    """Score the methods; returns the main metric."""
+    """Score the methods; returns the main metric of the first task. The exit code is 3 where some tasks failed."""
     from dvt.cli.reporter import TerminalReporter
     from dvt.evaluation.run import evaluate as score
+    from dvt.files import DiskError
 
     options = with_fine_names(options)
     check_methods(options, choices["quality"])
     out = checked_out(options)
     tasks = make_tasks(options)  # data that are missing are found before a model is loaded
     backbone, methods = load_methods(options, one_size=False)
-    results = []
+    results, failed = [], dict[str, str]()
     for task in tasks:
-        with TerminalReporter() as reporter:
-            results.append(
-                score(
+        try:
+            with TerminalReporter() as reporter:
+                result = score(
                     task,
                     methods,
                     options.data,
@@ -122,13 +124,24 @@ def work(options: Options, choices: dict[str, str]) -> Result:
                     device=backbone.device,
                     reporter=reporter,
                 )
-            )
-        print_result(results[-1])
+        except DiskError:
+            raise
+        except DvtError as error:  # such as an image that cannot be read; the other tasks may not need it
+            if len(tasks) == 1:
+                raise
+            failed[task.name] = str(error)
+            continue
+        results.append(result)
+        print_result(result)
+    say_failures(failed)
+    if not results:
+        raise EvaluationError(f"none of the {len(tasks)} tasks could be scored.")
     if out is not None:
         say(f"written: {', '.join(str(out / f'{result.task}.md') for result in results)}")
         if options.report is Report.html:
             report(backbone, methods, options, out)
-    return Result(results[0].mean(methods[-1].name, results[0].metrics[0].name))
+    main = results[0].mean(methods[-1].name, results[0].metrics[0].name)
+    return Result(math.nan if tasks[0].name in failed else main, code=SOME_FAILED if failed else DONE)
 
 
 def checked_out(options: Options) -> Path | None:

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvt.cli.console import DONE, MISSING, SOME_FAILED, say
+from dvt.cli.console import DONE, MISSING, SOME_FAILED, say, say_failures
 from dvt.cli.method_options import MethodsOptions, check_methods, load_methods, with_fine_names
 from dvt.cli.outcome import Result
 from dvt.cli.outputs import check_out, check_writable
-from dvt.errors import ConfigError, ImageError
+from dvt.errors import ConfigError, FileNameError, ImageError
 from dvt.images import MAX_PIXELS
 from dvt.paths import expand_home
 
@@ -169,12 +169,11 @@ def _draw_each(files: "list[ImageFile]", out: Path, options: Options) -> dict[st
         try:
             image = read_image(file.path, max_pixels=options.max_pixels)
             save_png(panel(image, file.key, backbone, methods, options), path)
-        except ImageError as error:
+        except (FileNameError, ImageError) as error:
             failed[file.key] = str(error)
             continue
         say(f"{number}/{len(files)} {path}")
-    for key, reason in failed.items():
-        say(f"failed: {key}: {reason}")
+    say_failures(failed)
     return failed
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dvt.cli.console import DONE, INTERRUPTED, MISSING, SOME_FAILED, say
+from dvt.cli.console import DONE, INTERRUPTED, MISSING, SOME_FAILED, say, say_failures
 from dvt.cli.outcome import Result
 from dvt.cli.store_backbone import StoreBackboneConfig, load_backbone_of, needs_of, store_list, with_defaults
 from dvt.denoiser.config import OnlineConfig, TrainConfig
@@ -171,8 +171,7 @@ def train_from_images(options: Options) -> Result:
             max_pixels=options.max_pixels,
             reporter=reporter,
         )
-    for key, reason in finished.failures.items():
-        say(f"failed: {key}: {reason}")
+    say_failures(finished.failures)
     say(f"{finished.num_decomposed} images decomposed, {len(finished.failures)} failed")
     say(end_text(finished.trained, options))
     return _outcome(finished.trained, SOME_FAILED if finished.failures else DONE)

@@ -10,6 +10,7 @@ import yaml
 
 from dvt.decomposition.config import DecomposeConfig
 from dvt.errors import ConfigError
+from dvt.numbers import takes_numbers
 from dvt.options import option_paths
 from dvt.shipped import shipped
 
@@ -24,6 +25,7 @@ def qualities() -> list[str]:
     return sorted(path.stem for path in (config_folder() / "quality").glob("*.yaml"))
 
 
+@takes_numbers
 def load_quality(name: str, overrides: dict[str, Any] | None = None) -> DecomposeConfig:
     """The options of a quality, with overrides.
 

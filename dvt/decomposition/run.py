@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dvt.backbone.batches import extract
-from dvt.backbone.features import FeatureExtractor
+from dvt.backbone.features import FeatureExtractor, check_model
 from dvt.decomposition.closed_form import solve_closed_form
 from dvt.decomposition.config import DecomposeConfig, Solver
 from dvt.decomposition.fine import check_fine_size, warn_if_finer_than_nodes
@@ -16,8 +16,9 @@ from dvt.decomposition.neural_field.fit import solve_gradient
 from dvt.decomposition.quality import load_quality
 from dvt.decomposition.result import Decomposition
 from dvt.decomposition.solution import Solution, ViewTokens, held_out_error
-from dvt.errors import BackboneError, DecompositionError, ImageError
+from dvt.errors import DecompositionError, ImageError
 from dvt.images import MAX_PIXELS, ImageLike, read_image
+from dvt.numbers import takes_numbers
 from dvt.shapes import FeatureMap, ImageTensor
 from dvt.torch_state import own_torch_state
 from dvt.views.coordinates import crop_xy
@@ -25,6 +26,7 @@ from dvt.views.crop import Crop, random_crops, sample_crops
 from dvt.views.render import make_source, render_views
 
 
+@takes_numbers
 def decompose(
     image: ImageLike,
     backbone: FeatureExtractor,
@@ -69,13 +71,13 @@ def decompose(
         >>> result.grid.hw, tuple(result.clean.shape), tuple(result.fine.shape)
         ((4, 4), (4, 4, 192), (8, 8, 192))
     """
-    if not hasattr(backbone, "grid"):
-        raise BackboneError(f"backbone={backbone!r} is not a backbone: give what dvt.load_backbone(...) returned.")
+    check_model("backbone", backbone)
     config = load_quality(quality, overrides)
     warn_if_finer_than_nodes(config, f"fine={config.fine}")
     return decompose_image(read_image(image, max_pixels=max_pixels), backbone, config, seed)
 
 
+@takes_numbers
 @own_torch_state()
 def decompose_image(
     image: ImageTensor, backbone: FeatureExtractor, config: DecomposeConfig, seed: int

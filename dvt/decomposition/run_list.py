@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dvt.backbone.backbone import Backbone
+from dvt.backbone.features import check_model
 from dvt.decomposition.config import DecomposeConfig
 from dvt.decomposition.outcome import Outcome, about, run_record
 from dvt.decomposition.shard import Shard
@@ -16,9 +17,12 @@ from dvt.decomposition.store_method import ImageMaps, StoreMethod, store_method
 from dvt.errors import DvtError
 from dvt.field import BilinearField
 from dvt.images import MAX_PIXELS, ImageFile, read_image
+from dvt.numbers import takes_numbers
+from dvt.options import check_type
 from dvt.progress import SILENT, Reporter
 from dvt.srt.config import SrtConfig
 from dvt.store import DiskError, StoreMeta, StoreWriter, write_run_record
+from dvt.store.keys import key_fault
 from dvt.torch_state import own_torch_state
 from dvt.version import __version__
 
@@ -44,6 +48,7 @@ class ListOptions:
     """Larger images fail."""
 
 
+@takes_numbers
 @own_torch_state()
 def decompose_list(
     files: Sequence[ImageFile],
@@ -84,6 +89,9 @@ def decompose_list(
         >>> dvt.decompose_list(files, backbone, "features", config).skipped
         2
     """
+    check_model("backbone", backbone)
+    check_type("config", config, (DecomposeConfig, SrtConfig), 'give dvt.decomposition.quality.load_quality("fast").')
+    check_type("options", options, ListOptions, "give ListOptions(seed=0).")
     options = options or ListOptions()
     method = store_method(backbone, config, options.seed, options.quality, options.arrays)
     return decompose_part(options.shard.of(files), backbone, method, store, config, options, reporter)
@@ -153,6 +161,10 @@ def decompose_into(
         DiskError: the disk is full or cannot be written (committed images are safe).
     """
     for file in todo:
+        if fault := key_fault(file.key):  # such a key is in no file of the store, not even in that of failures
+            outcome.failed[file.key] = f"its name {fault}."
+            reporter.advance()
+            continue
         start_s = time.perf_counter()
         try:
             image = read_image(file.path, max_pixels=max_pixels)

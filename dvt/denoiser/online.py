@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from dvt.backbone.backbone import Backbone
+from dvt.backbone.features import check_model
 from dvt.decomposition.quality import load_quality
 from dvt.decomposition.run_list import ListOptions, make_meta
 from dvt.decomposition.store_method import StoreMethod, store_method
@@ -17,6 +18,8 @@ from dvt.denoiser.denoised import denoiser_input
 from dvt.denoiser.train import start_run, train_on_pairs
 from dvt.errors import ConfigError, DvtError, TrainingError
 from dvt.images import MAX_PIXELS, ImageFile, read_image
+from dvt.numbers import takes_numbers
+from dvt.options import check_type
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import seed_for
 from dvt.training.checkpoints import claim_folder, one_run
@@ -40,6 +43,7 @@ class OnlineTrained:
     """Decompositions made; an image that was evicted and came again counts twice."""
 
 
+@takes_numbers
 @one_run
 def train_from_images(
     images: Sequence[ImageFile],
@@ -68,6 +72,9 @@ def train_from_images(
         TrainingError: too few images, none that can be decomposed, or as in `train_denoiser`.
         ConfigError: options that exclude each other.
     """
+    check_model("backbone", backbone)
+    check_type("config", config, TrainConfig, "give dvt.denoiser.config.TrainConfig(num_steps=1000).")
+    check_type("online", online, OnlineConfig, "give OnlineConfig().")
     config, online = config or TrainConfig(), online or OnlineConfig()
     _check(images, config)
     config = replace(config, denoiser=config.denoiser.for_layer(backbone.layer))

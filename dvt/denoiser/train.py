@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.catalogue import licence_of
+from dvt.backbone.features import check_model
 from dvt.denoiser.config import Kind, Raw, TrainConfig, check_images
 from dvt.denoiser.network import Denoiser
 from dvt.denoiser.pairs import batch_maps, input_of, make_pair_set
@@ -17,6 +18,8 @@ from dvt.denoiser.ridge import check_ridge, solve_ridge, sums_text
 from dvt.files import plain
 from dvt.images import MAX_PIXELS, ImageFile
 from dvt.losses import feature_distance
+from dvt.numbers import takes_numbers
+from dvt.options import check_type
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import seed_for
 from dvt.shapes import DenoiserInput, FeatureMaps
@@ -30,10 +33,11 @@ from dvt.weights.checkpoint import CHECKPOINTS, spec_settings
 from dvt.weights.info import ModelInfo
 
 
+@takes_numbers
 @own_torch_state()
 @one_run
 def train_denoiser(
-    stores: Sequence[str | Path],
+    stores: str | Path | Sequence[str | Path],
     out: str | Path,
     config: TrainConfig | None = None,
     *,
@@ -47,8 +51,8 @@ def train_denoiser(
     A linear denoiser (`denoiser.kind=linear`) is solved by ridge regression, in one pass over the images.
 
     Args:
-        stores: folders that `dvt decompose` filled, all with the same features. If they hold F (`fine=2`), the image
-            size of `backbone` may be another one, and the denoiser may be finer than the patches.
+        stores: a folder, or several, that `dvt decompose` filled, all with the same features. If they hold F
+            (`fine=2`), the image size of `backbone` may be another one, and the denoiser may be finer than the patches.
         out: folder of the run: checkpoints, logs, panels, and at the end `weights.safetensors` and `config.json`.
         config: all options; None: the defaults.
         backbone: the frozen ViT that the stores were made with; not needed with `pairs.raw=stored`.
@@ -68,6 +72,9 @@ def train_denoiser(
         >>> trained.metrics["val/cosine"] > trained.metrics["val/raw_cosine"]  # doctest: +SKIP
         True
     """
+    check_type("config", config, TrainConfig, "give dvt.denoiser.config.TrainConfig(num_steps=1000).")
+    if backbone is not None:
+        check_model("backbone", backbone)
     out, config = Path(out), config or TrainConfig()
     check_images(config, given=images is not None)
     if config.denoiser.kind is Kind.linear:

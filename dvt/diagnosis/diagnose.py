@@ -13,12 +13,13 @@ from dvt.diagnosis.findings import find_artifacts, remarks
 from dvt.diagnosis.layers import LayerFeatures, layers_of
 from dvt.diagnosis.report import Diagnosis
 from dvt.diagnosis.scores import ArtifactMeter
-from dvt.diagnosis.windows import choose_images, cut_windows
+from dvt.diagnosis.windows import Choice, choose_images, cut_windows
 from dvt.grid import PatchGrid
 from dvt.images import MAX_PIXELS
 from dvt.images.read import read_image
 from dvt.images.resize import resize
 from dvt.images.sources import ImageFile, find_images
+from dvt.numbers import takes_numbers
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import seed_for
 from dvt.shapes import AnySizeImage, FeatureMaps
@@ -27,6 +28,7 @@ from dvt.torch_state import own_torch_state
 _DEFAULTS = DoctorConfig()
 
 
+@takes_numbers
 @own_torch_state()
 def diagnose(
     backbone: Backbone | WrappedBackbone,
@@ -56,10 +58,11 @@ def diagnose(
 
     Returns:
         `.findings` and `.remarks` in words, `.kind` of the most severe finding, and the `.reports` of all `.layers`
-        with scores and maps. `print` shows it as a table and text; `draw_diagnosis` draws it.
+        with scores and maps; `.failed`, why images could not be read: others were drawn in their place. `print` shows
+        it as a table and text; `draw_diagnosis` draws it.
 
     Raises:
-        ImageError: too few images, or one that cannot be read.
+        ImageError: too few images that can be read.
         ConfigError: fewer than 16 images wanted, or layers that do not exist.
         BackboneError: `backbone` is no backbone.
         GeometryError: the backbone has fewer than 2 x 2 patches.
@@ -77,13 +80,13 @@ def diagnose(
         num_images=num_images, layers=None if layers is None else list(layers), batch_size=batch_size, seed=seed
     )
     model = layers_of(backbone, config.layers)
-    chosen = choose_images(find_images(images), num_images, seed)
+    chosen = choose_images(find_images(images), num_images, seed, max_pixels)
     return diagnose_layers(model, chosen, config, max_pixels=max_pixels, reporter=reporter)
 
 
 def diagnose_layers(
     model: LayerFeatures,
-    images: Sequence[ImageFile],
+    chosen: Choice,
     config: DoctorConfig,
     *,
     max_pixels: int = MAX_PIXELS,
@@ -93,7 +96,7 @@ def diagnose_layers(
 
     Args:
         model: the model.
-        images: what `choose_images` returned.
+        chosen: the images.
         config: the seed and the batch size.
         max_pixels: larger images are refused.
         reporter: receives the progress.
@@ -103,7 +106,7 @@ def diagnose_layers(
         GeometryError: the model has fewer than 2 x 2 patches.
         EvaluationError: features that are not finite.
     """
-    layers, grid = tuple(model.layers), model.grid
+    layers, grid, images = tuple(model.layers), model.grid, chosen.images
     meters = [ArtifactMeter(f"{model.name}, {layer.name}", len(images), seed=config.seed) for layer in layers]
 
     def features(views: list[AnySizeImage]) -> Sequence[FeatureMaps]:
@@ -133,6 +136,7 @@ def diagnose_layers(
         reports=tuple(reports),
         findings=find_artifacts(layers, reports),
         remarks=remarks(layers, reports),
+        failed=chosen.failed,
     )
 
 

@@ -7,9 +7,10 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from dvt.backbone.backbone import Backbone
+from dvt.backbone.features import not_a_model
 from dvt.backbone.wrapped import WrappedBackbone
 from dvt.diagnosis.config import MAX_LAYERS
-from dvt.errors import BackboneError, ConfigError
+from dvt.errors import ConfigError
 from dvt.grid import PatchGrid
 from dvt.shapes import FeatureMaps, ImageBatch
 
@@ -112,7 +113,7 @@ def layers_of(model: Backbone | WrappedBackbone, blocks: Sequence[int] | None = 
     if isinstance(model, Backbone):
         return BackboneLayers(model, blocks)
     if not isinstance(model, WrappedBackbone):
-        raise BackboneError(f"backbone={model!r} is not a backbone: give what dvt.load_backbone(...) returned.")
+        raise not_a_model("backbone", model)
     if blocks is not None:
         raise ConfigError(f"layers=[{','.join(map(str, blocks))}]: of {model.name} the output alone is measured.")
     return OutputAlone(model)

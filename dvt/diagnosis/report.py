@@ -1,6 +1,7 @@
 """The diagnosis of a ViT: as a table, in words, as JSON."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,8 @@ class Diagnosis:
     """The artifacts, strong before mild; empty if there are none."""
     remarks: tuple[str, ...]
     """What else the numbers say: layout, shifts, early blocks."""
+    failed: Mapping[str, str]
+    """Key and reason of images that could not be read."""
 
     @property
     def kind(self) -> ArtifactKind:
@@ -85,6 +88,7 @@ class Diagnosis:
             "model": self.model,
             "grid": {"image_hw": self.grid.image_hw, "patch": self.grid.patch, "hw": self.grid.hw},
             "num_images": self.num_images,
+            "failed": dict(self.failed),
             "diagnosis": {"kind": self.kind, "findings": findings, "remarks": self.remarks},
             "layers": layers,
         }

@@ -1,16 +1,17 @@
 """The choice of images, and windows: pairs of random crops that remove the layout of photographs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from math import ceil, gcd
-from pathlib import Path
 
 import torch
 
 from dvt.diagnosis.config import MIN_IMAGES
 from dvt.errors import GeometryError, ImageError
 from dvt.grid import PatchGrid
+from dvt.images.formats import MAX_PIXELS
+from dvt.images.read import read_image
 from dvt.images.resize import resize
 from dvt.images.sources import ImageFile
 from dvt.runtime import seed_for
@@ -79,34 +80,51 @@ def cut_windows(image: ImageTensor, grid: PatchGrid, number: int, seed: int) -> 
     return WindowPair(upper[..., beside:].contiguous(), lower[..., :width].contiguous(), (down * fine, -right * fine))
 
 
-def choose_images(images: Sequence[ImageFile], count: int, seed: int) -> list[ImageFile]:
-    """Choose at most `count` images at random, in random order.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Images drawn from a list."""
+
+    images: tuple[ImageFile, ...]
+    """At least `MIN_IMAGES`, all different and readable."""
+    failed: Mapping[str, str]
+    """Key and reason of those that were drawn and cannot be read; others were drawn in their place."""
+
+
+def choose_images(images: Sequence[ImageFile], count: int, seed: int, max_pixels: int = MAX_PIXELS) -> Choice:
+    """Draw `count` different images, or all if there are fewer, in random order.
 
     Files with the same bytes count once: what all images share would look like a pattern.
 
     Raises:
-        ImageError: fewer than `MIN_IMAGES` different images, or one that cannot be read.
+        ImageError: fewer than `MIN_IMAGES` different images that can be read.
     """
     rng = torch.Generator().manual_seed(seed_for(seed, "choice of images"))
     chosen: dict[bytes, ImageFile] = {}
+    failed: dict[str, str] = {}
     for place in torch.randperm(len(images), generator=rng).tolist():
         if len(chosen) == count:
             break
-        chosen.setdefault(_content(images[place].path), images[place])
+        file = images[place]
+        try:
+            content = sha256(file.path.read_bytes()).digest()
+            if content not in chosen:
+                read_image(file.path, max_pixels=max_pixels)
+                chosen[content] = file
+        except ImageError as error:
+            failed[file.key] = str(error)
+        except OSError as error:
+            failed[file.key] = f"{file.path} cannot be read: {error.strerror or error}."
     if len(chosen) < MIN_IMAGES:
-        copies = f" ({len(images)} files, the others are copies)" if len(images) > len(chosen) else ""
+        copies = len(images) - len(chosen) - len(failed)
+        others = f" ({len(images)} files, {copies} are copies)" if copies else ""
+        if failed:
+            others += f"; {len(failed)} cannot be read: {next(iter(failed.values()))}"
         raise ImageError(
             f"artifact scores need at least {MIN_IMAGES} images, better 100 (with fewer, chance looks like a pattern);"
-            f" found {len(chosen)}{copies}. Give a folder with more; any photographs will do, labels are not needed."
+            f" found {len(chosen)}{others.removesuffix('.')}. Give a folder with more; any photographs will do, labels"
+            " are not needed."
         )
-    return list(chosen.values())
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return sha256(path.read_bytes()).digest()
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return Choice(tuple(chosen.values()), failed)
 
 
 def _fitting(image: ImageTensor, crop: tuple[int, int], unit: int) -> tuple[ResizedImage, int]:

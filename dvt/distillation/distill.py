@@ -17,6 +17,8 @@ from dvt.distillation.student import Student, Teacher, class_token_weight
 from dvt.errors import ConfigError, ImageError, TrainingError
 from dvt.images import MAX_PIXELS, ImageFile, read_image
 from dvt.losses import feature_distance
+from dvt.numbers import takes_numbers
+from dvt.options import check_type
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import seed_for
 from dvt.shapes import FeatureMaps
@@ -30,6 +32,7 @@ from dvt.weights.checkpoint import CHECKPOINTS, spec_settings
 from dvt.weights.info import ModelInfo
 
 
+@takes_numbers
 @own_torch_state()
 @one_run
 def distill(
@@ -69,6 +72,8 @@ def distill(
         >>> trained = dvt.distill(dvt.find_images("photos"), "runs/distilled", teacher=teacher)  # doctest: +SKIP
         >>> backbone = dvt.load_backbone("vit_micro", weights="runs/distilled/weights.safetensors")  # doctest: +SKIP
     """
+    check_type("config", config, DistillConfig, "give dvt.distillation.config.DistillConfig(num_steps=1000).")
+    check_type("teacher", teacher, Teacher, "give what dvt.load_denoised(...) returned.")
     out, config, backbone = Path(out), config or DistillConfig(), teacher.backbone
     images = sorted(images, key=lambda image: image.key)  # the order of the list changes nothing
     if teacher.grid != backbone.grid:

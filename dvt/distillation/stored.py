@@ -9,11 +9,13 @@ from torch import Tensor
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.catalogue import licence_of
-from dvt.backbone.features import Features
+from dvt.backbone.features import Features, check_model
 from dvt.distillation.config import DistillConfig
 from dvt.distillation.distill import DistillModule, student_settings
 from dvt.distillation.student import Student, class_token_weight
 from dvt.images import MAX_PIXELS, ImageFile
+from dvt.numbers import takes_numbers
+from dvt.options import check_type
 from dvt.progress import SILENT, Reporter
 from dvt.shapes import FeatureMaps
 from dvt.torch_state import own_torch_state
@@ -25,10 +27,11 @@ from dvt.weights.checkpoint import CHECKPOINTS
 from dvt.weights.info import ModelInfo
 
 
+@takes_numbers
 @own_torch_state()
 @one_run
 def distill_from_store(
-    stores: Sequence[str | Path],
+    stores: str | Path | Sequence[str | Path],
     images: Sequence[ImageFile],
     out: str | Path,
     config: DistillConfig | None = None,
@@ -44,7 +47,7 @@ def distill_from_store(
     that of the original ViT. The result and the way to continue a stopped run are those of `dvt.distill`.
 
     Args:
-        stores: folders that `dvt decompose` filled.
+        stores: a folder, or several, that `dvt decompose` filled.
         images: the images to learn from, as `dvt.find_images` lists them; their keys are those of the stores.
         out: folder of the run: checkpoints, logs, panels, and at the end `weights.safetensors` and `config.json`.
         config: all options; None: the defaults.
@@ -68,6 +71,8 @@ def distill_from_store(
         ... )  # doctest: +SKIP
         >>> clean = dvt.load_backbone("vit_micro", weights="runs/distilled/weights.safetensors")  # doctest: +SKIP
     """
+    check_model("backbone", backbone)
+    check_type("config", config, DistillConfig, "give dvt.distillation.config.DistillConfig(num_steps=1000).")
     out, config = Path(out), config or DistillConfig()
     student, token_weight = Student(backbone, config.student), class_token_weight(backbone, config.student)
     sources = open_sources(

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from dvt.backbone.features import check_model
 from dvt.errors import ConfigError, EvaluationError
 from dvt.evaluation.result import MethodResult, TaskResult
 from dvt.evaluation.table import cell, markdown
@@ -15,6 +16,7 @@ from dvt.evaluation.tasks import make_task
 from dvt.files import disk_errors, plain, write_atomic
 from dvt.methods.cache import cached
 from dvt.methods.method import Method, Model, OnePass, fingerprint
+from dvt.numbers import takes_numbers
 from dvt.one_writer import LOCK, one_writer
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import environment
@@ -23,6 +25,7 @@ from dvt.torch_state import own_torch_state
 from dvt.version import __version__
 
 
+@takes_numbers
 @own_torch_state()
 def evaluate(
     task: str | Task,
@@ -70,6 +73,8 @@ def evaluate(
         ['denoised', 'raw']
     """
     if isinstance(methods, Mapping):
+        for name, model in methods.items():
+            check_model(f"methods[{name!r}]", model)
         methods = [OnePass(name, model) for name, model in methods.items()]
     names = [method.name for method in methods]
     if not names or len(set(names)) < len(names):

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from dvt.backbone.backbone import Backbone
+from dvt.backbone.features import check_model
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.errors import ConfigError, WeightsError
 from dvt.export.config import SUFFIXES, TOLERANCES, ExportFormat
@@ -20,8 +21,9 @@ from dvt.export.fixed_size import FixedSize, fixed_size
 from dvt.export.graph_files import open_onnx, open_pt2, write_onnx, write_pt2
 from dvt.export.parity import Parity, ParityError, Runner, compare
 from dvt.export.weights_folder import open_folder, write_folder
-from dvt.files import TEMP_SUFFIX, DiskError, disk_errors, move_into_place
+from dvt.files import TEMP_SUFFIX, DiskError, disk_errors, move_into_place, short_name
 from dvt.grid import PatchGrid
+from dvt.numbers import takes_numbers
 from dvt.one_writer import lock_beside, one_writer
 from dvt.paths import expand_home
 from dvt.torch_state import own_torch_state
@@ -68,6 +70,7 @@ class Exported:
     """Accepted difference."""
 
 
+@takes_numbers
 @own_torch_state()
 def export_model(
     model: Backbone | DenoisedBackbone,
@@ -96,6 +99,7 @@ def export_model(
         ParityError: the difference is above the tolerance.
         DiskError: the disk is full or refuses.
     """
+    check_model("model", model)
     out = expand_home(out)
     kind = resolve_format(out, _parse(format))
     accepted = TOLERANCES[kind] if tolerance is None else tolerance
@@ -218,7 +222,7 @@ def _folder_aside(out: Path, fixed: FixedSize) -> Iterator[Path]:
         free = shutil.disk_usage(out.parent).free
         if free < needed:
             raise DiskError(f"no space to write {out}: it takes {needed} bytes, {free} are free. Free some.")
-        folder = TemporaryDirectory(prefix=f".{out.name}.", suffix=TEMP_SUFFIX, dir=out.parent)
+        folder = TemporaryDirectory(prefix=f".{short_name(out.name)}.", suffix=TEMP_SUFFIX, dir=out.parent)
     with folder as name:
         yield Path(name)
 

@@ -14,9 +14,10 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from dvt.errors import ImageError
-from dvt.images.formats import IMAGE_EXTENSIONS, MAX_PIXELS, PILLOW_FORMATS
+from dvt.images.formats import HEIF_HINT, IMAGE_EXTENSIONS, MAX_PIXELS, PILLOW_FORMATS, has_heif
 from dvt.images.pillow_settings import pillow_settings
 from dvt.images.untrusted import check_gif_frame, check_size, damage_named
+from dvt.numbers import takes_numbers
 from dvt.paths import expand_home
 from dvt.shapes import ImageTensor
 from dvt.torch_state import own_torch_state
@@ -44,9 +45,12 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """What brings an image upright, by its EXIF orientation; 1 is upright."""
+_AVIF_BRANDS = (b"avif", b"avis")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _TIFF_BITS_PER_SAMPLE, _TIFF_PHOTOMETRIC = 258, 262
 
 
+@takes_numbers
 @own_torch_state()
 def read_image(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> ImageTensor:
     """Read an image as RGB, upright, transparency on white.
@@ -96,6 +100,17 @@ def has_colours(path: Path) -> bool:
         return len(image.getbands()) >= 3
 
 
+def check_header(path: Path, max_pixels: int = MAX_PIXELS) -> None:
+    """Open a file as an image and look at its size; the pixels are not decoded.
+
+    Raises:
+        ImageError: missing, not an image, or too large.
+    """
+    _check_file(path)
+    with pillow_settings(), _open(path, max_pixels) as image:
+        check_size(str(path), image.size, max_pixels)
+
+
 def _read_file(path: Path, max_pixels: int) -> ImageTensor:
     _check_file(path)
     with pillow_settings(), _open(path, max_pixels) as image:
@@ -123,12 +138,32 @@ def _open(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
             check_gif_frame(path, max_pixels)
             return Image.open(path, formats=PILLOW_FORMATS)
         except UnidentifiedImageError as error:
+            if (brand := _iso_brand(path)) in _HEIF_BRANDS:
+                return _open_heif(path)
+            if brand in _AVIF_BRANDS:
+                raise ImageError(f"{path} is an AVIF image, which this Pillow does not read: convert it.") from error
             raise ImageError(
                 f"{path} is not an image Pillow can read. Expected the content of one of"
                 f" {' '.join(IMAGE_EXTENSIONS)}, whatever its name; convert it or leave it out."
             ) from error
         except PermissionError as error:
             raise _unreadable(path, error) from error
+
+
+def _iso_brand(path: Path) -> bytes:
+    """The brand of a file in the ISO base media format, such as b"heic"; empty for others."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    return head[8:] if head[4:8] == b"ftyp" else b""
+
+
+def _open_heif(path: Path) -> Image.Image:
+    if not has_heif():
+        raise ImageError(f"{path} is a HEIC image: {HEIF_HINT}, or convert it.")
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return Image.open(path, formats=("HEIF",))
 
 
 def _decode(image: Image.Image, name: str, max_pixels: int) -> ImageTensor:

@@ -1,15 +1,19 @@
 """find_images: a file, folder, glob, list file or sequence of those -> image files with stable keys."""
 
 import glob
+import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 
 from dvt.errors import ImageError
-from dvt.images.formats import IMAGE_EXTENSIONS, has_image_extension
+from dvt.images.formats import IMAGE_EXTENSIONS, extension_counts, has_image_extension
 from dvt.paths import expand_home
+
+_log = logging.getLogger(__name__)
 
 _LIST_EXTENSIONS = (".txt", ".lst")
 _LOOKED_FOR = f"Looked for {' '.join(IMAGE_EXTENSIONS)}."
@@ -30,7 +34,8 @@ def find_images(spec: str | Path | Sequence[str | Path]) -> list[ImageFile]:
 
     The key of a file does not depend on the working directory or on where the images are. It is relative to
 
-    * the folder, for a folder (searched with its subfolders; hidden files and folders are left out);
+    * the folder, for a folder (searched with its subfolders; hidden files and folders are left out, and files with
+      other extensions are counted in a warning);
     * the part before the first wildcard, for a glob such as `photos/**/*.jpg`;
     * its own folder, for one file: the key is its name;
     * the list's folder, for a list file (`.txt`, `.lst`; a path per line, `#` starts a comment). Relative lines start
@@ -84,6 +89,8 @@ def _is_folder(path: Path) -> bool:
     try:
         path.exists()
         return path.is_dir()
+    except UnicodeEncodeError as error:
+        raise ImageError(_name_fault(path)) from error
     except OSError as error:
         raise ImageError(f"{path} cannot be looked at: {error.strerror}. Give a path this user may read.") from error
 
@@ -95,9 +102,10 @@ def _in_folder(folder: Path) -> list[ImageFile]:
         raise ImageError(f"the folder {folder} is empty, or holds only hidden files. Give a folder with images.")
     if not images:
         raise ImageError(
-            f"the folder {folder} holds no images, but {len(files)} other files (such as {min(files).name})."
+            f"the folder {folder} holds no images, but other files: {extension_counts(files)}."
             f" {_LOOKED_FOR} Files with other names can be given in a list file."
         )
+    _say_left_out(folder, files, images)
     return _relative_to(folder, images)
 
 
@@ -132,7 +140,8 @@ def _in_glob(pattern: Path) -> list[ImageFile]:
         found = [Path(name) for name in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207 (leaves hidden files out)
     except RecursionError as error:
         raise ImageError(f"the glob {pattern} has {len(parts)} parts, too many. Write it shorter.") from error
-    images = [path for path in found if has_image_extension(path) and not _is_folder(path)]
+    files = [path for path in found if not _is_folder(path)]
+    images = [path for path in files if has_image_extension(path)]
     if not found:
         raise ImageError(
             f"the glob {pattern} matches nothing in {folder}. '*' stands for part of one name, '**' for any folders,"
@@ -143,7 +152,14 @@ def _in_glob(pattern: Path) -> list[ImageFile]:
             f"the glob {pattern} matches no images, but {len(found)} other files or folders (such as {min(found)})."
             f" {_LOOKED_FOR} To look inside folders, end it with '/**/*'."
         )
+    _say_left_out(pattern, files, images)
     return _relative_to(folder, images)
+
+
+def _say_left_out(where: Path, files: list[Path], images: list[Path]) -> None:
+    if others := set(files).difference(images):
+        count = "1 other file is" if len(others) == 1 else f"{len(others)} other files are"
+        _log.warning("%s: %d images; %s left out: %s.", where, len(images), count, extension_counts(sorted(others)))
 
 
 def _relative_to(folder: Path, paths: list[Path]) -> list[ImageFile]:
@@ -206,9 +222,20 @@ def _image_file(key: str, path: Path) -> ImageFile:
     try:
         key.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise ImageError(f"the file name {str(path)!r} is not valid UTF-8. Rename the file.") from error
+        raise ImageError(_name_fault(path)) from error
     assert key and ".." not in PurePosixPath(key).parts
     return ImageFile(key, path)
+
+
+def _name_fault(path: Path) -> str:
+    encoding = sys.getfilesystemencoding()
+    if encoding == "utf-8":
+        return f"the file name {str(path)!r} is not valid UTF-8. Rename the file."
+    locale = " ".join(f"{name}={os.environ.get(name, '')}" for name in ("LC_ALL", "LANG"))
+    return (
+        f"the file name {str(path)!r} is not {encoding}, which the locale asks for ({locale}). Set PYTHONUTF8=1, or a"
+        " locale such as LC_ALL=C.UTF-8."
+    )
 
 
 def _unique(images: list[ImageFile]) -> list[ImageFile]:

@@ -109,7 +109,7 @@ class Sources:
 
 
 def open_sources(
-    paths: Sequence[str | Path],
+    paths: str | Path | Sequence[str | Path],
     needs: FeatureSpec | None,
     images: Sequence[ImageFile] | None,
     *,
@@ -121,7 +121,7 @@ def open_sources(
     """Open the stores and list their pairs.
 
     Args:
-        paths: folders of stores, one at least.
+        paths: folders of stores, one at least; one may stand alone.
         needs: the raw features needed; None: those of the first store.
         images: use these only, by key; None: all that the stores hold.
         missing: what happens to images without features.
@@ -133,6 +133,7 @@ def open_sources(
         StoreError: a store is missing or damaged, or has other features than needed.
         TrainingError: a store is empty, or images have no features.
     """
+    paths = [paths] if isinstance(paths, (str, Path)) else paths
     stores = tuple(FeatureStore.open(path) for path in paths)
     spec = needs or stores[0].meta.spec
     for store in stores:

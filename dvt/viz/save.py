@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from dvt.errors import DvtError
-from dvt.files import TEMP_SUFFIX, move_into_place, write_atomic
+from dvt.files import TEMP_SUFFIX, move_into_place, short_name, write_atomic
 
 VIDEO_OUTPUTS = (".mp4", ".gif")
 """File name endings that `write_video` accepts."""
@@ -83,7 +83,7 @@ def write_video(path: str | Path, frames: Iterable[Image.Image], fps: float) -> 
     if first is None:
         raise DvtError(f"there is nothing to write to {path}: no images were given.")
     counted = _Counted(chain([first], supply))
-    temp = path.with_name(f".{path.name}.{uuid4().hex[:8]}{TEMP_SUFFIX}")
+    temp = path.with_name(f".{short_name(path.name)}.{uuid4().hex[:8]}{TEMP_SUFFIX}")
     with _writing(path):
         try:
             if path.suffix.lower() == ".gif":

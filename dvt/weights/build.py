@@ -14,6 +14,7 @@ from dvt.backbone.weights import VitNotFetchedError
 from dvt.denoiser.denoised import DenoisedBackbone, split_state
 from dvt.denoiser.network import Denoiser
 from dvt.errors import ConfigError, WeightsError
+from dvt.numbers import takes_numbers
 from dvt.settings import differences
 from dvt.torch_state import own_torch_state
 from dvt.weights.info import ModelInfo, not_a_denoiser
@@ -49,6 +50,7 @@ def load_denoiser(source: str | Path) -> Denoiser:
     return build_denoiser(weights, info)
 
 
+@takes_numbers
 @own_torch_state()
 def load_denoised(
     backbone: str | None = None,

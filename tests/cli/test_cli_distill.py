@@ -190,10 +190,22 @@ def test_a_distilled_vit_is_no_denoiser(dvt, place, distilled):
     assert result.code == 2 and "denoiser=run is a distilled ViT already" in result.err
 
 
-def test_an_image_that_cannot_be_read(dvt, place):
+def test_an_image_that_cannot_be_opened_is_left_out_and_listed(dvt, place):
     (place / "photos" / "3.png").write_bytes(b"")
     result = dvt("distill", *ALL, "num_steps=4")
-    assert result.code == 2 and result.err.count("photos/3.png is empty (0 bytes)") == 1
+    assert result.code == 3 and result.err.count("failed: 3.png: photos/3.png is empty (0 bytes)") == 1
+    assert "written: run" in result.err
+
+
+def test_an_image_that_is_damaged_behind_its_header_stops_the_training(dvt, place):
+    """It is met in the step that needs it; the same command continues once it is repaired."""
+    path = place / "photos" / "3.png"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    result = dvt("distill", *ALL, "num_steps=4")
+    assert result.code == 2 and "3.png is damaged or truncated" in result.err
+    path.write_bytes(whole)
+    assert dvt("distill", *ALL, "num_steps=4").code == 0
 
 
 def test_what_is_needed(dvt):

@@ -69,6 +69,22 @@ def test_what_was_scored_is_not_scored_again_nor_lost_to_other_settings(tiny, ca
     assert json.loads((tmp_path / "run/knn_segmentation.json").read_text()) == written
 
 
+@pytest.mark.other_types  # the check of a sequence reads its first items
+def test_a_task_that_fails_does_not_stop_the_others(tiny, camvid, tmp_path):
+    """The damaged image is in the images of one task and not in those of the other."""
+    (tmp_path / "camvid/test/1.jpg").write_text("text")
+    tasks = "task=[knn_segmentation,linear_segmentation]"
+    few = [f"{name}.{option}" for name in ("knn_segmentation", "linear_segmentation") for option in ("image_size=64",)]
+    options = [tasks, camvid, "method=[raw]", "out=run", *few, "linear_segmentation.num_test=1"]
+    options += ["linear_segmentation.patches.num_steps=2", "linear_segmentation.layouts=[usual]"]
+    result = tiny("evaluate", *options)
+    assert result.code == 3 and "failed: knn_segmentation: camvid/test/1.jpg" in result.err, result.err
+    assert result.out.startswith("linear_segmentation") and (tmp_path / "run/linear_segmentation.json").exists()
+    (tmp_path / "camvid/test/0.jpg").write_text("text")
+    result = tiny("evaluate", *options[:3], *few)
+    assert result.code == 2 and "none of the 2 tasks could be scored" in result.err and not result.out
+
+
 @pytest.fixture
 def denoisers(made, tmp_path):
     """runs/a and runs/b: two folders with one denoiser."""

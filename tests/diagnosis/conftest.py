@@ -9,6 +9,7 @@ from torch.nn import functional
 from dvt.diagnosis.config import DoctorConfig
 from dvt.diagnosis.diagnose import diagnose_layers
 from dvt.diagnosis.mic import position_mic
+from dvt.diagnosis.windows import Choice
 from dvt.images import find_images
 from dvt.images.resize import resize
 
@@ -44,7 +45,7 @@ def _mic_once():
 def diagnosed(photos, _mic_once, monkeypatch):
     """diagnosed(block5=change) -> the diagnosis of such a model."""
     monkeypatch.setattr("dvt.diagnosis.scores.position_mic", _mic_once)
-    return lambda **changes: diagnose_layers(PlantedModel(**changes), photos, DoctorConfig())
+    return lambda **changes: diagnose_layers(PlantedModel(**changes), Choice(tuple(photos), {}), DoctorConfig())
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from dvt.diagnosis.config import DoctorConfig
 from dvt.diagnosis.diagnose import diagnose_layers
 from dvt.diagnosis.findings import ArtifactKind, Severity, percent, span, where
 from dvt.diagnosis.layers import Layer
+from dvt.diagnosis.windows import Choice
 from dvt.errors import ConfigError
 from dvt.images import find_images
 
@@ -115,7 +116,7 @@ def test_layout_is_no_artifact(tmp_path):
         rng = torch.Generator().manual_seed(number)
         sky = torch.linspace(200, 0, 150)[:, None, None] + 50 * torch.rand(150, 190, 3, generator=rng)
         Image.fromarray(sky.byte().numpy()).save(tmp_path / f"{number}.png")
-    report = diagnose_layers(PlantedModel(), find_images(tmp_path), DoctorConfig()).reports[-1]
+    report = diagnose_layers(PlantedModel(), Choice(tuple(find_images(tmp_path)), {}), DoctorConfig()).reports[-1]
     assert report.upright_share > 0.8 and report.position_share < 0.1 * report.upright_share + 0.05
     assert report.shift_error < 0.1
 

@@ -11,6 +11,7 @@ from dvt.backbone.load import load_backbone
 from dvt.diagnosis.config import DoctorConfig
 from dvt.diagnosis.diagnose import diagnose_layers
 from dvt.diagnosis.layers import BackboneLayers, layers_of, spread_blocks
+from dvt.diagnosis.windows import Choice
 from dvt.errors import BackboneError, ConfigError, EvaluationError, ImageError
 
 
@@ -93,7 +94,7 @@ def test_too_few_images(backbone, photos):
 
 def test_features_that_are_not_finite_are_named(photos):
     with pytest.raises(EvaluationError, match="planted, block 4 gives features that are NaN"):
-        diagnose_layers(PlantedModel(block4=lambda maps, _: maps / 0), photos, DoctorConfig())
+        diagnose_layers(PlantedModel(block4=lambda maps, _: maps / 0), Choice(tuple(photos), {}), DoctorConfig())
 
 
 def test_of_a_denoised_vit_the_output_is_measured(photos):

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional
 
 from dvt.diagnosis.config import MIN_IMAGES, ArtifactScoresConfig
 from dvt.diagnosis.windows import choose_images, cut_windows
 from dvt.errors import ConfigError, ImageError
 from dvt.grid import PatchGrid
+from dvt.images import read_image
 from dvt.images.resize import resize
 from dvt.images.sources import ImageFile
 
@@ -100,11 +102,11 @@ def test_a_huge_image_is_reduced_first():
 
 @pytest.fixture
 def files(tmp_path):
-    """Files that differ in their bytes; nothing else of them is used."""
+    """Images of one colour, a different one each."""
 
     def make(count, copies=0):
         for number in range(count + copies):
-            (tmp_path / f"{number}.png").write_text(str(number if number < count else 0))
+            Image.new("RGB", (2, 1), (number if number < count else 0, 0, 0)).save(tmp_path / f"{number}.png")
         return [ImageFile(f"{number}.png", tmp_path / f"{number}.png") for number in range(count + copies)]
 
     return make
@@ -112,15 +114,15 @@ def files(tmp_path):
 
 def test_the_choice_of_images(files):
     chosen = choose_images(files(100), 20, seed=0)
-    assert len({image.key for image in chosen}) == 20 and chosen == choose_images(files(100), 20, seed=0)
-    assert chosen != choose_images(files(100), 20, seed=1)
-    assert len(choose_images(files(30), 100, seed=0)) == 30
+    assert len({image.key for image in chosen.images}) == 20 and chosen == choose_images(files(100), 20, seed=0)
+    assert chosen.images != choose_images(files(100), 20, seed=1).images and not chosen.failed
+    assert len(choose_images(files(30), 100, seed=0).images) == 30
 
 
 def test_copies_count_once(files):
-    chosen = choose_images(files(30, copies=70), 100, seed=0)
-    assert sorted(image.path.read_text() for image in chosen) == sorted(map(str, range(30)))
-    with pytest.raises(ImageError, match=r"found 1 \(100 files, the others are copies\)"):
+    chosen = choose_images(files(30, copies=70), 100, seed=0).images
+    assert sorted(read_image(image.path)[0, 0, 0].mul(255).round().int().item() for image in chosen) == [*range(30)]
+    with pytest.raises(ImageError, match=r"found 1 \(100 files, 99 are copies\)"):
         choose_images(files(1, copies=99), 20, seed=0)
 
 
@@ -129,10 +131,19 @@ def test_too_few_images(files):
         choose_images(files(3), 20, seed=0)
 
 
-def test_an_image_that_is_gone(files):
+def test_others_are_drawn_in_place_of_those_that_cannot_be_read(files):
     images = files(20)
-    images[7].path.unlink()
-    with pytest.raises(ImageError, match=r"7\.png cannot be read: No such file"):
+    whole = choose_images(images, 17, seed=0)
+    gone, text, last = (whole.images[place] for place in (3, 5, 16))
+    gone.path.unlink()
+    text.path.write_text("text")
+    chosen = choose_images(images, 17, seed=0)
+    assert len(chosen.images) == 17 and set(chosen.images).isdisjoint({gone, text}) and last in chosen.images
+    assert set(chosen.failed) == {gone.key, text.key} and "No such file" in chosen.failed[gone.key]
+    assert "is not an image" in chosen.failed[text.key]
+    for image in images[:5]:
+        image.path.write_text("text")
+    with pytest.raises(ImageError, match=r"found 1[0-5]; [5-7] cannot be read: .*\. Give a folder"):
         choose_images(images, 20, seed=0)
 
 

@@ -182,8 +182,8 @@ def test_empty_folder(tmp_path):
 
 
 def test_folder_without_images(tmp_path):
-    text = refused(fill(tmp_path, ["notes.md", "sub/cat.heic"]))
-    assert f"the folder {tmp_path} holds no images, but 2 other files" in text
+    text = refused(fill(tmp_path, ["notes.md", "sub/cat.psd"]))
+    assert f"the folder {tmp_path} holds no images, but other files: 1 .md, 1 .psd." in text
     assert ".jpg .jpeg" in text
 
 
@@ -251,3 +251,30 @@ def test_forbidden_folder_is_named(open_folder, as_stranger):
         private.chmod(0o755)
     assert f"the folder {private} cannot be read: Permission denied" in text
     assert f"{private / 'a.jpg'} cannot be looked at: Permission denied" in text_of_file
+
+
+def test_what_is_left_out_is_counted(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("dvt.images.formats.has_heif", lambda: False)
+    fill(tmp_path, ["a.jpg", "b.HEIC", "c.heic", "d.dng", "labels", ".hidden", "sub/e.csv"])
+    assert keys(tmp_path) == ["a.jpg"]
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{tmp_path}: 1 images; 5 other files are left out: 2 .heic (pip install pillow-heif")
+    for part in ("1 .dng", "1 .csv", "1 without extension"):
+        assert part in warning
+    caplog.clear()
+    assert keys(tmp_path / "*") == ["a.jpg"] and "4 other files are left out" in caplog.text
+    (tmp_path / "a.jpg").unlink()
+    assert "2 .heic (pip install pillow-heif reads them)" in refused(tmp_path)
+    caplog.clear()
+    assert keys(tmp_path / "d.dng") == ["d.dng"] and not caplog.messages
+    monkeypatch.setattr("dvt.images.formats.has_heif", lambda: True)
+    assert keys(tmp_path) == ["b.HEIC", "c.heic"]
+
+
+def test_names_that_the_locale_cannot_read_are_said_to_be_that(tmp_path, monkeypatch):
+    (tmp_path / "\udce4.jpg").touch()  # Latin-1
+    assert "is not valid UTF-8. Rename the file." in refused(tmp_path)
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "ascii")
+    monkeypatch.setenv("LC_ALL", "C")
+    assert "is not ascii, which the locale asks for (LC_ALL=C LANG=" in refused(tmp_path)
+    assert "Set PYTHONUTF8=1" in refused(tmp_path)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image, ImageFile, TiffImagePlugin
 
+from dvt.errors import ImageError
 from dvt.images import read_image
 
 EXACT = {"rtol": 0, "atol": 1e-7}
@@ -270,3 +271,34 @@ def test_pillow_is_left_as_it_was(tmp_path, monkeypatch):
         read_image(path, max_pixels=5)
     assert Image.MAX_IMAGE_PIXELS == 12345
     assert ImageFile.LOAD_TRUNCATED_IMAGES is True
+
+
+def test_avif_and_heic_are_read_upright(tmp_path):
+    """Red left, blue right; AVIF turned by a quarter where the file says so. HEIC is turned by its own decoder."""
+    pillow_heif = pytest.importorskip("pillow_heif")
+    image = Image.new("RGB", (64, 32), (255, 0, 0))
+    image.paste((0, 0, 255), (32, 0, 64, 32))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise: red is above
+    save(tmp_path / "a.avif", image, quality=90)
+    pillow_heif.from_pillow(image).save(tmp_path / "a.heic", quality=90)
+    save(tmp_path / "turned.avif", image, quality=90, exif=exif)
+    for name in ("a.avif", "a.heic"):
+        plain = read_image(tmp_path / name)
+        assert plain.shape == (3, 32, 64)
+        for found, other in (plain[::2, 16, 8], plain[::2, 16, 56].flip(0)):
+            assert found > 0.9 and other < 0.1
+    turned = read_image(tmp_path / "turned.avif")
+    assert turned.shape == (3, 64, 32)
+    for found, other in (turned[::2, 8, 16], turned[::2, 56, 16].flip(0)):
+        assert found > 0.9 and other < 0.1
+
+
+def test_heic_without_its_package_says_what_to_install(tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    monkeypatch.setattr("dvt.images.read.has_heif", lambda: False)
+    with pytest.raises(ImageError, match=r"a.jpg is a HEIC image: pip install pillow-heif, or convert it"):
+        read_image(tmp_path / "a.jpg")
+    monkeypatch.undo()
+    with pytest.raises(ImageError, match=r"damaged|pillow-heif"):
+        read_image(tmp_path / "a.jpg")

@@ -43,7 +43,7 @@ class ArtifactScores:
         self._config = config
         self._image_hw = image_hw(config.image_size)
         self._images = find_images(images)
-        self._count = len(choose_images(self._images, config.num_images, 0))
+        self._count = len(choose_images(self._images, config.num_images, 0).images)
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -59,21 +59,22 @@ class ArtifactScores:
         """Score a method.
 
         Raises:
-            ImageError: an image cannot be read.
+            ImageError: too few images can be read.
             GeometryError: the image size does not fit the patches.
             EvaluationError: features that are not finite.
         """
         grid = method.grid_for(self._image_hw)
         reporter.start(self._config.seeds * self._count, "images", f"{method.name} features")
-        reports = []
+        reports, failed = [], dict[str, str]()
         for seed in range(self._config.seeds):
-            images = choose_images(self._images, self._config.num_images, seed)
-            meter = ArtifactMeter(method.name, len(images), seed=seed)
+            chosen = choose_images(self._images, self._config.num_images, seed)
+            failed |= chosen.failed
+            meter = ArtifactMeter(method.name, len(chosen.images), seed=seed)
             fill_meters(
                 [meter],
                 lambda views: [method(views, self._image_hw).patches],
                 grid,
-                images,
+                chosen.images,
                 seed=seed,
                 batch_size=BATCH_SIZE,
                 reporter=reporter,
@@ -86,4 +87,5 @@ class ArtifactScores:
             for name, scores in metrics.items()
             if any(isnan(score) for score in scores)
         ]
+        notes += [f"an image is left out: {reason}" for reason in failed.values()]
         return Scores(values=metrics, notes=tuple(notes), details={"maps of seed 0": reports[0].to_json()["maps"]})
