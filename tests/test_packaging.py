@@ -26,6 +26,7 @@ EXTRAS = {
     "onnxruntime": "onnx",
     "onnxscript": "onnx",
     "tinycudann": "tcnn",
+    "pillow_heif": "heic",
     "jaxtyping": "dev",  # dvt/shapes.py, if it is loaded
 }
 """Packages that dvt imports where it needs them, and the extra that brings them or what they are built with."""
