@@ -17,6 +17,8 @@ def expand_home(path: str | Path) -> Path:
     """
     try:
         return Path(path).expanduser()
+    except ValueError:  # a null character
+        return Path(path)
     except RuntimeError as error:
         if Path(path).parts[0] != "~":  # no such user
             return Path(path)

@@ -87,12 +87,17 @@ VERBS = {
     "evaluate": Verb(
         (
             "evaluate", "task=artifact_scores", "data=photos", "out={out}", _VIT[0], "quality=tiny", "device=cpu",
-            "artifact_scores.image_size=64", "method=[raw,decomposed]", f"artifact_scores.num_images={NUM_IMAGES}",
+            "artifact_scores.image_size=64", "artifact_scores.seeds=1", f"artifact_scores.num_images={NUM_IMAGES}",
+            "method=[raw,decomposed]",
         ),
         scores,
     ),
 }  # fmt: skip
 """The commands, in the order in which they need each other's results."""
+
+
+_PIPES: dict[int, "subprocess.Popen[bytes]"] = {}
+"""What writes the log of each process."""
 
 
 class Lost(AssertionError):
@@ -101,12 +106,17 @@ class Lost(AssertionError):
 
 def start(arguments: list[str], log: Path, prepare: Callable[[], None] = lambda: None) -> int:
     """Run `dvt` in a forked process; returns its id. `prepare` is called in it first."""
+    with log.open("ab") as file:  # through a pipe: a limit of the size of files is not about the log
+        pipe = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file)
     process = os.fork()
     if process:
+        pipe.stdin.close()
+        _PIPES[process] = pipe
         return process
-    with log.open("ab") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
+    os.dup2(pipe.stdin.fileno(), 1)
+    os.dup2(pipe.stdin.fileno(), 2)
+    pipe.stdin.close()
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
     code = 70
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -131,6 +141,7 @@ def wait(process: int, seconds: float = 300.0) -> int:
     while time.monotonic() < until:
         ended, status = os.waitpid(process, os.WNOHANG)
         if ended:
+            _PIPES.pop(process).wait(60)
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.005)
     os.kill(process, signal.SIGKILL)
@@ -231,6 +242,8 @@ def vanishing_image(run: Round) -> None:
     """An image is away for a time."""
     image = run.place / "photos" / f"{run.rng.randrange(NUM_IMAGES):02d}.png"
     process = run.begin()
+    while run.name != "evaluate" and lives(process) and f"{NUM_IMAGES} images" not in run.log.read_text():
+        time.sleep(0.01)  # until the images are listed; a list of one image less is another run
     time.sleep(run.rng.uniform(0, 0.5) * run.seconds)
     image.rename(image.with_suffix(".away"))
     code = wait(process)

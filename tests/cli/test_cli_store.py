@@ -44,6 +44,11 @@ def test_a_whole_store(dvt, store, given):
     assert verified.code == 0 and "2 records in 1 shards" in verified.out
 
 
+def test_the_home_of_a_user_who_does_not_exist(dvt, store):
+    found = dvt("store", "status", "~no-such-user/x")
+    assert found.code == 2 and "there is no feature store at ~no-such-user/x" in found.err
+
+
 def test_a_damaged_store_is_told_and_mended_by_the_same_command(dvt, tiny, store):
     (shard,) = (store / "shards").glob("*.safetensors")
     content = bytearray(shard.read_bytes())

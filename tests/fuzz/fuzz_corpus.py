@@ -3,6 +3,8 @@
 CASES: list[tuple[str, bytes]] = [
     # RecursionError in sources.py _in_glob
     ("list", b"*.a" + b"/a" * 990),
+    # ValueError in formats.py expand_home
+    ("list", b"~\0"),
     # OverflowError in table.py _noise
     (
         "result",

@@ -21,7 +21,7 @@ from random import Random
 
 import torch
 from fuzz_mutations import mutated_bytes, mutated_json, mutated_lines
-from PIL import Image
+from PIL import Image, features
 from safetensors.torch import save
 
 from dvt.backbone.load import load_backbone
@@ -168,6 +168,7 @@ def image_seeds() -> list[bytes]:
         _saved("JPEG2000", "RGBA", irreversible=True, num_resolutions=2),
         _saved("JPEG2000", "L", tile_size=(16, 16)),
         _saved("JPEG2000", "I;16"),
+        *([_saved("AVIF", "RGB", exif=exif), _saved("AVIF", "RGBA", quality=20)] if features.check("avif") else []),
     ]  # fmt: skip
 
 
@@ -176,7 +177,9 @@ IMAGE_TOKENS = (
     b"IDAT", b"PLTE", b"tRNS", b"acTL", b"fcTL", b"fdAT", b"iCCP", b"zTXt", b"iTXt", b"eXIf", b"IEND", b"RIFF",
     b"WEBP", b"VP8 ", b"VP8L", b"VP8X", b"ANIM", b"ANMF", b"II*\0", b"MM\0*", b"II+\0", b"GIF89a", b"!\xf9\x04",
     b",\0\0\0\0", b"BM", b"P1\n", b"P3\n", b"P4\n", b"P5\n", b"P6\n", b"P7\n", b"Pf\n", b"PyRGBA\n", b"65535\n",
-    b"99999 99999\n", b"-1 ", b"jP  \r\n\x87\n", b"ftypjp2 ", b"jp2h", b"ihdr", b"colr", b"pclr", b"cmap", b"cdef",
+    b"99999 99999\n", b"-1 ",
+    b"ftypavif", b"meta", b"iloc", b"ispe", b"mdat",
+    b"jP  \r\n\x87\n", b"ftypjp2 ", b"jp2h", b"ihdr", b"colr", b"pclr", b"cmap", b"cdef",
     b"res ", b"\xff\x4f\xff\x51", b"\xff\x52", b"\xff\x5c", b"\xff\x90", b"\xff\x93",
 )  # fmt: skip
 
