@@ -1,6 +1,7 @@
 """Checks of composed options, before the work of a verb begins."""
 
 import math
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 from dvt.cli.messages import unknown_option
 from dvt.errors import ConfigError
 from dvt.options import option_paths
+
+_RANKS = {"RANK": "WORLD_SIZE", "LOCAL_RANK": "WORLD_SIZE", "SLURM_PROCID": "SLURM_NTASKS"}
+"""Variables with the number of a process, and those with the number of processes, in Lightning's order."""
 
 
 def checked_options(config: Any, verb: str, schema: type, *, may_lack: bool) -> Any:
@@ -58,7 +62,11 @@ def check_launch(options: Any, choices: dict[str, str], mode: str, *, started_he
         if choice != "basic" and "MULTIRUN" not in mode:
             raise ConfigError(f"hydra/{kind}={choice} has an effect in a sweep only: add -m.")
     trainer = getattr(options, "trainer", None)
-    if trainer is None or (trainer.devices in (1, "1") and trainer.num_nodes == 1):
+    if trainer is None:
+        return
+    alone = trainer.devices in (1, "1") and trainer.num_nodes == 1
+    _check_rank(alone=alone)
+    if alone:
         return
     if (not started_here and launcher != "submitit_slurm") or sweeper != "basic":
         given = f"hydra/launcher={launcher}" if sweeper == "basic" else f"hydra/sweeper={sweeper}"
@@ -66,6 +74,29 @@ def check_launch(options: Any, choices: dict[str, str], mode: str, *, started_he
             f"trainer.devices={trainer.devices} with {given}: Lightning starts its processes by the command as typed,"
             " and each would begin a sweep of its own. Give trainer.devices=1."
         )
+
+
+def _check_rank(*, alone: bool) -> None:
+    """Refuse a process that would be silent and write nothing, because its number is not 0 and there is no other.
+
+    Args:
+        alone: whether the options ask for one process.
+
+    Raises:
+        ConfigError: names the variables that another launch has left in the environment.
+    """
+    for name, count in _RANKS.items():  # Lightning takes the first that is set
+        if (rank := os.environ.get(name)) is None:
+            continue
+        number = int(os.environ.get(count) or 1) if (os.environ.get(count) or "1").isdigit() else 1
+        if rank != "0" and (alone or number == 1):
+            others = f" and {count}={os.environ[count]}" if count in os.environ else ""
+            asked = "trainer.devices=1 asks for one process" if alone else f"{count} says that there is one process"
+            raise ConfigError(
+                f"{name}={rank}{others} in the environment: this would be process {rank} of several, which says nothing"
+                f" and writes nothing, but {asked}. Remove what another launch has left: unset {name} {count}."
+            )
+        return
 
 
 def _walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -24,6 +24,7 @@ from dvt.progress import SILENT, Reporter
 from dvt.runtime import seed_for
 from dvt.training.checkpoints import claim_folder, one_run
 from dvt.training.data import Draw, ItemSet, split_by_share
+from dvt.training.loggers import check_logger
 from dvt.training.run import Trained
 from dvt.training.sources import PairsInfo
 
@@ -77,6 +78,7 @@ def train_from_images(
     check_type("online", online, OnlineConfig, "give OnlineConfig().")
     config, online = config or TrainConfig(), online or OnlineConfig()
     _check(images, config)
+    check_logger(config.logger)
     config = replace(config, denoiser=config.denoiser.for_layer(backbone.layer))
     claim_folder(Path(out), "denoiser")
     files = sorted(images, key=lambda image: image.key)

@@ -26,6 +26,7 @@ from dvt.shapes import DenoiserInput, FeatureMaps
 from dvt.torch_state import own_torch_state
 from dvt.training.checkpoints import Start, claim_folder, find_start, one_run
 from dvt.training.data import ItemSet
+from dvt.training.loggers import check_logger
 from dvt.training.module import StageModule
 from dvt.training.run import Trained, comparable_settings, train_and_publish
 from dvt.training.sources import PairsInfo, open_sources
@@ -76,6 +77,7 @@ def train_denoiser(
     if backbone is not None:
         check_model("backbone", backbone)
     out, config = Path(out), config or TrainConfig()
+    check_logger(config.logger)
     check_images(config, given=images is not None)
     if config.denoiser.kind is Kind.linear:
         check_ridge(config)

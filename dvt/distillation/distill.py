@@ -26,6 +26,7 @@ from dvt.spec import FeatureSpec
 from dvt.torch_state import own_torch_state
 from dvt.training.checkpoints import claim_folder, find_start, one_run
 from dvt.training.data import Draw, ItemSet, split_by_share
+from dvt.training.loggers import check_logger
 from dvt.training.module import Frozen, StageModule
 from dvt.training.run import Trained, comparable_settings, train_and_publish
 from dvt.weights.checkpoint import CHECKPOINTS, spec_settings
@@ -75,6 +76,7 @@ def distill(
     check_type("config", config, DistillConfig, "give dvt.distillation.config.DistillConfig(num_steps=1000).")
     check_type("teacher", teacher, Teacher, "give what dvt.load_denoised(...) returned.")
     out, config, backbone = Path(out), config or DistillConfig(), teacher.backbone
+    check_logger(config.logger)
     images = sorted(images, key=lambda image: image.key)  # the order of the list changes nothing
     if teacher.grid != backbone.grid:
         raise ConfigError(

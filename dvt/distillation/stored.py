@@ -20,6 +20,7 @@ from dvt.progress import SILENT, Reporter
 from dvt.shapes import FeatureMaps
 from dvt.torch_state import own_torch_state
 from dvt.training.checkpoints import claim_folder, find_start, one_run
+from dvt.training.loggers import check_logger
 from dvt.training.pairs import CleanMaps, ImagePairs, pair_views
 from dvt.training.run import Trained, train_and_publish
 from dvt.training.sources import Sources, open_sources
@@ -74,6 +75,7 @@ def distill_from_store(
     check_model("backbone", backbone)
     check_type("config", config, DistillConfig, "give dvt.distillation.config.DistillConfig(num_steps=1000).")
     out, config = Path(out), config or DistillConfig()
+    check_logger(config.logger)
     student, token_weight = Student(backbone, config.student), class_token_weight(backbone, config.student)
     sources = open_sources(
         stores, backbone.spec, images, missing=config.dataset.missing, group="dataset", any_grid=True

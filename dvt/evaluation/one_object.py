@@ -163,7 +163,7 @@ def read_scene_mask(scene: Scene, hw: tuple[int, int]) -> ObjectMask:
     """
     assert scene.mask is not None
     mask = read_mask(scene.mask, soft=True)
-    mask.check_hw(hw, "its image has")
+    mask.check_hw(hw, "its image has", scene.image)
     return mask
 
 

@@ -100,6 +100,16 @@ def has_colours(path: Path) -> bool:
         return len(image.getbands()) >= 3
 
 
+def orientation_of(path: Path) -> int:
+    """The EXIF orientation of an image file, by which `read_image` turns it: 2 to 8, or 1 for upright.
+
+    Raises:
+        ImageError: it cannot be opened as an image.
+    """
+    with pillow_settings(), _open(path) as image:
+        return _orientation(image)
+
+
 def check_header(path: Path, max_pixels: int = MAX_PIXELS) -> None:
     """Open a file as an image and look at its size; the pixels are not decoded.
 
@@ -259,12 +269,19 @@ def _upright(image: Image.Image) -> Image.Image:
 
     `PIL.ImageOps.exif_transpose` also writes the other metadata again, and fails on some that Pillow itself has read.
     """
+    turn = _TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none, or none that can be read."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except MemoryError:
+        raise
     except Exception:  # on damaged metadata Pillow raises errors of nearly every type; the pixels are whole
-        return image
-    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
-    return image if turn is None else image.transpose(turn)
+        return 1
+    return orientation if isinstance(orientation, int) and orientation in _TURNS else 1
 
 
 def _eight_bit(image: Image.Image, mode: str, top: int, bottom: int) -> _Floats:

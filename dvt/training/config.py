@@ -91,12 +91,12 @@ class LoggerConfig:
 
     kind: LoggerKind = LoggerKind.csv
     """csv, tensorboard, wandb or none."""
-    project: str = "dvt"
-    """Project in wandb."""
+    project: str | None = None
+    """Project in wandb; left out: WANDB_PROJECT, or dvt."""
     name: str | None = None
-    """Name of the run in wandb; the name of the output folder when left out."""
+    """Name of the run in wandb; left out: WANDB_NAME, or the name of the output folder."""
     offline: bool = False
-    """Keep wandb's files local and send nothing; needs no account."""
+    """Keep wandb's files local and send nothing; needs no account. WANDB_MODE=offline and disabled count too."""
 
 
 class Missing(str, Enum):

@@ -86,6 +86,7 @@ def test_what_is_no_mask_is_refused(tmp_path):
 
 def test_a_mask_of_another_size_is_refused(tmp_path):
     mask = read_mask(save(tmp_path / "m.png", [[0, 255, 0]]))
-    mask.check_hw((1, 3), "its image has")
+    Image.new("RGB", (3, 1)).save(image := tmp_path / "m.jpg")
+    mask.check_hw((1, 3), "its image has", image)
     with pytest.raises(EvaluationError, match=r"m\.png has 1 x 3 px, its image has 3 x 1\. Both"):
-        mask.check_hw((3, 1), "its image has")
+        mask.check_hw((3, 1), "its image has", image)

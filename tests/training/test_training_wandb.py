@@ -35,12 +35,13 @@ def place(tmp_path):
     return tmp_path
 
 
-def train(place, *options):
+def train(place, *options, **variables):
     environment = {
         "PATH": "/usr/bin:/bin",
         "HOME": str(place),
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": ":".join(sys.path),
+        **variables,
     }
     return subprocess.run(
         [sys.executable, "-c", SCRIPT, *options],
@@ -62,6 +63,19 @@ def test_offline_it_needs_no_account_and_keeps_its_files_in_the_run(place):
     assert folder.name.endswith(run_id) and journal.stat().st_size > 0
     assert b"val/mse" in journal.read_bytes() and b"train/loss" in journal.read_bytes()
     assert list(folder.glob("files/media/images/val/samples*.png"))
+
+
+def test_its_environment_variables_are_honoured(place):
+    ran = train(
+        place, WANDB_MODE="offline", WANDB_PROJECT="mine", WANDB_NAME="first", WANDB_RUN_ID="abc", WANDB_DIR="w"
+    )
+    assert ran.returncode == 0, ran.stderr
+    (folder,) = (place / "w" / "wandb").glob("offline-run-*")
+    (journal,) = folder.glob("*.wandb")
+    assert folder.name.endswith("abc") and b"mine" in journal.read_bytes() and b"first" in journal.read_bytes()
+    ran = train(place, "out=other", WANDB_MODE="disabled")
+    assert ran.returncode == 0, ran.stderr
+    assert not list((place / "other").rglob("*.wandb"))
 
 
 @pytest.mark.slow

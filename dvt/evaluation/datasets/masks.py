@@ -9,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from dvt.errors import EvaluationError, ImageError
+from dvt.evaluation.datasets.orientation import turned_text, warn_if_turned
 from dvt.images.formats import MAX_PIXELS, PILLOW_FORMATS
 from dvt.images.pillow_settings import pillow_settings
 from dvt.images.untrusted import check_gif_frame, check_size
@@ -60,12 +61,13 @@ class ObjectMask:
         where: Mask = (self.values == 0) | self.any_object
         return where
 
-    def check_hw(self, hw: tuple[int, int], whose: str) -> None:
+    def check_hw(self, hw: tuple[int, int], whose: str, image: Path) -> None:
         """Refuse a mask whose size differs from that of its image.
 
         Args:
             hw: height and width of the image.
             whose: subject and verb for the error: "its image has".
+            image: the image.
 
         Raises:
             EvaluationError: the sizes differ.
@@ -73,8 +75,9 @@ class ObjectMask:
         if self.hw != hw:
             raise EvaluationError(
                 f"{self.path} has {self.hw[0]} x {self.hw[1]} px, {whose} {hw[0]} x {hw[1]}."
-                " Both must have the same size: do they belong together?"
+                f" Both must have the same size: do they belong together?{turned_text(image)}"
             )
+        warn_if_turned(image)
 
 
 def read_mask(path: Path, *, soft: bool = False) -> ObjectMask:

@@ -9,6 +9,7 @@ from typing import TypeVar, overload
 from torch import Tensor
 
 from dvt.errors import EvaluationError
+from dvt.evaluation.datasets.orientation import turned_text, warn_if_turned
 from dvt.images import read_image
 from dvt.images.formats import has_image_extension
 from dvt.shapes import ImageTensor
@@ -100,7 +101,9 @@ class FileSamples(Samples):
         """Read image and target."""
         pair = self.files[index]
         target = self._read_target(pair.target)
-        sample = Sample(pair.key, read_image(pair.image), target, source=f"{pair.image} and {pair.target}")
+        source = f"{pair.image} and {pair.target}.{turned_text(pair.image)}".removesuffix(".")
+        sample = Sample(pair.key, read_image(pair.image), target, source=source)
+        warn_if_turned(pair.image)
         return self._change(sample) if self._change else sample
 
     def evenly_spaced(self, count: int | None, option: str) -> "FileSamples":

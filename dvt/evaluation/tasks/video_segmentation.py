@@ -167,7 +167,7 @@ def patch_labels(mask: ObjectMask, objects: tuple[int, ...], grid: PatchGrid) ->
 def _mask_of(sequence: VideoSequence, number: int, hw: tuple[int, int]) -> ObjectMask:
     """The mask of a frame, checked to have the size of the frames."""
     mask = read_mask(sequence.masks[number])
-    mask.check_hw(hw, f"the frames of {sequence.name} have")
+    mask.check_hw(hw, f"the frames of {sequence.name} have", sequence.frames[number])
     return mask
 
 
