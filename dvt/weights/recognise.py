@@ -29,7 +29,7 @@ from dvt.weights.resolve import Found
 from dvt.weights.vit_state import find_vit
 
 _BLOCK = re.compile(r"denoiser\.(\d+)\.norm1\.weight")
-_STUDENT = "vit."
+_STUDENT = "backbone.vit."
 """Prefix of the ViT in a checkpoint of stage 3 that holds a denoiser as well."""
 _CONVOLUTIONS = {1: Kind.conv1x1, 3: Kind.conv3x3}
 
