@@ -40,9 +40,10 @@ def write_demo_page(result: DemoResult) -> Path:
         html_figure(*terms),
         "<p>Clean is a function of the place in the image. It can be read finer than a patch, from the same passes:"
         f" here at {FINE} x {FINE} cells a patch.</p>",
-        "<h2>Stage 2: the same in one pass</h2>",
-        "<p>A transformer block is trained on such pairs and cleans new images in one forward pass. This one ships"
-        " with dvt.</p>",
+        "<h2>Stages 2 and 3: the same in one pass</h2>",
+        "<p>A transformer block behind the frozen ViT is trained on such pairs and cleans new images in one forward"
+        " pass (denoised). Or a copy of the ViT itself learns them, with a linear layer on all of its blocks (clean"
+        " ViT): it comes closer to stage 1. Both ship with dvt.</p>",
         *(html_figure(*panel) for panel in panels),
     ]
     if result.video is not None:
@@ -55,7 +56,7 @@ def write_demo_page(result: DemoResult) -> Path:
         "<h2>Scores</h2>",
         html_table(*table(scores)),
         html_list(findings(scores)),
-        "<p>denoised is the denoiser that ships with dvt; it was not trained on these images. denoised here was trained"
+        "<p>denoised and clean ViT ship with dvt; they were not trained on these images. denoised here was trained"
         " during this demo, on these images. Passes are forward passes of the ViT per image.</p>",
         html_list((f"{each.name}: {each.meaning}" for each in scores.metrics), small=True),
         "<h2>Your own images</h2>",

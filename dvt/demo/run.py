@@ -1,6 +1,7 @@
 """The steps of the demo: decompose, train, score, draw."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from dvt.evaluation.run import evaluate
 from dvt.evaluation.tasks.artifact_scores import ArtifactScores
 from dvt.images import ImageFile, read_image
 from dvt.methods.decomposed import Decomposed
-from dvt.methods.method import Method, OnePass
+from dvt.methods.method import Method, Model, OnePass
 from dvt.one_writer import LOCK, one_writer
 from dvt.progress import SILENT, Reporter
 from dvt.srt.backbone import SrtBackbone
@@ -28,11 +29,11 @@ from dvt.srt.config import SrtConfig
 from dvt.store import FeatureStore
 from dvt.training.config import LoggerConfig, LoggerKind, OptimizerConfig, TrainerConfig
 from dvt.viz import PCABasis, colour_row, decomposition_rows, draw_panel, method_rows, save_png, write_video
-from dvt.weights.build import load_denoiser
+from dvt.weights.build import load_denoised, load_denoiser
 
 VIT = "vit_micro"
-SHIPPED = "vit_micro/denoiser"
-"""The denoiser of `VIT` that ships with dvt."""
+SHIPPED = {"denoised": "vit_micro/denoiser", "clean ViT": "vit_micro/clean"}
+"""The denoiser of `VIT` that ships with dvt, and the clean ViT that was made from it."""
 FINE = 2
 """Cells per patch along each side at which F is drawn; as many as the nodes of F."""
 
@@ -76,7 +77,7 @@ def _run_all(config: DemoConfig, reporter: Reporter) -> DemoResult:
 
     reporter.note("\na small ViT that ships with dvt, and six images")
     backbone = load_backbone(VIT, device=config.device)
-    shipped = DenoisedBackbone(backbone, load_denoiser(SHIPPED))
+    shipped = {name: load_denoised(VIT, weights, device=config.device)[0] for name, weights in SHIPPED.items()}
     wholes = write_images(out / "photographs")
     images = [*wholes, *write_pieces(wholes, out / "pieces")]
     lap("load")
@@ -93,12 +94,12 @@ def _run_all(config: DemoConfig, reporter: Reporter) -> DemoResult:
     lap("stage 2")
 
     reporter.note("\nscores: how much of the features is determined by the position of a patch")
-    scores = _score(backbone, {"denoised": shipped, "denoised here": trained}, images, quality, out, reporter)
+    scores = _score(backbone, {**shipped, "denoised here": trained}, images, quality, out, reporter)
     lap("scores")
 
     reporter.note("\nimages and video")
     panels = _draw_panels(wholes, backbone, shipped, out, reporter)
-    video = _write_walk(wholes[-2], backbone, shipped, out, config.num_frames, reporter)
+    video = _write_walk(wholes[-2], backbone, shipped["denoised"], out, config.num_frames, reporter)
     lap("images")
     return DemoResult(out, backbone.timm_name, panels, scores, video, seconds)
 
@@ -119,7 +120,7 @@ def _train(backbone: Backbone, out: Path, config: DemoConfig, reporter: Reporter
 
 def _score(
     backbone: Backbone,
-    denoised: dict[str, DenoisedBackbone],
+    denoised: Mapping[str, Model],
     images: list[ImageFile],
     quality: DecomposeConfig,
     out: Path,
@@ -137,7 +138,7 @@ def _score(
 
 
 def _draw_panels(
-    images: list[ImageFile], backbone: Backbone, denoised: DenoisedBackbone, out: Path, reporter: Reporter
+    images: list[ImageFile], backbone: Backbone, shipped: Mapping[str, Model], out: Path, reporter: Reporter
 ) -> list[tuple[str, Path]]:
     """The four terms of the first image, then the methods side by side for every image."""
     store = FeatureStore.open(out / "store")
@@ -154,7 +155,8 @@ def _draw_panels(
                 draw_panel(decomposition_rows(image, raw, clean, artifact, raw - clean - artifact, fine)), panels[-1][1]
             )
         cells = f"stage 1, {FINE} x {FINE} cells a patch"
-        maps = {"raw": raw, "stage 1": clean, cells: fine, "denoised": denoised(image[None]).patches[0].cpu()}
+        maps = {"raw": raw, "stage 1": clean, cells: fine}
+        maps |= {name: model(image[None]).patches[0].cpu() for name, model in shipped.items()}
         panels.append((name, out / f"{name}.png"))
         save_png(draw_panel(method_rows(image, maps)[:2]), panels[-1][1])
         reporter.advance()
@@ -162,7 +164,7 @@ def _draw_panels(
 
 
 def _write_walk(
-    file: ImageFile, backbone: Backbone, denoised: DenoisedBackbone, out: Path, num_frames: int, reporter: Reporter
+    file: ImageFile, backbone: Backbone, denoised: Model, out: Path, num_frames: int, reporter: Reporter
 ) -> Path | None:
     """A video of a window that moves over an image: the artifact stays in place while the content moves."""
     if num_frames == 0:

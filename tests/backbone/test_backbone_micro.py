@@ -27,7 +27,7 @@ def test_its_folder_says_what_it_is():
     assert info.spec.backbone == MICRO and {tensor.dtype for tensor in state.values()} == {torch.float16}
     assert "augreg" in info.training["teacher"] and info.training["num_images"] > 1000
     files = [path for path in (shipped("checkpoints") / "vit_micro").rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 7 * 2**20
+    assert sum(path.stat().st_size for path in files) < 13 * 2**20
 
 
 def test_it_needs_no_network(monkeypatch):
@@ -38,6 +38,11 @@ def test_it_needs_no_network(monkeypatch):
     model, preprocess = load_denoised("vit_micro", weights="vit_micro/denoiser", device="cpu")
     assert model(preprocess(torch.rand(3, 50, 80))[None]).patches.shape == (1, 14, 14, 192)
     assert "vit_micro/denoiser" in list_denoisers()
+    clean, _ = load_denoised("vit_micro", weights="vit_micro/clean", device="cpu")
+    image = preprocess(torch.rand(3, 50, 80))[None]
+    assert clean(image).patches.shape == (1, 14, 14, 192) and clean.has_own_vit and not model.has_own_vit
+    assert not torch.allclose(clean(image).patches, model(image).patches, atol=0.1)
+    assert "vit_micro/clean" in list_denoisers(distilled=True)
 
 
 def nearest_is_of_the_same_photograph(backbone, views):
