@@ -14,6 +14,7 @@ from dvt.backbone.config import DEFAULT_BACKBONE, BackboneConfig
 from dvt.backbone.weights import RANDOM, load_weights
 from dvt.grid import image_hw
 from dvt.numbers import takes_numbers
+from dvt.paths import expand_home
 from dvt.runtime import Precision, check_precision, pick_device
 from dvt.torch_state import own_torch_state
 
@@ -89,7 +90,7 @@ def load_from_config(config: BackboneConfig, device: str | torch.device = "auto"
 def _file_of(weights: str | Path | Mapping[str, Tensor] | None) -> str | None:
     if weights is None or isinstance(weights, Mapping):
         return None
-    return RANDOM if weights == RANDOM else str(Path(weights).expanduser().absolute())
+    return RANDOM if weights == RANDOM else str(expand_home(weights).absolute())
 
 
 def _image_hw(image_size: Any, vit: Vit) -> tuple[int, int]:
