@@ -1,12 +1,10 @@
-"""Numbers of numpy and torch where Python numbers are meant."""
+"""Numbers of numpy and torch where Python numbers are meant. Imports neither: options are read without them."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
-
-import numpy as np
-from torch import Tensor
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -19,14 +17,13 @@ def plain_numbers(value: Any) -> Any:
     changes. Arrays and other tensors stay.
 
     Examples:
+        >>> import numpy as np
         >>> plain_numbers([np.int64(2), {"a": np.float32(0.5)}, (np.True_, "b")])
         [2, {'a': 0.5}, (True, 'b')]
     """
+    if _is_number_of(value, "numpy", "generic") or (_is_number_of(value, "torch", "Tensor") and value.ndim == 0):
+        return value.item()
     match value:
-        case np.generic():
-            return value.item()
-        case Tensor():
-            return value.item() if value.ndim == 0 else value
         case list() | tuple():
             found: list[Any] = [each if is_dataclass(each) else plain_numbers(each) for each in value]
             if all(new is old for new, old in zip(found, value, strict=True)):
@@ -42,10 +39,17 @@ def plain_numbers(value: Any) -> Any:
     return value
 
 
+def _is_number_of(value: Any, package: str, kind: str) -> bool:
+    """Whether the value is of a type of a package; it cannot be where nobody has imported the package."""
+    found = sys.modules.get(package)
+    return found is not None and isinstance(value, getattr(found, kind))
+
+
 def takes_numbers(function: Callable[P, T]) -> Callable[P, T]:
     """Let a public function take numbers of numpy and torch as well; it meets Python numbers.
 
     Examples:
+        >>> import numpy as np
         >>> @takes_numbers
         ... def double(count: int) -> int:
         ...     return 2 * count
