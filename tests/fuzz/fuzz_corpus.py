@@ -1,4 +1,4 @@
-"""Inputs that made dvt fail before it was mended: the target of each and its bytes, as short as they get."""
+"""Inputs that made dvt fail before it was fixed: the target of each and its bytes, as short as they get."""
 
 CASES: list[tuple[str, bytes]] = [
     # RecursionError in sources.py _in_glob

@@ -140,12 +140,12 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_methods_of_one_f_are_kept_after_one_run_of_stage_1(tmp_path):
-    backbone, some = dvt.load_backbone("vit_micro", image_size=32), pictures()
+    backbone, images = dvt.load_backbone("vit_micro", image_size=32), pictures()
     config = load_quality("tiny", {"num_views": 4})
     plain, fine = (Decomposed(backbone, replace(config, fine=number)) for number in (1, 2))
     other = Decomposed(backbone, config, seed=1)
-    features = Cached(plain, tmp_path, [MeanColours(), plain, other, Cached(fine, tmp_path)])(some, (32, 48))
-    assert same(features, plain(some, (32, 48))) and len(files(tmp_path)) == 2 * 3
+    features = Cached(plain, tmp_path, [MeanColours(), plain, other, Cached(fine, tmp_path)])(images, (32, 48))
+    assert same(features, plain(images, (32, 48))) and len(files(tmp_path)) == 2 * 3
     before = {path: path.stat().st_mtime_ns for path in files(tmp_path)}
-    assert same(Cached(fine, tmp_path, [plain])(some, (32, 48)), fine(some, (32, 48)))
+    assert same(Cached(fine, tmp_path, [plain])(images, (32, 48)), fine(images, (32, 48)))
     assert {path: path.stat().st_mtime_ns for path in files(tmp_path)} == before, "nothing was left to do"
