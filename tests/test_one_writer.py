@@ -19,7 +19,7 @@ HOLD = "import sys; from pathlib import Path; from dvt.one_writer import one_wri
 
 
 class Holder:
-    """Another process that holds a lock until it is told to end, or killed."""
+    """Another process that holds a lock until its input is closed, or it is killed."""
 
     def __init__(self, lock, program=HOLD):
         self.process = subprocess.Popen(

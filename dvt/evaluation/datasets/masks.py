@@ -72,12 +72,13 @@ class ObjectMask:
         Raises:
             EvaluationError: the sizes differ.
         """
+        turned = turned_text(image)
         if self.hw != hw:
             raise EvaluationError(
                 f"{self.path} has {self.hw[0]} x {self.hw[1]} px, {whose} {hw[0]} x {hw[1]}."
-                f" Both must have the same size: do they belong together?{turned_text(image)}"
+                f" Both must have the same size: do they belong together?{turned}"
             )
-        warn_if_turned(image)
+        warn_if_turned(image, turned)
 
 
 def read_mask(path: Path, *, soft: bool = False) -> ObjectMask:

@@ -6,8 +6,8 @@ from pathlib import Path
 from dvt.images.read import orientation_of
 
 _log = logging.getLogger(__name__)
-_of_folder: dict[Path, str] = {}
-"""The warning of each folder."""
+_warned: set[Path] = set()
+"""Folders that a warning has named."""
 _ADVICE = "labels are read as they are. Save the image upright, or turn the labels as well"
 
 
@@ -21,13 +21,13 @@ def turned_text(image: Path) -> str:
     return "" if turn == 1 else f" {image} is turned upright by its EXIF orientation ({turn}); {_ADVICE}."
 
 
-def warn_if_turned(image: Path) -> None:
+def warn_if_turned(image: Path, text: str) -> None:
     """Warn of an image whose labels may not fit it though they have its size, once for its folder.
 
-    Raises:
-        ImageError: the image cannot be opened.
+    Args:
+        image: the image.
+        text: its `turned_text`.
     """
-    if text := turned_text(image):
-        _of_folder.setdefault(image.parent, text)
-        if _of_folder[image.parent] is text:
-            _log.warning("labels:%s Others in its folder may be turned too.", text)
+    if text and image.parent not in _warned:
+        _warned.add(image.parent)
+        _log.warning("labels:%s Others in its folder may be turned too.", text)

@@ -100,10 +100,10 @@ class FileSamples(Samples):
     def read(self, index: int) -> Sample:
         """Read image and target."""
         pair = self.files[index]
-        target = self._read_target(pair.target)
-        source = f"{pair.image} and {pair.target}.{turned_text(pair.image)}".removesuffix(".")
+        target, turned = self._read_target(pair.target), turned_text(pair.image)
+        source = f"{pair.image} and {pair.target}.{turned}".removesuffix(".")
         sample = Sample(pair.key, read_image(pair.image), target, source=source)
-        warn_if_turned(pair.image)
+        warn_if_turned(pair.image, turned)
         return self._change(sample) if self._change else sample
 
     def evenly_spaced(self, count: int | None, option: str) -> "FileSamples":
