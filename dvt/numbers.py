@@ -21,7 +21,7 @@ def plain_numbers(value: Any) -> Any:
         >>> plain_numbers([np.int64(2), {"a": np.float32(0.5)}, (np.True_, "b")])
         [2, {'a': 0.5}, (True, 'b')]
     """
-    if _is_number_of(value, "numpy", "generic") or (_is_number_of(value, "torch", "Tensor") and value.ndim == 0):
+    if _is_instance(value, "numpy", "generic") or (_is_instance(value, "torch", "Tensor") and value.ndim == 0):
         return value.item()
     match value:
         case list() | tuple():
@@ -39,7 +39,7 @@ def plain_numbers(value: Any) -> Any:
     return value
 
 
-def _is_number_of(value: Any, package: str, kind: str) -> bool:
+def _is_instance(value: Any, package: str, kind: str) -> bool:
     """Whether the value is of a type of a package; it cannot be where nobody has imported the package."""
     found = sys.modules.get(package)
     return found is not None and isinstance(value, getattr(found, kind))
