@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dvt.cli.console import DONE, MISSING, SOME_FAILED, say, say_failures
-from dvt.cli.method_options import MethodsOptions, check_methods, load_methods, with_fine_names
+from dvt.cli.method_options import MethodsOptions, check_methods, load_methods, with_suffixes
 from dvt.cli.outcome import Result
 from dvt.diagnosis.config import ArtifactScoresConfig
 from dvt.errors import ConfigError, DvtError, EvaluationError
@@ -80,8 +80,8 @@ class Options(MethodsOptions):
     """Images that the report shows; a few of the data when left out."""
     method: list[str] = field(default_factory=lambda: ["raw", "tiles", "decomposed"])
     """Features side by side: raw, srt, decomposed (decomposed:paper is that quality unchanged, decomposed@fine4 has
-    4 x 4 features a patch), denoised, distilled; zoom baselines: raw@2x (twice the image size), tiles (2 x 2 parts of
-    the image; also tiles@3x, srt-tiles)."""
+    4 x 4 features a patch, decomposed+position0.5 half of the removed position), denoised, distilled; zoom baselines:
+    raw@2x (twice the image size), tiles (2 x 2 parts of the image; also tiles@3x, srt-tiles)."""
     linear_segmentation: LinearSegmentationConfig = field(default_factory=LinearSegmentationConfig)
     """Linear probe for classes of patches or pixels."""
     knn_segmentation: KnnSegmentationConfig = field(default_factory=KnnSegmentationConfig)
@@ -106,7 +106,7 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     from dvt.evaluation.run import evaluate as score
     from dvt.files import DiskError
 
-    options = with_fine_names(options)
+    options = with_suffixes(options)
     check_methods(options, choices["quality"])
     out = checked_out(options)
     tasks = make_tasks(options)  # data that are missing are found before a model is loaded

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dvt.backbone.config import BackboneConfig
 from dvt.decomposition.config import DecomposeConfig
 from dvt.errors import ConfigError
+from dvt.methods.config import PositionKind
 from dvt.srt.config import SrtConfig
 
 if TYPE_CHECKING:
@@ -26,13 +27,19 @@ class MethodsOptions(DecomposeConfig):
 
     method: list[str] = field(default_factory=lambda: ["raw", "decomposed"])
     """Features side by side: raw, srt, decomposed (decomposed:paper is that quality unchanged, decomposed@fine4 has
-    4 x 4 features a patch), denoised, distilled; zoom baselines: raw@2x (twice the image size), tiles (2 x 2 parts of
-    the image; also tiles@3x, srt-tiles)."""
+    4 x 4 features a patch, decomposed+position0.5 half of the removed position), denoised, distilled; zoom baselines:
+    raw@2x (twice the image size), tiles (2 x 2 parts of the image; also tiles@3x, srt-tiles)."""
     denoiser: Any = None
     """For denoised: a folder that dvt train wrote, a file, or the name of a released one; of several, [runs/a,runs/b],
     the methods are denoised:a and denoised:b."""
     distilled: Any = None
     """For distilled: a folder that dvt distill wrote, a file, or the name of a released one; or several, likewise."""
+    position: float = 0.0
+    """Share of position put back into cleaned features, 0 to 1; 0.5 is short for method=decomposed+position0.5 and so
+    on, which puts several shares side by side."""
+    position_kind: PositionKind = PositionKind.removed
+    """What position= puts back: removed (what the method removed; costs a pass more, but not for decomposed), or sincos
+    (a fixed sin-cos embedding; method=decomposed+sincos0.5)."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     """The ViT."""
     srt: SrtConfig = field(default_factory=SrtConfig)
@@ -46,15 +53,18 @@ class MethodsOptions(DecomposeConfig):
 OptionsT = TypeVar("OptionsT", bound=MethodsOptions)
 
 
-def with_fine_names(options: OptionsT) -> OptionsT:
-    """The options with `fine=4` as names of methods: decomposed@fine4, srt@fine4.
+def with_suffixes(options: OptionsT) -> OptionsT:
+    """The options with `fine=4` and `position=0.5` as names of methods: decomposed@fine4+position0.5.
 
     Raises:
-        ConfigError: it says one number of cells and a method another, or no method can be finer.
+        ConfigError: they say one thing and a method another, or no method can have them.
     """
-    from dvt.methods.names import finer_names
+    from dvt.methods.names import finer_names, positioned_names
 
-    return replace(options, method=finer_names(options.method, options.fine))
+    if options.position == 0 and options.position_kind is not PositionKind.removed:
+        raise ConfigError(f"position_kind={options.position_kind} has no effect without position=: give position=0.5.")
+    names = finer_names(options.method, options.fine)
+    return replace(options, method=positioned_names(names, options.position, options.position_kind))
 
 
 def check_methods(options: MethodsOptions, quality: str) -> None:
@@ -161,7 +171,9 @@ def load_methods(options: MethodsOptions, *, one_size: bool) -> "tuple[Backbone,
         config: DecomposeConfig = options
         if name.variant is not None:
             config = replace(load_quality(name.variant), batch_size=options.batch_size, encoding=options.encoding)
-        return Decomposed(backbone, replace(config, fine=name.fine), options.seed, quality=name.variant)
+        share = 0.0 if name.position is None else name.position.share
+        config = replace(config, fine=name.fine)
+        return Decomposed(backbone, config, options.seed, quality=name.variant, position=share)
 
     def with_weights(name: "MethodName") -> "Method":
         models = trained[name.base]

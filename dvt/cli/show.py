@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvt.cli.console import DONE, MISSING, SOME_FAILED, say, say_failures
-from dvt.cli.method_options import MethodsOptions, check_methods, load_methods, with_fine_names
+from dvt.cli.method_options import MethodsOptions, check_methods, load_methods, with_suffixes
 from dvt.cli.outcome import Result
 from dvt.cli.outputs import check_out, check_writable
 from dvt.errors import ConfigError, FileNameError, ImageError
@@ -76,7 +76,7 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     """Write the panels; returns the exit code. Errors in the options are found before the work begins."""
     from dvt.images.video import is_video
 
-    options = with_fine_names(options)
+    options = with_suffixes(options)
     check_methods(options, choices["quality"])
     if wants_video(options.out) or is_video(options.image):
         return show_video(options)

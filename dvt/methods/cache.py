@@ -16,6 +16,7 @@ from dvt.files import disk_errors, write_atomic
 from dvt.grid import PatchGrid
 from dvt.methods.decomposed import Decomposed
 from dvt.methods.method import Images, Method, fingerprint
+from dvt.methods.position import WithPosition
 from dvt.paths import expand_home
 from dvt.shapes import ImageTensor
 from dvt.spec import FeatureSpec
@@ -35,18 +36,18 @@ class Cached:
     def __init__(self, method: Method, folder: str | Path, others: Iterable[Method] = ()):
         """Keep the features of `method` in `folder`, which is made when the first features are written.
 
-        Where stage 1 runs, the features of `others` that read the same F are made and kept as well.
+        Where stage 1 runs, the features of `others` that read the same F or G are made and kept as well.
         """
         self.method, self.name, self.cost = method, method.name, method.cost
         self.spec: FeatureSpec = method.spec
         self.options: Mapping[str, Any] = method.options
         about = json.dumps({"dvt": __version__, **fingerprint(method)}, sort_keys=True, allow_nan=False)
         self._folder = expand_home(folder) / hashlib.sha256(about.encode()).hexdigest()[:16]
-        self._others = [
-            Cached(other, folder)
-            for other in map(without_cache, others)
-            if other is not method and isinstance(method, Decomposed) and method.same_field(other)
-        ]
+        self._others: list[Cached] = []
+        if isinstance(method, Decomposed):
+            same = (other for other in map(_innermost, others) if method.same_field(other))
+            by_folder = {each._folder: each for each in (Cached(other, folder) for other in same)}
+            self._others = [each for place, each in by_folder.items() if place != self._folder]
 
     def grid_for(self, image_hw: tuple[int, int]) -> PatchGrid:
         """The patches at an image size (height, width)."""
@@ -92,14 +93,26 @@ class Cached:
 
 
 def cached(method: Method, folder: str | Path, others: Sequence[Method] = ()) -> Method:
-    """The method; `Cached`, with `others` of the same F, where its features are expensive."""
+    """The method; `Cached`, with `others` of the same F, where its features are expensive.
+
+    Of a method with position, the features that the position is added to are cached.
+    """
+    if isinstance(method, WithPosition):
+        return method.around(lambda each: cached(each, folder, others))
     expensive = method.cost >= EXPENSIVE and not isinstance(method, Cached)
     return Cached(method, folder, others) if expensive else method
 
 
 def without_cache(method: Method) -> Method:
     """The method itself, for images that are used once."""
+    if isinstance(method, WithPosition):
+        return method.around(without_cache)
     return method.method if isinstance(method, Cached) else method
+
+
+def _innermost(method: Method) -> Method:
+    """The method inside a cache, and inside one with position: its features are cached."""
+    return _innermost(method.method) if isinstance(method, Cached | WithPosition) else method
 
 
 def _read(path: Path) -> dict[str, Tensor] | None:

@@ -14,8 +14,10 @@ from dvt.decomposition.fine import warn_if_finer_than_nodes
 from dvt.decomposition.run import decompose_image
 from dvt.decomposition.store_method import solver_settings
 from dvt.grid import PatchGrid
+from dvt.methods.config import Position, PositionKind
 from dvt.methods.method import Images, Method, Model, OnePass
 from dvt.methods.names import MethodName
+from dvt.methods.position import to_cells
 from dvt.runtime import seed_for
 from dvt.shapes import ImageBatch
 from dvt.spec import FeatureSpec
@@ -37,21 +39,32 @@ class AtSize:
 
 
 class Decomposed:
-    """The clean term F of every image, by stage 1; class and register tokens are the raw ones.
+    """The clean term F of every image, by stage 1, or F and a share of G; class and register tokens are the raw ones.
 
     Args:
         backbone: the ViT.
         config: options of stage 1; F is read at `fine` cells per patch along each side.
         seed: the views of an image depend on it and on the pixels.
         quality: name of the quality that `config` is, for tables.
+        position: share of the artifact G that is added to F, in [0, 1]; all cells of a patch get the same vector.
     """
 
-    def __init__(self, backbone: Model, config: DecomposeConfig, seed: int = 0, *, quality: str | None = None):
-        self.name = MethodName("decomposed", quality, fine=config.fine).unzoomed
+    def __init__(
+        self,
+        backbone: Model,
+        config: DecomposeConfig,
+        seed: int = 0,
+        *,
+        quality: str | None = None,
+        position: float = 0.0,
+    ):
+        added = Position(PositionKind.removed, position) if position else None
+        self.name = MethodName("decomposed", quality, fine=config.fine, position=added).full
         warn_if_finer_than_nodes(config, self.name)
-        self._raw, self._config, self._seed = OnePass("raw", backbone), config, seed
+        self._raw, self._config, self._seed, self._position = OnePass("raw", backbone), config, seed, position
         self.spec: FeatureSpec = replace(backbone.spec, grid=backbone.spec.grid.finer(config.fine))
-        self.options: Mapping[str, Any] = {**self._raw.options, **solver_settings(config), "seed": seed}
+        self._fit: Mapping[str, Any] = {**self._raw.options, **solver_settings(config), "seed": seed}
+        self.options: Mapping[str, Any] = {**self._fit, **({"position": added.suffix} if added else {})}
         views = config.views
         self.cost = views.num_views + views.held_out_views + 2  # the full view; the image for class and register tokens
 
@@ -64,8 +77,8 @@ class Decomposed:
         return self.read([self], images, image_hw)[0]
 
     def same_field(self, other: Method) -> bool:
-        """Whether the other method reads the same F, of the same ViT, at any cells."""
-        return isinstance(other, Decomposed) and self._raw.model is other._raw.model and self.options == other.options
+        """Whether the other method reads the same F and G, of the same ViT, at any cells and with any position."""
+        return isinstance(other, Decomposed) and self._raw.model is other._raw.model and self._fit == other._fit
 
     def read(self, methods: Sequence["Decomposed"], images: Images, image_hw: tuple[int, int]) -> list[Features]:
         """Features of several methods of the same F, which is fitted once: one `Features` per method."""
@@ -77,8 +90,12 @@ class Decomposed:
             found = decompose_image(image, model, self._config, seed_for(self._seed, content))
             known = {self._config.fine: found.fine, 1: found.clean}
             for method, grid, read in zip(methods, grids, maps, strict=True):
-                cells = known.get(method._config.fine)
-                read.append((found.field.read(grid) if cells is None else cells).to(raw.patches))
+                fine, share = method._config.fine, method._position
+                cells = known.get(fine)
+                clean = (found.field.read(grid) if cells is None else cells).to(raw.patches)
+                if share:
+                    clean = clean + share * to_cells(found.artifact[None].to(clean), fine)[0]
+                read.append(clean)
         return [
             Features(patches=torch.stack(read), prefix=raw.prefix, grid=grid)
             for grid, read in zip(grids, maps, strict=True)

@@ -1,4 +1,4 @@
-"""Names of methods: raw, srt, decomposed:best@fine4, denoised:mine, distilled, raw@2x, tiles, srt-tiles."""
+"""Names of methods: raw, srt, decomposed:best@fine4+position0.5, denoised:mine, distilled, raw@2x, tiles, srt-tiles."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,9 @@ from enum import Enum
 
 from dvt.decomposition.quality import qualities
 from dvt.errors import ConfigError
+from dvt.methods.config import Position, PositionKind
 from dvt.methods.method import Method
+from dvt.methods.position import WithRemoved, WithSinCos
 from dvt.methods.zoom import Enlarged, Tiles
 
 BASES = ("raw", "srt", "decomposed", "denoised", "distilled")
@@ -19,11 +21,13 @@ TRAINED = ("denoised", "distilled")
 _VARIED = ("decomposed", *TRAINED)
 _NAME = re.compile(
     r"(?P<base>[a-z]+)(?::(?P<variant>[\w.+-]+?))?(?P<tiles>-tiles)?(?:@(?P<zoom>\d+)x|@fine(?P<fine>\d+))?"
+    r"(?:\+(?P<kind>position|sincos)(?P<share>0\.\d{0,3}[1-9]|1))?"
 )
 _KNOWN = (
     f"There are {', '.join(BASES)}; raw@2x sees twice the image size, tiles 2 x 2 parts of the image;"
     " decomposed@fine4 and srt@fine4 give 4 x 4 features a patch; decomposed:fast is a quality of stage 1,"
-    " denoised:mine one of several denoisers."
+    " denoised:mine one of several denoisers; decomposed+position0.5 has half of the removed position,"
+    " decomposed+sincos1 a sin-cos embedding (at most four decimals)."
 )
 
 
@@ -56,10 +60,12 @@ class MethodName:
     """Zoom along each side."""
     fine: int = 1
     """Cells per patch along each side."""
+    position: Position | None = None
+    """What is added to the features."""
 
     @property
     def unzoomed(self) -> str:
-        """The name without zoom.
+        """The name without zoom and position.
 
         Examples:
             >>> parse_name("denoised:mine@2x").unzoomed, parse_name("decomposed:best@fine4").unzoomed
@@ -67,6 +73,20 @@ class MethodName:
         """
         variant = "" if self.variant is None else f":{self.variant}"
         return f"{self.base}{variant}{'' if self.fine == 1 else f'@fine{self.fine}'}"
+
+    @property
+    def full(self) -> str:
+        """The whole name.
+
+        Examples:
+            >>> parse_name("srt-tiles@2x+sincos1").full, parse_name("decomposed:best@fine4+position0.5").full
+            ('srt-tiles+sincos1', 'decomposed:best@fine4+position0.5')
+        """
+        stem = self.unzoomed
+        if self.tiles:
+            stem = "tiles" if stem == "raw" else f"{stem}-tiles"
+        zoom = "" if self.zoom == (2 if self.tiles else 1) else f"@{self.zoom}x"
+        return f"{stem}{zoom}{'' if self.position is None else self.position.suffix}"
 
 
 def parse_names(names: Sequence[str]) -> list[MethodName]:
@@ -94,7 +114,7 @@ def parse_name(name: str) -> MethodName:
 
     Examples:
         >>> parse_name("srt-tiles@3x")
-        MethodName(base='srt', variant=None, tiles=True, zoom=3, fine=1)
+        MethodName(base='srt', variant=None, tiles=True, zoom=3, fine=1, position=None)
     """
     match = _NAME.fullmatch(f"raw-{name}" if name.startswith("tiles") else name)
     if match is None or match["base"] not in BASES:
@@ -108,7 +128,20 @@ def parse_name(name: str) -> MethodName:
         raise ConfigError(f"method {name!r}: {base} has no features finer than a patch; {' and '.join(FINER)} have.")
     if variant is not None and base not in _VARIED:
         raise ConfigError(f"method {name!r}: {base} has no variants; {', '.join(_VARIED)} have.")
-    return MethodName(base, variant, tiles, zoom, fine)
+    position = None
+    if match["kind"]:
+        kind = PositionKind.removed if match["kind"] == "position" else PositionKind.sincos
+        position = Position(kind, float(match["share"]))
+    parsed = MethodName(base, variant, tiles, zoom, fine, position)
+    if position is not None and position.kind is PositionKind.removed and not _has_removed(parsed):
+        what = "raw features have nothing removed" if base == "raw" else "G belongs to patches that are not averaged"
+        raise ConfigError(f"method {name!r}: {what}. Leave out {position.suffix}, or give +sincos{position.share:g}.")
+    return parsed
+
+
+def _has_removed(name: MethodName) -> bool:
+    """Whether a method can say what it removed, on the patches that it gives."""
+    return name.base != "raw" and (name.base != "decomposed" or name.zoom == 1)
 
 
 def finer_names(names: Sequence[str], fine: int) -> list[str]:
@@ -135,8 +168,40 @@ def finer_names(names: Sequence[str], fine: int) -> list[str]:
             raise ConfigError(f"{given}: {name} says another number of cells. Give one of the two.")
     if not any(able):
         raise ConfigError(f"{given}: none of these has features finer than a patch; {' and '.join(FINER)} have.")
-    finer = [replace(each, fine=fine).unzoomed for each in parsed]
+    finer = [replace(each, fine=fine).full for each in parsed]
     return [new if can else name for name, new, can in zip(names, finer, able, strict=True)]
+
+
+def positioned_names(names: Sequence[str], share: float, kind: PositionKind) -> list[str]:
+    """The names with `+position0.5`, or `+sincos0.5`, added to every method that cleans features.
+
+    Args:
+        names: of a table.
+        share: of the position; 0 changes nothing.
+        kind: what is added.
+
+    Raises:
+        ConfigError: a share that is not in [0, 1] or has more than four decimals, a name that says another position,
+            or no method that it can be added to.
+
+    Examples:
+        >>> positioned_names(["raw", "tiles", "decomposed:fast"], 0.5, PositionKind.sincos)
+        ['raw', 'tiles', 'decomposed:fast+sincos0.5']
+    """
+    if not (0 <= share <= 1 and round(share, 4) == share):
+        raise ConfigError(f"position={share}: give a number from 0 to 1, with at most four decimals.")
+    if share == 0:
+        return list(names)
+    position, parsed = Position(kind, share), parse_names(names)
+    given = f"position={share} position_kind={kind} method=[{','.join(names)}]"
+    able = [each.base != "raw" and (kind is PositionKind.sincos or _has_removed(each)) for each in parsed]
+    for name, each in zip(names, parsed, strict=True):
+        if each.position not in (None, position):
+            raise ConfigError(f"{given}: {name} says another position. Give one of the two.")
+    if not any(able):
+        raise ConfigError(f"{given}: none of these has features that position was removed from.")
+    added = [replace(each, position=position).full for each in parsed]
+    return [new if can else name for name, new, can in zip(names, added, able, strict=True)]
 
 
 def named_method(name: MethodName, makers: Mapping[str, Callable[[MethodName], Method]]) -> Method:
@@ -144,8 +209,13 @@ def named_method(name: MethodName, makers: Mapping[str, Callable[[MethodName], M
 
     Args:
         name: of the method.
-        makers: by base: makes the method of a name, without its zoom.
+        makers: by base: makes the method of a name, without its zoom and position; decomposed has G added already.
     """
+    if name.position is not None and name.position.kind is PositionKind.sincos:
+        return WithSinCos(named_method(replace(name, position=None), makers), name.position.share)
+    if name.position is not None and name.base != "decomposed":
+        raw = named_method(MethodName("raw", tiles=name.tiles, zoom=name.zoom), makers)
+        return WithRemoved(named_method(replace(name, position=None), makers), raw, name.position.share)
     method = makers[name.base](name)
     if name.tiles:
         return Tiles(method, name.zoom)
@@ -156,10 +226,10 @@ def is_zoom(name: str) -> bool:
     """Whether a name is that of a zoom baseline: raw features of the enlarged image, or of its tiles.
 
     Examples:
-        >>> [name for name in ("raw", "raw@2x", "tiles", "srt-tiles") if is_zoom(name)]
+        >>> [name for name in ("raw", "raw@2x", "tiles", "srt-tiles", "raw+sincos1") if is_zoom(name)]
         ['raw@2x', 'tiles']
     """
-    return family(name) is Family.raw and name != "raw"
+    return family(name) is Family.raw and parse_name(name).zoom > 1 and parse_name(name).position is None
 
 
 def family(name: str) -> Family:

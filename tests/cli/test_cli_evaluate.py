@@ -112,6 +112,22 @@ def test_qualities_and_denoisers_stand_side_by_side(tiny, camvid, denoisers, mon
     assert rows[4][2:] == rows[5][2:], "one denoiser in two folders"
 
 
+def test_shares_of_the_position_stand_side_by_side(tiny, camvid, denoisers, monkeypatch):
+    monkeypatch.setattr("dvt.cli.evaluate._FILE_WIDTH", 300)
+    methods = ["raw", "denoised:a", "denoised:a+position0.5", "denoised:b+position1", "decomposed@fine2+position1"]
+    methods += ["denoised:a@2x+position0.5", "raw+sincos1"]
+    result = tiny("evaluate", *_KNN, camvid, f"method=[{','.join(methods)}]", denoisers)
+    assert result.code == 0, result.err
+    rows = [line.split() for line in result.out.splitlines()[2:]]
+    assert [row[:2] for row in rows] == [list(each) for each in zip(methods, "1122581", strict=True)]
+    assert rows[3][2:] == rows[0][2:], "all of the position: the raw features"
+
+
+def test_position_is_short_for_a_suffix(tiny, camvid):
+    result = tiny("evaluate", *_KNN, camvid, "method=[raw,decomposed]", "position=0.5", "position_kind=sincos")
+    assert result.code == 0 and "decomposed+sincos0.5: mIoU" in result.err, result.err
+
+
 def test_the_report_shows_all_results_of_the_folder(tiny, camvid, tmp_path):
     linear = (
         "task=linear_segmentation", "linear_segmentation.image_size=64", "linear_segmentation.layouts=[usual,crops]",
