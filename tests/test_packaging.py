@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 NAME = f"denoising_vit-{__version__}"
 EXTRAS = {
     "av": "video",
+    "torchmetrics": "detection",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",

@@ -13,6 +13,7 @@ from dvt.cli.outcome import Result
 from dvt.diagnosis.config import ArtifactScoresConfig
 from dvt.errors import ConfigError, DvtError, EvaluationError
 from dvt.evaluation.config.depth import LinearDepthConfig
+from dvt.evaluation.config.detection import DetectionConfig
 from dvt.evaluation.config.objects import ObjectDiscoveryConfig, SaliencyConfig
 from dvt.evaluation.config.retrieval import RetrievalConfig
 from dvt.evaluation.config.segmentation import KnnSegmentationConfig, LinearSegmentationConfig
@@ -66,7 +67,7 @@ class Options(MethodsOptions):
     """Options of `dvt evaluate`."""
 
     task: Any = MISSING
-    """One or several of linear_segmentation, knn_segmentation, linear_depth, object_discovery, saliency,
+    """One or several of linear_segmentation, knn_segmentation, linear_depth, detection, object_discovery, saliency,
     video_segmentation, retrieval, artifact_scores; options of a task have its name in front."""
     data: str = MISSING
     """Folder of the data; an error names the layout that a task expects."""
@@ -88,6 +89,8 @@ class Options(MethodsOptions):
     """Classes by nearest class means, without training."""
     linear_depth: LinearDepthConfig = field(default_factory=LinearDepthConfig)
     """Linear probe for depth."""
+    detection: DetectionConfig = field(default_factory=DetectionConfig)
+    """Boxes of objects by a trained detector."""
     object_discovery: ObjectDiscoveryConfig = field(default_factory=ObjectDiscoveryConfig)
     """Boxes around objects, without training."""
     saliency: SaliencyConfig = field(default_factory=SaliencyConfig)

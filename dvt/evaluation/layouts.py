@@ -41,6 +41,25 @@ def score_layouts(
     Returns:
         The scores of all layouts: names of metrics as by `metric_in`; the layout begins every note and detail.
     """
+    return in_layouts(
+        layouts,
+        lambda layout: fit(LaidOut(train, layout, test=False)),
+        lambda fitted, layout: score(fitted, LaidOut(test, layout, test=True)),
+    )
+
+
+def in_layouts(
+    layouts: Sequence[Layout],
+    fit: Callable[[Layout], tuple[Fitted, Sequence[str]]],
+    score: Callable[[Fitted, Layout], Scores],
+) -> Scores:
+    """As `score_layouts`, for a task that shows its images in a layout itself.
+
+    Args:
+        layouts: in this order.
+        fit: trains in a layout of training images, usual or crops; returns what it learned, and notes.
+        score: scores what was learned in a layout of test images.
+    """
     fitted: dict[Layout, Fitted] = {}
     values: dict[str, tuple[float, ...]] = {}
     notes: list[str] = []
@@ -48,9 +67,9 @@ def score_layouts(
     for layout in layouts:
         shown = Layout.crops if layout is Layout.crops else Layout.usual
         if shown not in fitted:
-            fitted[shown], said = fit(LaidOut(train, shown, test=False))
+            fitted[shown], said = fit(shown)
             notes += [f"{_words(shown)}, {note}" for note in said]
-        scores = score(fitted[shown], LaidOut(test, layout, test=True))
+        scores = score(fitted[shown], layout)
         values |= {_name_in(name, layout): each for name, each in scores.values.items()}
         notes += [f"{_words(layout)}, {note}" for note in scores.notes]
         details |= {f"{_words(layout)}, {name}": each for name, each in scores.details.items()}

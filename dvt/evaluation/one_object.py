@@ -9,7 +9,6 @@ from statistics import fmean
 from typing import Any, Generic, TypeVar
 
 from dvt.evaluation.config.objects import Algorithm, DataFormat, ObjectsConfig
-from dvt.evaluation.datasets.masks import ObjectMask, read_mask
 from dvt.evaluation.datasets.scenes import Scene, few, find_scenes
 from dvt.evaluation.patches import finite_features, fitting_hw
 from dvt.evaluation.probes.lost_tokencut import FoundObject, find_object
@@ -153,18 +152,6 @@ def nearest_hw(method: Method, image_hw: tuple[int, int], short_side: int | None
         low if side - low <= high - side else high for side, low, high in zip(wanted, below, above, strict=True)
     )
     return height, width
-
-
-def read_scene_mask(scene: Scene, hw: tuple[int, int]) -> ObjectMask:
-    """The mask of a scene whose image has that height and width.
-
-    Raises:
-        EvaluationError: it cannot be read, or has another size.
-    """
-    assert scene.mask is not None
-    mask = read_mask(scene.mask, soft=True)
-    mask.check_hw(hw, "its image has", scene.image)
-    return mask
 
 
 def percent(values: Sequence[float]) -> tuple[float]:

@@ -5,7 +5,7 @@ import torch
 
 from dvt.errors import EvaluationError
 from dvt.evaluation.boxes import Box, best_iou, box_of_mask, box_of_patches, central_box
-from dvt.evaluation.datasets.voc_boxes import read_voc_boxes, read_voc_list
+from dvt.evaluation.datasets.voc_boxes import VocObject, read_voc_list, read_voc_objects
 from dvt.grid import PatchGrid
 
 
@@ -84,10 +84,10 @@ def test_voc_corners_count_from_one_and_are_inclusive(tmp_path):
     path = tmp_path / "a.xml"
     part = "<part><name>head</name><bndbox><xmin>2</xmin></bndbox></part>"
     path.write_text(annotation(voc_object(1, 1, 500, 375, 0), voc_object(10, "20.5", 30, 40, 1, part)))
-    assert read_voc_boxes(path) == (Box(0, 0, 500, 375), Box(9, 19.5, 30, 40))
-    assert read_voc_boxes(path, difficult=False) == (Box(0, 0, 500, 375),)
+    whole, part = VocObject("dog", False, Box(0, 0, 500, 375)), VocObject("dog", True, Box(9, 19.5, 30, 40))
+    assert read_voc_objects(path) == (whole, part)
     path.write_text(annotation())
-    assert read_voc_boxes(path) == ()
+    assert read_voc_objects(path) == ()
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_invalid_annotations_are_refused_with_their_name(tmp_path, text, message
     if text is not None:
         path.write_text(text)
     with pytest.raises(EvaluationError, match=message):
-        read_voc_boxes(path)
+        read_voc_objects(path)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.network import Denoiser
 from dvt.errors import DvtError
 from dvt.evaluation.datasets.masks import read_mask
-from dvt.evaluation.datasets.voc_boxes import read_voc_boxes, read_voc_list
+from dvt.evaluation.datasets.voc_boxes import read_voc_list, read_voc_objects
 from dvt.evaluation.result import TaskResult
 from dvt.evaluation.summary import summary_table
 from dvt.evaluation.table import markdown
@@ -680,7 +680,7 @@ def check_annotation(data: bytes, folder: Path) -> None:
     path = folder / "boxes.xml"
     path.write_bytes(data)
     with only_dvt_errors(path):
-        read_voc_boxes(path, difficult=False)
+        read_voc_objects(path)
 
 
 # ---- the command line

@@ -7,8 +7,9 @@ from pathlib import Path
 from dvt.errors import ConfigError, EvaluationError
 from dvt.evaluation.boxes import Box
 from dvt.evaluation.config.objects import DataFormat, ObjectDiscoveryConfig, ObjectsConfig
+from dvt.evaluation.datasets.masks import ObjectMask, read_mask
 from dvt.evaluation.datasets.samples import by_stem, evenly_spaced, pair
-from dvt.evaluation.datasets.voc_boxes import read_voc_boxes, read_voc_list
+from dvt.evaluation.datasets.voc_boxes import VocObject, read_voc_list, read_voc_objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,13 @@ class Scene:
     """The image file."""
     mask: Path | None = None
     """The mask; None where there are boxes."""
-    boxes: tuple[Box, ...] | None = None
-    """The boxes; None where there is a mask."""
+    objects: tuple[VocObject, ...] | None = None
+    """The objects with their boxes; None where there is a mask."""
+
+    @property
+    def boxes(self) -> tuple[Box, ...] | None:
+        """The boxes; None where there is a mask."""
+        return None if self.objects is None else tuple(each.box for each in self.objects)
 
 
 def find_scenes(config: ObjectsConfig, data: Path) -> tuple[DataFormat, list[Scene]]:
@@ -85,10 +91,12 @@ def _voc(config: ObjectDiscoveryConfig, lists: Path, annotations: Path, images_f
             f"{path}: {len(missing)} of {len(names)} names have no image in {images_folder}: {few(missing)}."
             " Is the data set unpacked completely?"
         )
-    return [
-        Scene(name, "", images[name], boxes=read_voc_boxes(annotations / f"{name}.xml", difficult=config.difficult))
-        for name in names
-    ]
+    scenes = []
+    for name in names:
+        found = read_voc_objects(annotations / f"{name}.xml")
+        objects = tuple(each for each in found if config.difficult or not each.difficult)
+        scenes.append(Scene(name, "", images[name], objects=objects))
+    return scenes
 
 
 def _davis(config: ObjectsConfig, masks_folder: Path, images_folder: Path) -> list[Scene]:
@@ -121,6 +129,18 @@ def _pairs(masks_folder: Path, images_folder: Path) -> list[Scene]:
     where = f"{images_folder} and {masks_folder}"
     pairs = pair(by_stem(images_folder), by_stem(masks_folder), where, "mask")
     return [Scene(each.key, "", each.image, each.target) for each in pairs]
+
+
+def read_scene_mask(scene: Scene, hw: tuple[int, int]) -> ObjectMask:
+    """The mask of a scene whose image has that height and width.
+
+    Raises:
+        EvaluationError: it cannot be read, or has another size.
+    """
+    assert scene.mask is not None
+    mask = read_mask(scene.mask, soft=True)
+    mask.check_hw(hw, "its image has", scene.image)
+    return mask
 
 
 def few(names: Sequence[str], most: int = 3) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 from dvt.errors import EvaluationError
@@ -10,15 +11,22 @@ from dvt.evaluation.boxes import Box
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
-def read_voc_boxes(path: Path, *, difficult: bool = True) -> tuple[Box, ...]:
-    """The boxes of the objects of an annotation; there may be none.
+class VocObject(NamedTuple):
+    """An object of an annotation."""
+
+    name: str
+    """Its class; empty where the file has none."""
+    difficult: bool
+    """Whether it is marked as difficult: it does not count in the evaluation of VOC."""
+    box: Box
+    """Where it is."""
+
+
+def read_voc_objects(path: Path) -> tuple[VocObject, ...]:
+    """The objects of an annotation; there may be none.
 
     Corners count from 1 and are inclusive (xmin = 1, xmax = width is the whole width), so 1 is subtracted from xmin
     and ymin. Boxes of parts (head, hand) are ignored.
-
-    Args:
-        path: the annotation.
-        difficult: include objects that are marked as difficult.
 
     Raises:
         EvaluationError: the file cannot be read, or a box has no corners.
@@ -32,9 +40,12 @@ def read_voc_boxes(path: Path, *, difficult: bool = True) -> tuple[Box, ...]:
     if root.tag != "annotation":
         raise EvaluationError(f"{path} holds <{root.tag}>; expected <annotation> as in Pascal VOC.")
     return tuple(
-        _box(element, path)
+        VocObject(
+            name=element.findtext("name", "").strip(),
+            difficult=element.findtext("difficult", "0").strip() == "1",
+            box=_box(element, path),
+        )
         for element in root.findall("object")
-        if difficult or element.findtext("difficult", "0").strip() != "1"
     )
 
 

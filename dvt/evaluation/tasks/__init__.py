@@ -17,6 +17,7 @@ TASKS: Final = {
     "linear_segmentation": ("LinearSegmentation", f"{_CONFIG}.segmentation"),
     "knn_segmentation": ("KnnSegmentation", f"{_CONFIG}.segmentation"),
     "linear_depth": ("LinearDepth", f"{_CONFIG}.depth"),
+    "detection": ("Detection", f"{_CONFIG}.detection"),
     "object_discovery": ("ObjectDiscovery", f"{_CONFIG}.objects"),
     "saliency": ("Saliency", f"{_CONFIG}.objects"),
     "video_segmentation": ("VideoSegmentation", f"{_CONFIG}.video"),

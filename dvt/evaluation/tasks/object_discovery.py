@@ -9,8 +9,8 @@ import torch
 from dvt.errors import EvaluationError
 from dvt.evaluation.boxes import Box, best_iou, box_of_mask, box_of_patches, central_box
 from dvt.evaluation.config.objects import DataFormat, ObjectDiscoveryConfig
-from dvt.evaluation.datasets.scenes import Scene
-from dvt.evaluation.one_object import OneObjectTask, percent, read_scene_mask
+from dvt.evaluation.datasets.scenes import Scene, read_scene_mask
+from dvt.evaluation.one_object import OneObjectTask, percent
 from dvt.evaluation.probes.lost_tokencut import FoundObject
 from dvt.evaluation.task import Metric, Scores
 from dvt.grid import PatchGrid

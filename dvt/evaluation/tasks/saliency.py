@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from dvt.evaluation.config.objects import SaliencyConfig
-from dvt.evaluation.datasets.scenes import Scene, few
+from dvt.evaluation.datasets.scenes import Scene, few, read_scene_mask
 from dvt.evaluation.metrics_masks import NUM_THRESHOLDS, f_scores, region_similarity
-from dvt.evaluation.one_object import OneObjectTask, counted, percent, read_scene_mask
+from dvt.evaluation.one_object import OneObjectTask, counted, percent
 from dvt.evaluation.probes.lost_tokencut import FoundObject
 from dvt.evaluation.task import Metric, Scores
 from dvt.grid import PatchGrid
