@@ -29,6 +29,8 @@ _ANCHOR_STRIDES: Final = 8
 """Side of a square anchor, in strides of its level."""
 _ASPECTS: Final = (0.5, 1.0, 2.0)
 _ROI_CELLS: Final = 7
+_CANDIDATES: Final = 5
+"""Anchors of every level from which overlapping ones are removed, for every proposal."""
 
 
 class Detections(NamedTuple):
@@ -66,6 +68,8 @@ class Detector(nn.Module):
             SimpleFeaturePyramid(mean, std, channels, grid.fine),
             rpn_anchor_generator=anchors,
             rpn_head=RPNHead(channels, len(_ASPECTS), config.rpn_convs),
+            rpn_pre_nms_top_n_train=_CANDIDATES * config.proposals,
+            rpn_pre_nms_top_n_test=_CANDIDATES * config.proposals,
             rpn_post_nms_top_n_train=config.proposals,
             rpn_post_nms_top_n_test=config.proposals,
             box_roi_pool=MultiScaleRoIAlign([str(number) for number in range(len(SCALES))], _ROI_CELLS, 2),

@@ -38,11 +38,7 @@ class SimpleFeaturePyramid(nn.Module):
             ConfigError: a number of cells that is no power of two.
         """
         super().__init__()
-        if fine & (fine - 1):
-            raise ConfigError(
-                f"features of {fine} x {fine} cells a patch do not fit the pyramid, which halves and doubles. Give 1, 2"
-                " or 4 cells: decomposed@fine2."
-            )
+        check_cells(fine)
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
         self.out_channels = num_channels
@@ -54,6 +50,22 @@ class SimpleFeaturePyramid(nn.Module):
         found = {str(number): level(inputs) for number, level in enumerate(self.levels)}
         *_, last = found.values()
         return {**found, COARSEST: functional.max_pool2d(last, kernel_size=1, stride=2)}
+
+
+def check_cells(fine: int) -> None:
+    """Refuse features that the pyramid cannot take.
+
+    Args:
+        fine: cells per patch along each side.
+
+    Raises:
+        ConfigError: a number that is no power of two.
+    """
+    if fine & (fine - 1):
+        raise ConfigError(
+            f"features of {fine} x {fine} cells a patch do not fit the pyramid, which halves and doubles. Give 1, 2 or"
+            " 4 cells: decomposed@fine2."
+        )
 
 
 def _level(num_inputs: int, num_channels: int, factor: float) -> nn.Sequential:

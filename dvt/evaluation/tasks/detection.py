@@ -16,6 +16,7 @@ from dvt.evaluation.metrics_boxes import average_precision, require_detection_pa
 from dvt.evaluation.patches import BATCH_SIZE, finite_features
 from dvt.evaluation.probes.detector import Detections, Detector
 from dvt.evaluation.probes.detector_training import train_detector, training_features
+from dvt.evaluation.probes.feature_pyramid import check_cells
 from dvt.evaluation.task import Metric, Scores
 from dvt.grid import image_hw
 from dvt.methods.method import Method
@@ -87,6 +88,7 @@ class Detection:
             EvaluationError: files cannot be read, a box is outside of its image, or no image has a box.
         """
         config, classes = self._config, self._data.class_names
+        check_cells(method.grid_for(self._size).fine)
 
         def fit(layout: Layout) -> tuple[list[Detector], Sequence[str]]:
             features = training_features(method, self._data.train, classes, self._size, config, reporter)
