@@ -161,5 +161,6 @@ def _digits(metric: Metric) -> int:
 
 def _short(value: object) -> str:
     if isinstance(value, list | tuple):
-        return " x ".join(map(str, value)) if len(value) == 2 else "/".join(map(str, value))
+        is_size = len(value) == 2 and not any(isinstance(each, str) for each in value)
+        return (" x " if is_size else "/").join(map(str, value))
     return str(value)

@@ -15,6 +15,7 @@ from dvt.errors import ConfigError, EvaluationError, GeometryError
 from dvt.evaluation import metrics_boxes
 from dvt.evaluation.config.detection import DetectionConfig, DetectorConfig
 from dvt.evaluation.config.layout import Layout
+from dvt.evaluation.table import protocol_text
 from dvt.evaluation.tasks.detection import Detection
 from dvt.methods.method import OnePass
 from dvt.methods.position import WithRemoved, WithSinCos
@@ -76,7 +77,9 @@ def test_two_runs_give_the_same_scores(tmp_path):
 def test_davis_says_how_few_videos_there_are(tmp_path):
     write_davis(tmp_path, sequences=("a", "b", "c"), frames=3)
     task = detection(tmp_path, every=1, seeds=1)
-    scores = task.evaluate(MeanColours())
+    result = dvt.evaluate(task, [MeanColours()], tmp_path)
+    assert "train sequences a/b, test sequences c, every 1" in protocol_text(result)
+    scores = result.rows["raw"].scores
     assert scores.notes == ("usual, 3 true boxes in 3 test images of 1 videos: frames of one video are alike",)
     assert task.protocol["train_sequences"] == ["a", "b"] and task.protocol["test_sequences"] == ["c"]
 
