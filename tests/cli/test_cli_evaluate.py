@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from evaluation.drawn_rectangles import write_rectangles
 from PIL import Image
 
 from dvt.backbone.load import load_backbone
@@ -126,6 +127,18 @@ def test_shares_of_the_position_stand_side_by_side(tiny, camvid, denoisers, monk
 def test_position_is_short_for_a_suffix(tiny, camvid):
     result = tiny("evaluate", *_KNN, camvid, "method=[raw,decomposed]", "position=0.5", "position_kind=sincos")
     assert result.code == 0 and "decomposed+sincos0.5: mIoU" in result.err, result.err
+
+
+def test_detection_with_the_position_put_back(tiny, tmp_path):
+    write_rectangles(tmp_path / "voc", train=2, test=1)
+    options = ["image_size=64", "num_steps=1", "seeds=1", "detector.channels=8", "detector.hidden=16"]
+    options = ["task=detection", "data=voc", "out=run", *(f"detection.{option}" for option in options)]
+    result = tiny("evaluate", *options, "method=[raw,decomposed]", "position=1")
+    assert result.code == 0 and "decomposed+position1: mAP" in result.err, result.err
+    written = json.loads((tmp_path / "run/detection.json").read_text())
+    assert list(written["rows"]) == ["raw", "decomposed+position1"] and written["protocol"]["classes"] == 2
+    result = tiny("evaluate", *options, "method=[raw,decomposed@fine3]")
+    assert result.code == 2 and "features of 3 x 3 cells a patch do not fit the pyramid" in result.err, result.err
 
 
 def test_the_report_shows_all_results_of_the_folder(tiny, camvid, tmp_path):

@@ -21,6 +21,15 @@ def test_an_image_is_written_larger_for_more_methods(tiny, photo, tmp_path):
         assert all(width < both.width or height < both.height for width, height in sizes)
 
 
+def test_position_is_put_back_into_what_is_shown(tiny, photo, tmp_path):
+    photo("cat.jpg")
+    panels = []
+    for share in (0, 0.5, 1):
+        assert tiny("show", "image=cat.jpg", "method=[decomposed]", f"position={share}").code == 0
+        panels.append((tmp_path / "cat.dvt.png").read_bytes())
+    assert len({*panels}) == 3
+
+
 @pytest.mark.parametrize(
     ("options", "part"),
     [
