@@ -51,7 +51,7 @@ def main() -> None:
     config = with_steps(args, 1, warm=False)
     tokens, held_out = extract_tokens(image, backbone, config, args.seed)
     assert held_out is not None
-    print(f"{backbone.timm_name}, {backbone.grid}, {args.views} + 1 views in {time.perf_counter() - start:.1f} s")
+    print(f"{backbone.full_name}, {backbone.grid}, {args.views} + 1 views in {time.perf_counter() - start:.1f} s")
     results: dict[str, object] = {}
     if args.repeats:
         results["step_s"] = times(args, tokens)

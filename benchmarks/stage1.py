@@ -108,7 +108,7 @@ def best_batch_size(backbone: Backbone, views: torch.Tensor) -> int:
 
 def report(args: argparse.Namespace, backbone: Backbone, batch_size: int, times: dict[str, list[float]]) -> None:
     floor = statistics.median(times["floor"])
-    print(f"{backbone.timm_name}, {backbone.grid}, {args.views} + 1 views, {backbone.precision}, batch {batch_size}")
+    print(f"{backbone.full_name}, {backbone.grid}, {args.views} + 1 views, {backbone.precision}, batch {batch_size}")
     print(f"{'':34}{'median s':>10}{'min':>9}{'max':>9}{'of floor':>10}")
     result: dict[str, object] = {}
     for name, values in times.items():
@@ -129,7 +129,7 @@ def report(args: argparse.Namespace, backbone: Backbone, batch_size: int, times:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(f"peak memory {peak / 2**30:.2f} GiB ({'device' if backbone.device.type == 'cuda' else 'process'})")
     machine = {"threads": torch.get_num_threads(), "cpu": cpu_name(), **environment(backbone.device)}
-    options = {"backbone": backbone.timm_name, "views": args.views, "batch_size": batch_size, "repeats": args.repeats}
+    options = {"backbone": backbone.full_name, "views": args.views, "batch_size": batch_size, "repeats": args.repeats}
     print(json.dumps({"benchmark": "stage1", **options, "times": result, "peak_bytes": peak, "machine": machine}))
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dvt.backbone.backbone import Backbone as Backbone
     from dvt.backbone.catalogue import list_backbones as list_backbones
     from dvt.backbone.load import load_backbone as load_backbone
+    from dvt.backbone.wrap import wrap_backbone as wrap_backbone
     from dvt.decomposition.quality import qualities as qualities
     from dvt.decomposition.result import Decomposition as Decomposition
     from dvt.decomposition.run import decompose as decompose
@@ -65,6 +66,7 @@ _MODULES = {
     "read_image": "dvt.images.read",
     "seed_for": "dvt.runtime",
     "train_denoiser": "dvt.denoiser.train",
+    "wrap_backbone": "dvt.backbone.wrap",
 }
 """Public names and their modules; imported on first use, so that `dvt --help` need not wait for torch."""
 

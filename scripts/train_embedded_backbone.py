@@ -24,7 +24,7 @@ from torch.utils.data import Dataset
 
 import dvt
 from dvt.backbone.backbone import Backbone
-from dvt.backbone.build import build_vit
+from dvt.backbone.sources.timm_build import build_vit
 from dvt.backbone.micro import MICRO
 from dvt.cli.reporter import TerminalReporter
 from dvt.distillation.distill import data_hash
@@ -224,7 +224,7 @@ def describe(teacher: Backbone, num_images: int, metrics: dict[str, float], sett
         architecture={"embed_dim": 192, "depth": 6, "num_heads": 3, "patch_size": 16},
         training={
             **settings,
-            "teacher": teacher.timm_name,
+            "teacher": teacher.full_name,
             "teacher_sha256": teacher.weights_hash,
             "num_images": num_images,
         },

@@ -11,8 +11,8 @@ from evaluation.tiny_camvid import write_camvid
 from noise import write_noise
 from safetensors.torch import save_file
 
-from dvt.backbone.build import build_vit
 from dvt.backbone.catalogue import CATALOGUE
+from dvt.backbone.sources.timm_build import build_vit
 from dvt.cli.main import VERBS, run
 from dvt.weights.released import RECIPES, RELEASED
 

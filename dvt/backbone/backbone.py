@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
-from dvt.backbone.build import Vit, full_name
 from dvt.backbone.features import Features
 from dvt.backbone.preprocess import Preprocess
-from dvt.backbone.stride import set_stride
+from dvt.backbone.reader import TokenReader, VitFacts
 from dvt.errors import BackboneError
 from dvt.grid import PatchGrid
 from dvt.runtime import Precision
@@ -31,11 +28,11 @@ class Readout:
     """Whether the ViT's final norm is applied to it."""
 
     @classmethod
-    def of(cls, vit: Vit, image_hw: tuple[int, int], stride: int | None, layer: int, norm: bool) -> "Readout":
+    def of(cls, facts: VitFacts, image_hw: tuple[int, int], stride: int | None, layer: int, norm: bool) -> "Readout":
         """Check options against a ViT.
 
         Args:
-            vit: the ViT.
+            facts: what the ViT is.
             image_hw: default height and width of an image in pixels.
             stride: pixels between neighbouring patches; None is the patch size.
             layer: index of the block; negative numbers count from the last.
@@ -45,17 +42,15 @@ class Readout:
             GeometryError: image size, patch size and stride do not go together.
             BackboneError: the block or the final norm does not exist.
         """
-        embed: Any = vit.patch_embed
-        grid = PatchGrid.of(image_hw, embed.patch_size[0], stride)
-        depth = len(vit.blocks)
+        grid, depth = PatchGrid.of(image_hw, facts.patch, stride), facts.depth
         if not -depth <= layer < depth:
             raise BackboneError(
-                f"layer {layer} does not exist: {full_name(vit)} has {depth} blocks. Give 0 to {depth - 1}, or -{depth}"
+                f"layer {layer} does not exist: {facts.name} has {depth} blocks. Give 0 to {depth - 1}, or -{depth}"
                 " to -1 counted from the last."
             )
-        if norm and isinstance(vit.norm, nn.Identity):
+        if norm and not facts.has_norm:
             raise BackboneError(
-                f"{full_name(vit)} has no final norm on its tokens (it has none, or norms after pooling)."
+                f"{facts.name} has no final norm on its tokens (it has none, or norms after pooling)."
                 " Set norm=False (backbone.norm=false on the command line)."
             )
         return cls(grid=grid, layer=layer % depth, norm=norm)
@@ -68,8 +63,10 @@ class Backbone(nn.Module):
     It stays in evaluation mode and computes no gradients.
 
     Attributes:
-        name: what it was loaded as: a catalogue name or a timm name.
-        timm_name: architecture and tag in timm.
+        name: what it was loaded as: a catalogue name or its full name.
+        full_name: its name in timm with the tag of its weights, or `<source>:<name>` of another source.
+        vit: the ViT as its library makes it.
+        reader: how its tokens are read.
         layer: index of the block whose output is taken, counted from 0.
         norm: whether the final norm is applied to it.
         grid: patches of an image of the default size.
@@ -94,7 +91,7 @@ class Backbone(nn.Module):
 
     def __init__(
         self,
-        vit: Vit,
+        reader: TokenReader,
         readout: Readout,
         *,
         name: str,
@@ -105,7 +102,7 @@ class Backbone(nn.Module):
         """Freeze a ViT.
 
         Args:
-            vit: the ViT with its weights; it is changed (stride, number format) and must not be used elsewhere.
+            reader: the ViT with its weights; it is changed (stride, number format) and must not be used elsewhere.
             readout: which of its tokens are taken.
             name: what to call it.
             weights_hash: hash of the weights.
@@ -116,17 +113,15 @@ class Backbone(nn.Module):
             BackboneError: this ViT cannot have a dense stride.
         """
         super().__init__()
-        set_stride(vit, readout.grid.stride)
-        self.name = name
-        self.timm_name = full_name(vit)
+        reader.set_stride(readout.grid.stride)
+        self.reader, self.name, self.full_name = reader, name, reader.facts.name
         self.layer, self.norm, self.grid = readout.layer, readout.norm, readout.grid
-        self.num_channels = vit.embed_dim
-        self.num_prefix_tokens = vit.num_prefix_tokens
+        self.num_channels = reader.facts.num_channels
+        self.num_prefix_tokens = reader.facts.num_prefix_tokens
         self.weights_hash, self.weights_file = weights_hash, weights_file
-        self.vit = vit.to(precision.dtype).requires_grad_(False)
-        statistics: dict[str, Any] = resolve_model_data_config(vit)  # type: ignore[no-untyped-call]
-        self.register_buffer("mean", torch.tensor(statistics["mean"]).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(statistics["std"]).view(3, 1, 1), persistent=False)
+        self.vit = reader.network.to(precision.dtype).requires_grad_(False)
+        self.register_buffer("mean", torch.tensor(reader.facts.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(reader.facts.std).view(3, 1, 1), persistent=False)
         self.eval()
 
     @property
@@ -143,7 +138,7 @@ class Backbone(nn.Module):
     def spec(self) -> FeatureSpec:
         """Which features these are."""
         return FeatureSpec(
-            backbone=self.timm_name,
+            backbone=self.full_name,
             weights_hash=self.weights_hash,
             layer=self.layer,
             norm=self.norm,
@@ -222,20 +217,17 @@ class Backbone(nn.Module):
             )
         grid = self.grid_for((images.shape[2], images.shape[3]))
         normalised = (images.to(self.device, torch.float32) - self.mean) / self.std
-        taken: Any = self.vit.forward_intermediates(
-            normalised.to(self.precision.dtype),
-            indices=sorted({*layers, self.layer}),
-            norm=False,  # it would apply to all layers
-            stop_early=True,
-            output_fmt="NLC",  # timm's image layout counts patches without the stride
-            intermediates_only=True,
-            return_prefix_tokens=self.num_prefix_tokens > 0,  # Eva fails where there are none to return
-        )
-        pairs = taken if self.num_prefix_tokens else [(patches, patches[:, :0]) for patches in taken]
-        patches, prefix = pairs[-1]
-        if self.norm:  # on each token by itself, so it can be applied here
-            patches, prefix = self.vit.norm(patches), self.vit.norm(prefix)
+        taken = self.reader.tokens(normalised.to(self.precision.dtype), sorted({*layers, self.layer}), grid)
+        patches, prefix = taken[-1]
+        if self.norm:  # on each token by itself
+            patches, prefix = self._normed(patches), self._normed(prefix)
         return [
-            Features(patches=tokens.unflatten(1, grid.hw), prefix=before, grid=grid)
-            for tokens, before in (*pairs[: len(layers)], (patches, prefix))
+            Features(patches=tokens.reshape(len(tokens), *grid.hw, -1), prefix=before, grid=grid)
+            for tokens, before in (*taken[: len(layers)], (patches, prefix))
         ]
+
+    def _normed(self, tokens: Tensor) -> Tensor:
+        """The final norm of the ViT, on each token by itself."""
+        assert self.reader.norm is not None, self.full_name
+        normed: Tensor = self.reader.norm(tokens)
+        return normed

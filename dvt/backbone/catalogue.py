@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from dvt.backbone.names import TIMM, split_name
 from dvt.errors import BackboneError
 
 
@@ -105,7 +106,9 @@ def lookup(name: str) -> Row:
 
 
 def licence_of(timm_name: str) -> str | None:
-    """The licence of a ViT's pretrained weights, as far as timm knows it."""
+    """The licence of a ViT's pretrained weights, as far as timm knows it; None for other sources."""
+    if split_name(timm_name)[0] != TIMM:
+        return None
     from timm import get_pretrained_cfg
 
     import dvt.backbone.micro  # noqa: F401  (registers it in timm)

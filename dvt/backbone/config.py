@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from dvt.backbone.names import TIMM, joined_name
+
 DEFAULT_BACKBONE: Final = "dinov2_base"
 """The ViT where neither the user nor the weights name one."""
 
@@ -12,7 +14,9 @@ class BackboneConfig:
     """Which ViT, with which weights, and where its features are taken."""
 
     name: str = DEFAULT_BACKBONE
-    """Catalogue name of the ViT."""
+    """Catalogue name of the ViT, or its name in another source."""
+    source: str = TIMM
+    """Where it comes from: timm, transformers, open_clip, torch_hub or module."""
     timm: str | None = None
     """Any plain ViT of timm by its timm name, such as vit_small_patch16_224.dino; used instead of name."""
     weights: str | None = None
@@ -27,3 +31,14 @@ class BackboneConfig:
     """Apply the ViT's final norm."""
     precision: str = "fp32"
     """Number format of the forward pass: fp32, fp16, bf16 or fp64."""
+    mean: Any = None
+    """Mean of the colours, [0.5,0.5,0.5], in [0, 1]; left out: what the source says."""
+    std: Any = None
+    """Their standard deviation; left out: what the source says."""
+    trust_remote_code: bool = False
+    """Run the code of a repository, for transformers and torch_hub."""
+
+    @property
+    def full_name(self) -> str:
+        """The name of the ViT with its source."""
+        return self.timm or joined_name(self.source, self.name)

@@ -8,9 +8,12 @@ import torch
 from torch import Tensor
 
 from dvt.backbone.backbone import Backbone, Readout
-from dvt.backbone.build import Vit, build_vit
-from dvt.backbone.catalogue import lookup
+from dvt.backbone.catalogue import CATALOGUE
+from dvt.backbone.colours import with_colours, with_colours_hash
 from dvt.backbone.config import DEFAULT_BACKBONE, BackboneConfig
+from dvt.backbone.names import TIMM, joined_name
+from dvt.backbone.reader import VitFacts
+from dvt.backbone.vit import make_reader
 from dvt.backbone.weights import RANDOM, load_weights
 from dvt.grid import image_hw
 from dvt.numbers import takes_numbers
@@ -30,14 +33,21 @@ def load_backbone(
     norm: bool = True,
     device: str | torch.device = "auto",
     precision: str = "fp32",
+    *,
+    source: str = TIMM,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    trust_remote_code: bool = False,
+    made_from: Mapping[str, Any] | None = None,
 ) -> Backbone:
     """Load a frozen ViT.
 
     Args:
-        name: a catalogue name (`dvt.backbone.catalogue.CATALOGUE`), or the name of any plain ViT of timm.
-        weights: None for the pretrained weights of the Hugging Face hub; a local `.safetensors`, `.pth`, `.pt` or
-            `.bin` file, or tensors by name, in a layout of `dvt.weights.layouts` (timm, the model's authors, their
-            trainings, transformers, ...); `random` for an untrained model.
+        name: a catalogue name (`dvt.backbone.catalogue.CATALOGUE`), the name of any plain ViT of timm, or a name in
+            another source, with the source in front (`transformers:facebook/dinov2-small`) or in `source`.
+        weights: None for the pretrained weights of the source; a local `.safetensors`, `.pth`, `.pt` or `.bin` file, or
+            tensors by name, for timm in a layout of `dvt.weights.layouts` (timm, the model's authors, their trainings,
+            transformers, ...), for another source by its own names; `random` for an untrained model.
         image_size: default size of an image in pixels: one number, or height and width. None: the catalogue's, or for
             a timm name the native size of the model.
         stride: pixels between neighbouring patches, 1..patch size, for denser features. None: the patch size.
@@ -45,10 +55,16 @@ def load_backbone(
         norm: whether to apply the ViT's final norm to it.
         device: `auto` (cuda, else mps, else cpu) or a device of this machine.
         precision: `fp32`, `fp16`, `bf16` or `fp64`, of the forward pass and of the features.
+        source: `timm`, `transformers`, `open_clip`, `torch_hub` or `module` (`dvt.backbone.names.SOURCES`).
+        mean: subtracted from the colours, which are in [0, 1]; None: what the source says.
+        std: divides them afterwards; None: what the source says.
+        trust_remote_code: run the code of a repository, for transformers and torch.hub.
+        made_from: what a ViT of another source is built from besides its name, as a model folder holds it; None: asks
+            the source.
 
     Raises:
         ConfigError: an image size, device or precision that does not exist.
-        BackboneError: no such model, block or norm; not a plain ViT.
+        BackboneError: no such source, model, block or norm; no patch tokens; a library that is not installed.
         GeometryError: image size, patch size and stride do not go together.
         WeightsError: the weights cannot be downloaded or read, or do not fit.
 
@@ -59,13 +75,21 @@ def load_backbone(
     """
     place, number_format = pick_device(device), Precision.parse(precision)
     check_precision(number_format, place)
-    row = lookup(name)
-    vit = build_vit(row.timm)
-    image_hw = _image_hw(row.image_size if image_size is None else image_size, vit)
-    readout = Readout.of(vit, image_hw, stride, layer, norm)  # before anything is downloaded
-    weights_hash = load_weights(vit, weights)
+    full_name = joined_name(source, name)
+    reader = make_reader(full_name, trust_remote_code=trust_remote_code, made_from=made_from)
+    own_colours = (reader.facts.mean, reader.facts.std)
+    reader.facts = with_colours(reader.facts, mean, std)
+    readout = Readout.of(reader.facts, _image_hw(image_size, full_name, reader.facts), stride, layer, norm)
+    weights_hash = load_weights(reader, weights)  # last: it may download
+    if (reader.facts.mean, reader.facts.std) != own_colours:
+        weights_hash = with_colours_hash(weights_hash, reader.facts)
     return Backbone(
-        vit, readout, name=name, weights_hash=weights_hash, weights_file=_file_of(weights), precision=number_format
+        reader,
+        readout,
+        name=name if source == TIMM else full_name,
+        weights_hash=weights_hash,
+        weights_file=_file_of(weights),
+        precision=number_format,
     ).to(place)
 
 
@@ -76,7 +100,7 @@ def load_from_config(config: BackboneConfig, device: str | torch.device = "auto"
         ConfigError, BackboneError, GeometryError, WeightsError: as `load_backbone`.
     """
     return load_backbone(
-        config.timm or config.name,
+        config.full_name,
         weights=config.weights,
         image_size=config.image_size,
         stride=config.stride,
@@ -84,6 +108,9 @@ def load_from_config(config: BackboneConfig, device: str | torch.device = "auto"
         norm=config.norm,
         device=device,
         precision=config.precision,
+        mean=config.mean,
+        std=config.std,
+        trust_remote_code=config.trust_remote_code,
     )
 
 
@@ -93,9 +120,8 @@ def _file_of(weights: str | Path | Mapping[str, Tensor] | None) -> str | None:
     return RANDOM if weights == RANDOM else str(expand_home(weights).absolute())
 
 
-def _image_hw(image_size: Any, vit: Vit) -> tuple[int, int]:
+def _image_hw(image_size: Any, full_name: str, facts: VitFacts) -> tuple[int, int]:
     if image_size is not None:
         return image_hw(image_size)
-    config: Any = vit.pretrained_cfg
-    _, height, width = config["input_size"]
-    return height, width
+    row = CATALOGUE.get(full_name)
+    return facts.native_hw if row is None or row.image_size is None else (row.image_size, row.image_size)

@@ -57,7 +57,7 @@ class WrappedBackbone(nn.Module):
     @property
     def spec(self) -> FeatureSpec:
         """Which features these are."""
-        return replace(self.backbone.spec, backbone=self.timm_name, weights_hash=self.weights_hash)
+        return replace(self.backbone.spec, backbone=self.full_name, weights_hash=self.weights_hash)
 
     @property
     def device(self) -> torch.device:
@@ -70,9 +70,9 @@ class WrappedBackbone(nn.Module):
         return f"{self.backbone.name}{self.suffix}"
 
     @property
-    def timm_name(self) -> str:
-        """Architecture and tag in timm of the ViT, with the suffix."""
-        return f"{self.backbone.timm_name}{self.suffix}"
+    def full_name(self) -> str:
+        """Full name of the ViT, with the suffix."""
+        return f"{self.backbone.full_name}{self.suffix}"
 
     @property
     def grid(self) -> PatchGrid:

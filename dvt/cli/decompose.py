@@ -133,7 +133,7 @@ def _run(files: "list[ImageFile]", options: Options, list_options: "ListOptions"
         from dvt.runtime import pick_device
 
         backbone = load_from_config(options.backbone, pick_device(options.device))
-        vit = f"{backbone.timm_name}, {backbone.grid}, {backbone.precision}, {backbone.device}"
+        vit = f"{backbone.full_name}, {backbone.grid}, {backbone.precision}, {backbone.device}"
         run = partial(decompose_list, files, backbone, options.store, config, list_options)
     else:
         from dvt.cluster.ray import decompose_on_ray
@@ -141,7 +141,7 @@ def _run(files: "list[ImageFile]", options: Options, list_options: "ListOptions"
         from dvt.cluster.worker import Job
 
         wanted, engine = options.backbone, options.engine
-        vit = f"{wanted.timm or wanted.name}, {wanted.precision}, engine={engine.name.value}"
+        vit = f"{wanted.full_name}, {wanted.precision}, engine={engine.name.value}"
         job = Job(backbone=wanted, device=options.device, store=options.store, config=config, options=list_options)
         run = partial(decompose_on_ray if engine.name is EngineName.ray else decompose_on_slurm, files, job, engine)
     say(describe(vit, options, len(files)))

@@ -188,6 +188,6 @@ def end_text(distilled: "Trained", options: Options) -> str:
     if "class_token_cosine" in value:
         lines.append(f"cosine of the class token to that before {value['class_token_cosine']:.4g}")
     out, wanted = options.out, options.backbone
-    backbone = wanted.timm or wanted.name or read_model_info(out).spec.backbone
+    backbone = wanted.full_name or read_model_info(out).spec.backbone
     lines.append(f"written: {out}   use it: dvt.load_denoised({backbone!r}, weights={out!r})")
     return "\n".join(lines)

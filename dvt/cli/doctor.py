@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dvt.backbone.config import BackboneConfig
+from dvt.backbone.names import TIMM
 from dvt.cli.console import DONE, MISSING, SOME_FAILED, USAGE, complain, say, say_failures
 from dvt.cli.outcome import Result
 from dvt.diagnosis.config import DoctorConfig
@@ -94,7 +95,7 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     start = time.monotonic()
     with one_writer(lock_beside(Path(options.out)), options.out):
         backbone = load_from_config(options.backbone, pick_device(options.device))
-        say(f"{backbone.timm_name}, {backbone.grid}: {len(chosen.images)} of {len(images)} images")
+        say(f"{backbone.full_name}, {backbone.grid}: {len(chosen.images)} of {len(images)} images")
         with TerminalReporter() as reporter:
             layers = BackboneLayers(backbone, options.layers)
             diagnosis = diagnose_layers(layers, chosen, options, max_pixels=options.max_pixels, reporter=reporter)
@@ -129,8 +130,11 @@ def check_output(out: Path, images: "Sequence[ImageFile]") -> None:
 def backbone_arguments(wanted: BackboneConfig) -> str:
     """The options that choose this ViT, as they are typed."""
     size = wanted.image_size
+    named: dict[str, Any] = {"backbone" if wanted.timm is None else "backbone.timm": wanted.timm or wanted.name}
+    if wanted.source != TIMM:
+        named = {"backbone.source": wanted.source, "backbone.name": wanted.name}
     given = {
-        "backbone" if wanted.timm is None else "backbone.timm": wanted.timm or wanted.name,
+        **named,
         "backbone.weights": wanted.weights,
         "backbone.image_size": f"[{','.join(map(str, size))}]" if isinstance(size, list) else size,
         "backbone.stride": wanted.stride,

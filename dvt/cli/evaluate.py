@@ -122,7 +122,7 @@ def work(options: Options, choices: dict[str, str]) -> Result:
                     task,
                     methods,
                     options.data,
-                    backbone=backbone.timm_name,
+                    backbone=backbone.full_name,
                     out=out,
                     device=backbone.device,
                     reporter=reporter,
@@ -230,7 +230,7 @@ def report(backbone: "Backbone", methods: "list[Method]", options: Options, out:
     results = read_results(out)
     data = dict.fromkeys(Path(result.data).name for result in results)
     shown = panels(backbone, [cached(method, out / "features") for method in methods], options)
-    write_report(out / "report.html", results, shown, f"{backbone.timm_name} on {', '.join(data)}")
+    write_report(out / "report.html", results, shown, f"{backbone.full_name} on {', '.join(data)}")
     write_atomic(out / "summary.md", summary_markdown(results).encode())
     plot = summary_svg(results)
     if plot is not None:

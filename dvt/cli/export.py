@@ -53,7 +53,7 @@ def work(options: Options, choices: dict[str, str]) -> Result:
 
     wanted = resolve_format(options.out, options.format)
     model = load_model(options)
-    say(f"{model.timm_name}, {model.grid} -> {options.out} ({wanted})")
+    say(f"{model.full_name}, {model.grid} -> {options.out} ({wanted})")
     try:
         exported = export_model(model, options.out, wanted, tolerance=options.tolerance)
     except ParityError as error:

@@ -108,7 +108,7 @@ def panel(
     from dvt.viz import draw_panel
 
     rows = panel_rows(image, backbone, methods, options)
-    return draw_panel(rows, title=f"{name}   {backbone.timm_name}, {backbone.grid}")
+    return draw_panel(rows, title=f"{name}   {backbone.full_name}, {backbone.grid}")
 
 
 def panel_rows(
@@ -202,7 +202,7 @@ def _draw_video(frames: "Iterable[ImageTensor]", out: Path, fps: float, options:
     image_hw = backbone.grid.image_hw
 
     chosen = {number * count // _BASIS_FRAMES for number in range(_BASIS_FRAMES)}
-    say(f"{count} frames -> {out}   {backbone.timm_name}, {backbone.grid}, {', '.join(options.method)}")
+    say(f"{count} frames -> {out}   {backbone.full_name}, {backbone.grid}, {', '.join(options.method)}")
     fitted = [maps_of(methods, frame, image_hw) for number, frame in enumerate(frames) if number in chosen]
     basis = PCABasis.fit([each for maps in fitted for each in maps.values()])
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from dvt.backbone.config import BackboneConfig
+from dvt.backbone.names import TIMM, joined_name
 from dvt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ class StoreBackboneConfig:
     """
 
     name: str | None = None
-    """Catalogue name of the ViT."""
+    """Catalogue name of the ViT, or its name in another source."""
+    source: str = TIMM
+    """Where it comes from: timm, transformers, open_clip, torch_hub or module."""
     timm: str | None = None
     """Its timm name; used instead of name."""
     weights: str | None = None
@@ -35,6 +38,17 @@ class StoreBackboneConfig:
     """Whether the ViT's final norm was applied."""
     precision: str = "fp32"
     """Number format of the forward pass, where the ViT is run: fp32, fp16, bf16 or fp64."""
+    mean: Any = None
+    """Mean of the colours, where the ViT is run; left out: what the source says."""
+    std: Any = None
+    """Their standard deviation; left out: what the source says."""
+    trust_remote_code: bool = False
+    """Run the code of a repository, for transformers and torch_hub."""
+
+    @property
+    def full_name(self) -> str | None:
+        """The name of the ViT with its source; None where none is given."""
+        return self.timm or (None if self.name is None else joined_name(self.source, self.name))
 
 
 def store_list(store: Any) -> list[str]:
@@ -56,16 +70,16 @@ def needs_of(wanted: StoreBackboneConfig, spec: "FeatureSpec") -> "FeatureSpec":
         BackboneError: an unknown name, or no plain ViT.
         GeometryError: an image size that does not fit the patches of the store.
     """
-    from dvt.backbone.build import facts_of
+    from dvt.backbone.vit import facts_of, published_name
     from dvt.grid import PatchGrid, image_hw
 
-    name, layer = wanted.timm or wanted.name, wanted.layer
+    name, layer = wanted.full_name, wanted.layer
     if layer is not None and layer < 0:
         layer += facts_of(spec.backbone).depth
     hw = spec.grid.image_hw if wanted.image_size is None else image_hw(wanted.image_size)
     return replace(
         spec,
-        backbone=facts_of(name).name if name else spec.backbone,
+        backbone=published_name(name) if name else spec.backbone,
         layer=spec.layer if layer is None else layer,
         norm=spec.norm if wanted.norm is None else wanted.norm,
         grid=PatchGrid.of(hw, spec.grid.patch, spec.grid.stride if wanted.stride is None else wanted.stride),
@@ -85,6 +99,9 @@ def load_backbone_of(spec: "FeatureSpec", wanted: StoreBackboneConfig) -> "Backb
         norm=spec.norm,
         device="cpu",  # the training moves it to its device
         precision=wanted.precision,
+        mean=wanted.mean,
+        std=wanted.std,
+        trust_remote_code=wanted.trust_remote_code,
     )
 
 

@@ -58,7 +58,7 @@ def about(backbone: Backbone) -> dict[str, Any]:
     return {
         "backbone": {
             "name": backbone.name,
-            "timm": backbone.timm_name,
+            "timm": backbone.full_name,
             "weights": backbone.weights_file,
             "weights_hash": backbone.weights_hash,
         },

@@ -101,7 +101,7 @@ def _run_all(config: DemoConfig, reporter: Reporter) -> DemoResult:
     panels = _draw_panels(wholes, backbone, shipped, out, reporter)
     video = _write_walk(wholes[-2], backbone, shipped["denoised"], out, config.num_frames, reporter)
     lap("images")
-    return DemoResult(out, backbone.timm_name, panels, scores, video, seconds)
+    return DemoResult(out, backbone.full_name, panels, scores, video, seconds)
 
 
 def _train(backbone: Backbone, out: Path, config: DemoConfig, reporter: Reporter) -> DenoisedBackbone:

@@ -74,7 +74,7 @@ class DenoisedBackbone(WrappedBackbone):
             )
         if denoiser.num_channels != backbone.num_channels:
             raise WeightsError(
-                f"the denoiser is made for {denoiser.num_channels} channels, {backbone.timm_name} has"
+                f"the denoiser is made for {denoiser.num_channels} channels, {backbone.full_name} has"
                 f" {backbone.num_channels}: give the denoiser of this backbone."
             )
         hashes = backbone.weights_hash + state_hash(denoiser)

@@ -104,7 +104,7 @@ def train_from_images(
     )
 
     summary = (
-        f"{len(files)} images -> {out}   {backbone.timm_name}, {backbone.grid}, {backbone.device}, stage 1 in memory"
+        f"{len(files)} images -> {out}   {backbone.full_name}, {backbone.grid}, {backbone.device}, stage 1 in memory"
         f" ({online.quality}), {config.num_steps} steps of {config.batch_size}"
     )
     start = start_run(info, Path(out), config, summary, reporter)

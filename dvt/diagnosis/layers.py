@@ -75,7 +75,7 @@ class BackboneLayers:
             given = ",".join(map(str, blocks or ()))
             raise ConfigError(f"layers=[{given}]: give blocks from 0 to {last}, as [{last // 2},{last}].")
         self._backbone, self._blocks = backbone, chosen
-        self.name, self.grid, self.device = backbone.timm_name, backbone.grid, backbone.device
+        self.name, self.grid, self.device = backbone.full_name, backbone.grid, backbone.device
         border = min(2 * (last + 1) / 3, chosen[-1])  # of early blocks alone, the last one is judged
         self.layers = [Layer(block=block, normed=False, late=block >= border) for block in chosen]
         if backbone.norm:
@@ -94,7 +94,7 @@ class OutputAlone:
 
     def __init__(self, model: WrappedBackbone):
         self._model = model
-        self.name, self.grid, self.device = model.timm_name, model.grid, model.device
+        self.name, self.grid, self.device = model.full_name, model.grid, model.device
         self.layers = [Layer(block=model.layer, normed=model.norm, late=True)]
 
     @torch.no_grad()

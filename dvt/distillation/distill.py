@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dvt.backbone.catalogue import licence_of
 from dvt.backbone.features import FeatureExtractor, Features
 from dvt.backbone.preprocess import Preprocess
 from dvt.distillation.config import DistillConfig, ImagesConfig
@@ -91,7 +90,7 @@ def distill(
     claim_folder(out, student.kind)
     settings = _settings(images, config, student, teacher, token_weight)
     start = find_start(config.resume, out / CHECKPOINTS, settings, allow_changes=config.allow_changes)
-    name = getattr(teacher, "timm_name", backbone.timm_name)
+    name = getattr(teacher, "full_name", backbone.full_name)
     start.report(
         f"{len(images)} images -> {out}   {name}, {teacher.grid}{student.about}, {config.num_steps} steps of"
         f" {config.batch_size}",
@@ -110,7 +109,8 @@ def distill(
             "data_sha256": settings["data"],
             "student": settings["student"],
         },
-        base_license=licence_of(backbone.timm_name),
+        base_license=backbone.reader.facts.license,
+        made_from=backbone.reader.made_from,
     )
     return train_and_publish(
         module, train, val, config, out, start, command="distill", about=about,
@@ -243,7 +243,7 @@ class DistillModule(StageModule):
         """
         super().__init__(student, config, settings, teacher)
         self.class_token_weight = class_token_weight
-        self._has_class_token = student.backbone.vit.cls_token is not None
+        self._has_class_token = student.backbone.reader.facts.has_class_token
         self._start_from = Frozen(start_from if student.denoiser is not None else None)
 
     def on_fit_start(self) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor
 
 from dvt.backbone.backbone import Backbone
-from dvt.backbone.catalogue import licence_of
 from dvt.backbone.features import Features, check_model
 from dvt.distillation.config import DistillConfig
 from dvt.distillation.distill import DistillModule, student_settings
@@ -91,7 +90,7 @@ def distill_from_store(
     start = find_start(config.resume, out / CHECKPOINTS, settings, allow_changes=config.allow_changes)
     left_out = f", {sources.num_missing} without features left out" if sources.num_missing else ""
     start.report(
-        f"{info.num_images} images{left_out} -> {out}   {backbone.timm_name}, {backbone.grid}{student.about},"
+        f"{info.num_images} images{left_out} -> {out}   {backbone.full_name}, {backbone.grid}{student.about},"
         f" {config.num_steps} steps of {config.batch_size}, features of"
         f" {', '.join(str(store.path) for store in sources.stores)}",
         reporter,
@@ -101,7 +100,8 @@ def distill_from_store(
         spec=backbone.spec,
         architecture=student.architecture,
         training={"data_sha256": info.data_hash, "stage1": info.stage1, "student": settings["student"]},
-        base_license=licence_of(backbone.timm_name),
+        base_license=backbone.reader.facts.license,
+        made_from=backbone.reader.made_from,
     )
     start_from = train if start.checkpoint is None else None
     module = StoredModule(student, config, settings, backbone, token_weight, start_from)

@@ -66,19 +66,20 @@ class Student(nn.Module):
         num_blocks = backbone.layer + 1
         if config.trained_blocks > num_blocks:
             raise ConfigError(
-                f"student.trained_blocks={config.trained_blocks}: {backbone.timm_name} has {num_blocks} blocks up to"
+                f"student.trained_blocks={config.trained_blocks}: {backbone.full_name} has {num_blocks} blocks up to"
                 f" the layer in use. Give 1 to {num_blocks}, or 0 for all of them."
             )
         self.backbone = copy.deepcopy(backbone)
-        vit, layer = self.backbone.vit, self.backbone.layer
-        if config.trained_blocks:
-            vit.blocks[layer + 1 - config.trained_blocks : layer + 1].requires_grad_(True)
-        else:
-            vit.requires_grad_(True)
-            vit.blocks[layer + 1 :].requires_grad_(False)
-        vit.norm.requires_grad_(self.backbone.norm)
+        reader, layer = self.backbone.reader, self.backbone.layer
+        self.backbone.vit.requires_grad_(not config.trained_blocks)
+        for index, block in enumerate(reader.blocks):
+            block.requires_grad_(
+                index <= layer and (not config.trained_blocks or index > layer - config.trained_blocks)
+            )
+        if reader.norm is not None:
+            reader.norm.requires_grad_(self.backbone.norm)
         self.denoiser = _linear_denoiser(self.backbone, config) if config.layers else None
-        vit.set_grad_checkpointing(config.gradient_checkpointing)
+        reader.set_grad_checkpointing(config.gradient_checkpointing)
 
     def forward(self, images: ImageBatch) -> Features:
         """Features of (B, 3, y, x) images, RGB in [0, 1], with gradients."""
@@ -106,7 +107,7 @@ class Student(nn.Module):
         return {} if self.denoiser is None else asdict(self.denoiser.config)
 
     def published_state(self, before: Backbone) -> dict[str, Tensor]:
-        """The weights of the ViT by timm's names, or those of ViT and denoiser by the names of `joined_state`.
+        """The weights of the ViT by its library's names, or those of ViT and denoiser by the names of `joined_state`.
 
         Weights that were not trained are bit for bit those of the original ViT.
 
@@ -138,12 +139,12 @@ def class_token_weight(backbone: Backbone, config: StudentConfig) -> float:
     Raises:
         ConfigError: a weight is given, and the ViT has no class token.
     """
-    has_one = backbone.vit.cls_token is not None
+    has_one = backbone.reader.facts.has_class_token
     if config.class_token_weight is None:
         return 0.1 if has_one else 0.0
     if config.class_token_weight and not has_one:
         raise ConfigError(
-            f"student.class_token_weight={config.class_token_weight}: {backbone.timm_name} has no class token."
+            f"student.class_token_weight={config.class_token_weight}: {backbone.full_name} has no class token."
             " Leave it out."
         )
     return config.class_token_weight

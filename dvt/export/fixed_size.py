@@ -1,15 +1,12 @@
 """FixedSize: a backbone at one image size, as a plain module that exporters can follow."""
 
 import copy
-from typing import Any
 
 import torch
-from timm.layers.format import Format
-from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from dvt.backbone.backbone import Backbone
-from dvt.backbone.build import Vit
+from dvt.backbone.reader import TokenReader
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
 from dvt.errors import ConfigError, GeometryError
@@ -18,33 +15,14 @@ from dvt.runtime import Precision
 from dvt.shapes import FeatureMaps, ImageBatch, PrefixTokens
 
 
-class FixedRotary(nn.Module):
-    """The rotary position embedding of one patch grid, computed once; replaces timm's.
-
-    Its parameters keep their names, so that the names of the ViT's tensors do not change.
-    """
-
-    embedding: Tensor
-
-    def __init__(self, rope: Any, grid_hw: tuple[int, int]):
-        """Compute the embedding of a grid of `grid_hw` rows and columns with `rope`, a rotary embedding of timm."""
-        super().__init__()
-        for name, parameter in rope.named_parameters(recurse=False):
-            self.register_parameter(name, parameter)
-        self.register_buffer("embedding", rope.get_embed(shape=list(grid_hw)).detach(), persistent=False)
-
-    def get_embed(self, shape: Any = None) -> Tensor:
-        """The embedding; the shape that timm may pass is ignored."""
-        return self.embedding
-
-
 class FixedSize(nn.Module):
     """A ViT, its normalisation and its denoiser at one image size: `(patches, prefix) = fixed(images)`.
 
-    It computes what the backbone computes at that size. Position embeddings are resampled once, and blocks and norm
-    after the layer in use are removed. Only the batch size is free.
+    It computes what the backbone computes at that size. Blocks after the layer in use are removed, and for ViTs of timm
+    position embeddings are resampled once. Only the batch size is free.
 
-    Names of the tensors in its state: `mean` and `std`, timm's names under `vit.`, the denoiser's under `denoiser.`.
+    Names of the tensors in its state: `mean` and `std`, those of the ViT under `vit.`, the denoiser's under
+    `denoiser.`.
 
     Attributes:
         grid: the patches of an image.
@@ -54,21 +32,22 @@ class FixedSize(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, vit: Vit, grid: PatchGrid, mean: Tensor, std: Tensor, denoiser: Denoiser | None):
+    def __init__(self, reader: TokenReader, layer: int, norm: bool, grid: PatchGrid, denoiser: Denoiser | None):
         """Join what `fixed_size` has prepared.
 
         Args:
-            vit: the ViT, already at the size.
+            reader: the ViT, already at the size.
+            layer: index of the block whose output is taken.
+            norm: whether the final norm is applied to it.
             grid: the patches of an image.
-            mean: (3, 1, 1), subtracted from the colours.
-            std: (3, 1, 1), divides them afterwards.
             denoiser: the denoiser, already at the size, or None.
         """
         super().__init__()
-        self.grid, self.num_prefix_tokens = grid, vit.num_prefix_tokens
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
-        self.vit, self.denoiser = vit, denoiser
+        self.grid, self.num_prefix_tokens = grid, reader.facts.num_prefix_tokens
+        self.register_buffer("mean", torch.tensor(reader.facts.mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(reader.facts.std).view(3, 1, 1))
+        self._reader, self._layer, self._norm = reader, layer, norm
+        self.vit, self.denoiser = reader.network, denoiser
         self.requires_grad_(False).eval()
 
     def forward(self, images: ImageBatch) -> tuple[FeatureMaps, PrefixTokens]:
@@ -91,19 +70,14 @@ class FixedSize(nn.Module):
                 " one size: resize the images, or export it at the size you need."
             )
         earlier = [] if self.denoiser is None else self.denoiser.config.layers
-        tokens, seen = self._tokens((images - self.mean) / self.std, earlier)
-        prefix, patches = tokens[:, : self.num_prefix_tokens], tokens[:, self.num_prefix_tokens :]
-        joined: Any = torch.cat((patches, *seen), dim=-1)
-        patches = joined.unflatten(1, self.grid.hw)
-        return (patches if self.denoiser is None else self.denoiser(patches)), prefix
-
-    def _tokens(self, normalised: Tensor, earlier: list[int]) -> tuple[Tensor, list[Tensor]]:
-        """All tokens of the last block, and the patches of earlier ones."""
-        vit: Any = self.vit
-        if not earlier:
-            return vit.forward_features(normalised), []
-        last, taken = vit.forward_intermediates(normalised, indices=earlier, output_fmt="NLC")
-        return last, list(taken)
+        normalised = (images - self.mean) / self.std
+        *seen, (patches, prefix) = self._reader.tokens(normalised, [*earlier, self._layer], self.grid)
+        if self._norm:
+            assert self._reader.norm is not None
+            patches, prefix = self._reader.norm(patches), self._reader.norm(prefix)
+        joined = torch.cat((patches, *(each.patches for each in seen)), dim=-1)
+        joined = joined.reshape(len(joined), *self.grid.hw, joined.shape[2])
+        return (joined if self.denoiser is None else self.denoiser(joined)), prefix
 
 
 def fixed_size(model: Backbone | DenoisedBackbone, image_hw: tuple[int, int] | None = None) -> FixedSize:
@@ -127,36 +101,11 @@ def fixed_size(model: Backbone | DenoisedBackbone, image_hw: tuple[int, int] | N
         )
     backbone = model.backbone if isinstance(model, DenoisedBackbone) else model
     grid = backbone.grid if image_hw is None else backbone.grid_for(image_hw)
-    vit = copy.deepcopy(backbone.vit).cpu()
-    _keep_what_is_read(vit, backbone.layer, backbone.norm)
-    _fix_positions(vit, grid)
+    reader = copy.deepcopy(backbone.reader)
+    reader.network.cpu()
+    reader.fix(grid, backbone.layer, backbone.norm)
     denoiser = None
     if isinstance(model, DenoisedBackbone):
         denoiser = copy.deepcopy(model.denoiser).cpu()
         denoiser.set_grid(grid.hw)
-    return FixedSize(vit, grid, backbone.mean.cpu().clone(), backbone.std.cpu().clone(), denoiser)
-
-
-def _keep_what_is_read(vit: Any, layer: int, norm: bool) -> None:
-    vit.blocks = vit.blocks[: layer + 1]
-    if not norm:
-        vit.norm = nn.Identity()
-
-
-@torch.no_grad()
-def _fix_positions(vit: Any, grid: PatchGrid) -> None:
-    """Resample the position embeddings of a ViT that takes images of any size, and make it take images of one."""
-    embed = vit.patch_embed
-    if vit.pos_embed is not None:
-        resampled = resample_abs_pos_embed(
-            vit.pos_embed,
-            new_size=list(grid.hw),
-            old_size=list(embed.grid_size),
-            num_prefix_tokens=0 if vit.no_embed_class else vit.num_prefix_tokens,
-        )
-        vit.pos_embed = nn.Parameter(resampled.clone())
-    if getattr(vit, "rope", None) is not None:
-        vit.rope = FixedRotary(vit.rope, grid.hw)
-    vit.dynamic_img_size = False
-    embed.img_size, embed.grid_size, embed.num_patches = grid.image_hw, grid.hw, grid.num_patches
-    embed.flatten, embed.output_fmt = True, Format.NCHW
+    return FixedSize(reader, backbone.layer, backbone.norm, grid, denoiser)

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 
@@ -136,7 +135,7 @@ def _check_finite(model: Backbone | DenoisedBackbone) -> None:
     damaged = [name for name, tensor in model.state_dict().items() if not bool(tensor.isfinite().all())]
     where = f"NaN or infinity in {len(damaged)} weights, the first is {damaged[0]}" if damaged else "all are finite"
     raise WeightsError(
-        f"the features of {model.timm_name} are NaN or infinite in PyTorch already, so nothing can be exported: look at"
+        f"the features of {model.full_name} are NaN or infinite in PyTorch already, so nothing can be exported: look at"
         f" the weights ({where})."
     )
 
@@ -192,12 +191,12 @@ def describe(model: Backbone | DenoisedBackbone, grid: PatchGrid) -> ModelInfo:
     """
     denoiser = model.denoiser if isinstance(model, DenoisedBackbone) else None
     backbone = model.backbone if isinstance(model, DenoisedBackbone) else model
-    vit_facts: Any = backbone.vit.pretrained_cfg
     return ModelInfo(
         kind="fixed_size",
         spec=replace(backbone.spec, grid=grid),
         architecture=asdict(denoiser.config) if denoiser else {},
-        base_license=vit_facts.get("license"),
+        base_license=backbone.reader.facts.license,
+        made_from=backbone.reader.made_from,
     )
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dvt.backbone.backbone import Backbone, Readout
-from dvt.backbone.build import build_vit
+from dvt.backbone.vit import make_reader
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
 from dvt.export.fixed_size import FixedSize, fixed_size
@@ -41,10 +41,10 @@ def load_fixed_size(folder: str | Path) -> FixedSize:
         BackboneError: this version of timm does not know the ViT.
     """
     state, info = read_model_folder(folder, kind="fixed_size")
-    vit = build_vit(info.spec.backbone)
-    readout = Readout.of(vit, info.spec.grid.image_hw, info.spec.grid.stride, info.spec.layer, info.spec.norm)
+    reader = make_reader(info.spec.backbone, made_from=info.made_from)
+    readout = Readout.of(reader.facts, info.spec.grid.image_hw, info.spec.grid.stride, info.spec.layer, info.spec.norm)
     weights_hash = info.spec.weights_hash or ""
-    backbone = Backbone(vit, readout, name=info.spec.backbone, weights_hash=weights_hash, precision=Precision.fp32)
+    backbone = Backbone(reader, readout, name=info.spec.backbone, weights_hash=weights_hash, precision=Precision.fp32)
     if info.architecture:
         of_denoiser = {
             key.removeprefix("denoiser."): tensor for key, tensor in state.items() if key.startswith("denoiser.")

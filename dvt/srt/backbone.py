@@ -56,7 +56,7 @@ class SrtBackbone(WrappedBackbone):
         grid = backbone.grid
         if self.config.max_shift >= grid.patch:
             raise ConfigError(
-                f"srt.max_shift={self.config.max_shift}: SRT shifts by less than a patch, and {backbone.timm_name} has"
+                f"srt.max_shift={self.config.max_shift}: SRT shifts by less than a patch, and {backbone.full_name} has"
                 f" patches of {grid.patch} px. Give 1 to {grid.patch - 1}."
             )
         if grid.stride % self.config.fine:

@@ -1,15 +1,15 @@
 """A name to a ready model: resolve the files, recognise what they hold, build it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
 
 from dvt.backbone.backbone import Backbone
-from dvt.backbone.build import facts_of
 from dvt.backbone.config import DEFAULT_BACKBONE, BackboneConfig
 from dvt.backbone.load import load_backbone
 from dvt.backbone.preprocess import Preprocess
+from dvt.backbone.vit import facts_of, published_name
 from dvt.backbone.weights import VitNotFetchedError
 from dvt.denoiser.denoised import DenoisedBackbone, split_state
 from dvt.denoiser.network import Denoiser
@@ -61,12 +61,15 @@ def load_denoised(
     device: str = "auto",
     precision: str = "fp32",
     backbone_weights: str | Path | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    trust_remote_code: bool = False,
 ) -> tuple[DenoisedBackbone | Backbone, Preprocess]:
     """Load a ViT with clean features: with a denoiser, distilled, or both in one folder.
 
     Args:
-        backbone: a catalogue name, or the name of a plain ViT of timm; None: the one that the weights were made for,
-            or dinov2_base where they do not say or a recipe has several.
+        backbone: a catalogue name, the name of a plain ViT of timm, or `<source>:<name>`; None: the one that the
+            weights were made for, or dinov2_base where they do not say or a recipe has several.
         weights: a recipe of the paper's authors (voc_denoised, imgnet_denoised, voc_distilled, imgnet_distilled),
             anything that `load_denoiser` takes, a distilled ViT as file or model folder, or a folder with both.
         image_size: default size of an image in pixels, one number or height and width; None: as it was trained.
@@ -74,6 +77,9 @@ def load_denoised(
         device: `auto` (cuda, else mps, else cpu) or a device of this machine.
         precision: `fp32`, `fp16`, `bf16` or `fp64`.
         backbone_weights: a file with the ViT's own weights, or `random`; None: those of the hub.
+        mean: as in `load_backbone`.
+        std: as in `load_backbone`.
+        trust_remote_code: as in `load_backbone`.
 
     Returns:
         The model, `model(images) -> Features` for (B, 3, y, x) RGB in [0, 1]; and `preprocess`, which makes such an
@@ -91,16 +97,14 @@ def load_denoised(
         >>> model(preprocess(torch.rand(3, 300, 200))[None]).patches.shape
         torch.Size([1, 14, 14, 192])
     """
-    named = facts_of(backbone or DEFAULT_BACKBONE)
-    found = recognise(resolve_for(weights, named.name))
-    vit = named if backbone is not None else facts_of(found.backbone or named.name)
-    info = found.info_for(vit)
+    named = published_name(backbone or DEFAULT_BACKBONE)
+    found = recognise(resolve_for(weights, named))
+    name = named if backbone is not None else found.backbone or named
+    info = found.info or found.info_for(facts_of(name))
     spec = info.spec
-    _refuse_other(
-        found,
-        {"backbone": spec.backbone, "channels": spec.channels},
-        {"backbone": vit.name, "channels": vit.num_channels},
-    )
+    _refuse_other(found, {"backbone": spec.backbone}, {"backbone": name})
+    if not info.made_from:
+        _refuse_other(found, {"channels": spec.channels}, {"channels": facts_of(name).num_channels})
     has_vit = found.kind in ("distilled", "denoised")
     if has_vit and backbone_weights is not None:
         raise ConfigError(
@@ -111,7 +115,7 @@ def load_denoised(
     denoiser = None if found.kind == "distilled" else _denoiser_of(found, own, info)
     try:
         model = load_backbone(
-            backbone or vit.name,
+            backbone or name,
             weights=vit_weights if has_vit else backbone_weights,
             image_size=spec.grid.image_hw if image_size is None else image_size,
             stride=spec.grid.stride if stride is None else stride,
@@ -119,6 +123,10 @@ def load_denoised(
             norm=spec.norm,
             device=device,
             precision=precision,
+            mean=mean,
+            std=std,
+            trust_remote_code=trust_remote_code,
+            made_from=info.made_from or None,
         )
     except VitNotFetchedError as error:
         raise WeightsError(
@@ -141,13 +149,16 @@ def load_denoised_from_config(wanted: BackboneConfig, weights: str, device: str)
         WeightsError, BackboneError, GeometryError: as `load_denoised`.
     """
     model, _ = load_denoised(
-        wanted.timm or wanted.name,
+        wanted.full_name,
         weights=weights,
         image_size=tuple(wanted.image_size) if isinstance(wanted.image_size, list) else wanted.image_size,
         stride=wanted.stride,
         device=device,
         precision=wanted.precision,
         backbone_weights=wanted.weights,
+        mean=wanted.mean,
+        std=wanted.std,
+        trust_remote_code=wanted.trust_remote_code,
     )
     if wanted.layer not in (-1, model.layer) or (model.norm and not wanted.norm):
         raise ConfigError(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dvt.backbone.build import facts_of
+from dvt.backbone.vit import facts_of
 from dvt.errors import BackboneError
 from dvt.spec import FeatureSpec
 

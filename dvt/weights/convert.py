@@ -7,8 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dvt.backbone.build import build_vit, facts_of
-from dvt.backbone.weights import fill
+from dvt.backbone.vit import facts_of, make_reader
 from dvt.denoiser.config import Kind
 from dvt.denoiser.network import Denoiser
 from dvt.errors import BackboneError, ConfigError, WeightsError
@@ -106,8 +105,8 @@ def _info(weights: Weights, backbone: str | None) -> ModelInfo | None:
     vit = facts_of(name) if name is not None else None
     if known is not None and vit is not None and vit.name != known:
         raise WeightsError(f"{weights.source} belongs to {known}, not to backbone={backbone}: leave backbone= out.")
-    if weights.kind == "distilled" and weights.info is None and vit is not None:
-        fill(build_vit(vit.name), weights.state, source=weights.source)
+    if weights.kind == "distilled" and weights.info is None and name is not None:
+        make_reader(name).fill(weights.state, source=weights.source)
     return weights.info or (weights.info_for(vit) if vit is not None else None)
 
 

@@ -54,6 +54,8 @@ class ModelInfo:
     """What it reached, by name; finite numbers."""
     base_license: str | None
     """Licence of the ViT's weights; None: unknown."""
+    made_from: dict[str, Any] = field(default_factory=dict)
+    """What a ViT that is not of timm is built from besides its name, as plain JSON; empty for timm."""
     code_version: str = __version__
     """Version of dvt that made it."""
 
@@ -67,7 +69,7 @@ class ModelInfo:
             raise WeightsError(f"there is no kind of model {self.kind!r}: give one of {', '.join(KINDS)}.")
         if self.spec.channels < 1:
             raise WeightsError(f"a model cannot have {self.spec.channels} channels: give at least 1.")
-        for name in ("architecture", "training", "metrics"):
+        for name in ("architecture", "training", "metrics", "made_from"):
             object.__setattr__(self, name, _plain(name, getattr(self, name)))
         for name, value in self.metrics.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -82,6 +84,8 @@ class ModelInfo:
         spec = {_ON_DISK.get(name, name): value for name, value in self.spec.to_json().items()}
         body = {"format": _FORMAT, "schema": SCHEMA_VERSION, "kind": self.kind, **spec}
         body |= {name: getattr(self, name) for name in _OWN}
+        if self.made_from:
+            body["made_from"] = self.made_from
         if weights_sha256 is not None:
             body[_HASH] = weights_sha256
         return json.dumps(body, indent=2, allow_nan=False) + "\n"
@@ -112,7 +116,8 @@ def parse_config(text: str, source: str) -> tuple[ModelInfo, str | None]:
         if type(sha256) not in (str, type(None)):
             raise TypeError(f"{_HASH} is {sha256!r}, not of type str")
         spec = FeatureSpec.from_json({name: body.pop(_ON_DISK.get(name, name)) for name in _SPEC})
-        for name, kinds in {"kind": (str,), **_OWN}.items():
+        body.setdefault("made_from", {})
+        for name, kinds in {"kind": (str,), "made_from": (dict,), **_OWN}.items():
             if type(body[name]) not in kinds:
                 raise TypeError(f"{name} is {body[name]!r}, not of type {kinds[0].__name__}")
         return ModelInfo(**body, spec=spec), sha256

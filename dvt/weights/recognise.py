@@ -14,7 +14,8 @@ from typing import Any
 
 from torch import Tensor
 
-from dvt.backbone.build import VitFacts, facts_of
+from dvt.backbone.reader import VitFacts
+from dvt.backbone.vit import facts_of
 from dvt.denoiser.config import DenoiserConfig, Kind
 from dvt.denoiser.denoised import joined_state
 from dvt.errors import ConfigError, WeightsError

@@ -5,7 +5,8 @@ import torch
 from small_vits import SMALL
 
 from dvt.backbone.backbone import Backbone, Readout
-from dvt.backbone.build import build_vit
+from dvt.backbone.sources.timm_build import build_vit
+from dvt.backbone.sources.timm_reader import TimmReader
 from dvt.runtime import Precision
 
 
@@ -33,8 +34,8 @@ def small_backbone(small_vit):
     ):
         vit = small_vit(timm_name, **more)
         patch = vit.patch_embed.patch_size[0]
-        readout = Readout.of(vit, image_hw or (3 * patch, 5 * patch), stride, layer, norm)
-        return Backbone(vit, readout, name="small", weights_hash="0", precision=Precision.parse(precision))
+        readout = Readout.of(TimmReader(vit).facts, image_hw or (3 * patch, 5 * patch), stride, layer, norm)
+        return Backbone(TimmReader(vit), readout, name="small", weights_hash="0", precision=Precision.parse(precision))
 
     return make
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from small_vits import SMALL
 from torch.nn import functional
 
-from dvt.backbone.build import build_vit
 from dvt.backbone.catalogue import CATALOGUE
+from dvt.backbone.sources.timm_build import build_vit
+from dvt.backbone.sources.timm_reader import TimmReader
 from dvt.errors import BackboneError, GeometryError
 from dvt.grid import PatchGrid
 
@@ -29,7 +30,7 @@ def family(name):
 
 def timm_twin(backbone):
     """timm's model of the same weights, untouched by us."""
-    twin = timm.create_model(backbone.timm_name, dynamic_img_size=True, **SMALL)
+    twin = timm.create_model(backbone.full_name, dynamic_img_size=True, **SMALL)
     missing, unexpected = twin.load_state_dict(backbone.vit.state_dict(), strict=False)
     assert not unexpected
     assert all(key.startswith(("head", "attn_pool", "fc_norm")) for key in missing)
@@ -48,7 +49,7 @@ def test_every_row_equals_timm(row, small_backbone, images):
     pictures = images(2, 3 * patch, 5 * patch)
     features = backbone(pictures)
 
-    assert backbone.timm_name == row.timm
+    assert backbone.full_name == row.timm
     assert backbone.num_prefix_tokens == PREFIX_TOKENS[family(row.name)]
     assert features.grid == PatchGrid.of((3 * patch, 5 * patch), patch)
     assert features.patches.shape == (2, 3, 5, 64)
@@ -171,8 +172,8 @@ def small_vit_once():
     from dvt.runtime import Precision
 
     vit = build_vit("vit_tiny_patch16_224", **SMALL)
-    readout = Readout.of(vit, (32, 32), None, -1, True)
-    return Backbone(vit, readout, name="small", weights_hash="0", precision=Precision.fp32)
+    readout = Readout.of(TimmReader(vit).facts, (32, 32), None, -1, True)
+    return Backbone(TimmReader(vit), readout, name="small", weights_hash="0", precision=Precision.fp32)
 
 
 def test_patches_lie_where_the_image_has_them(small_backbone, images):

@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import save_file
 from small_vits import SMALL
 
-from dvt.backbone.build import build_vit
+from dvt.backbone.sources.timm_build import build_vit
+from dvt.backbone.sources.timm_reader import TimmReader
 from dvt.backbone.weights import load_weights
 from dvt.errors import WeightsError
 
@@ -369,7 +370,7 @@ def test_every_layout_gives_the_tensors_of_timms_file(timm_name, theirs, aside, 
     expected = source.state_dict()
     torch.save(theirs(expected), tmp_path / "theirs.pth")
     vit = build_vit(timm_name, **SMALL).eval()
-    load_weights(vit, tmp_path / "theirs.pth")
+    load_weights(TimmReader(vit), tmp_path / "theirs.pth")
     for key, tensor in vit.state_dict().items():
         assert torch.equal(tensor, expected[key]), key
     views = images(1, *source.patch_embed.img_size)
@@ -382,7 +383,7 @@ def test_every_layout_gives_the_tensors_of_timms_file(timm_name, theirs, aside, 
 
 def test_the_choice_between_two_sets_of_weights_is_said(small_vit, tmp_path, caplog):
     torch.save(dino(small_vit(PLAIN).state_dict()), tmp_path / "a.pth")
-    load_weights(build_vit(PLAIN, **SMALL), tmp_path / "a.pth")
+    load_weights(TimmReader(build_vit(PLAIN, **SMALL)), tmp_path / "a.pth")
     assert "a.pth holds teacher and student: teacher is taken." in caplog.text
 
 
@@ -390,7 +391,7 @@ def test_a_safetensors_file_of_transformers_in_half_precision(small_vit, tmp_pat
     state = small_vit(PLAIN).half().state_dict()
     save_file(transformers_classifier(state), tmp_path / "model.safetensors")
     vit = build_vit(PLAIN, **SMALL)
-    load_weights(vit, tmp_path / "model.safetensors")
+    load_weights(TimmReader(vit), tmp_path / "model.safetensors")
     assert torch.equal(vit.state_dict()["blocks.1.attn.qkv.weight"], state["blocks.1.attn.qkv.weight"].float())
 
 
@@ -467,7 +468,7 @@ def test_what_cannot_be_taken_is_named_with_the_way_out(theirs, parts, small_vit
     vit = build_vit(PLAIN, **SMALL)
     before = {key: tensor.clone() for key, tensor in vit.state_dict().items()}
     with pytest.raises(WeightsError) as caught:
-        load_weights(vit, tmp_path / "theirs.pth")
+        load_weights(TimmReader(vit), tmp_path / "theirs.pth")
     for part in ["theirs.pth", *parts]:
         assert part in str(caught.value)
     assert all(torch.equal(tensor, before[key]) for key, tensor in vit.state_dict().items())
@@ -476,14 +477,14 @@ def test_what_cannot_be_taken_is_named_with_the_way_out(theirs, parts, small_vit
 def test_a_file_without_the_register_tokens_of_the_model(small_vit):
     state = transformers_dinov2(small_vit(DINOV2).state_dict())
     with pytest.raises(WeightsError, match=r"with 0 register tokens, vit_small_patch14_reg4_dinov2.lvd142m has 4"):
-        load_weights(build_vit(REGISTERS, **SMALL), state)
+        load_weights(TimmReader(build_vit(REGISTERS, **SMALL)), state)
 
 
 def test_biases_that_timm_would_leave_out_are_refused(small_vit):
     state = transformers_dinov3(small_vit(DINOV3).state_dict())
     with pytest.raises(WeightsError, match=r"has biases in its attention .* with _qkvb"):
-        load_weights(build_vit("vit_small_patch16_dinov3", **SMALL), state)
-    load_weights(build_vit("vit_small_patch16_dinov3", **SMALL), {
+        load_weights(TimmReader(build_vit("vit_small_patch16_dinov3", **SMALL)), state)
+    load_weights(TimmReader(build_vit("vit_small_patch16_dinov3", **SMALL)), {
         key: torch.zeros_like(tensor) if key.endswith(("q_proj.bias", "v_proj.bias")) else tensor
         for key, tensor in state.items()
     })  # fmt: skip
@@ -491,5 +492,5 @@ def test_biases_that_timm_would_leave_out_are_refused(small_vit):
 
 def test_files_of_the_hub_make_no_line_for_their_classifier(caplog):
     with caplog.at_level(logging.WARNING):
-        load_weights(build_vit("vit_micro_patch16_224"), None)
+        load_weights(TimmReader(build_vit("vit_micro_patch16_224")), None)
     assert not caplog.records

@@ -72,7 +72,7 @@ def test_options_arrive():
     backbone = load_backbone(
         "augreg_tiny", image_size=(32, 48), stride=8, layer=3, norm=False, precision="bf16", **TINY
     )
-    assert (backbone.name, backbone.timm_name) == ("augreg_tiny", "vit_tiny_patch16_224.augreg_in21k_ft_in1k")
+    assert (backbone.name, backbone.full_name) == ("augreg_tiny", "vit_tiny_patch16_224.augreg_in21k_ft_in1k")
     assert backbone.grid == PatchGrid.of((32, 48), 16, 8)
     assert (backbone.layer, backbone.norm, backbone.precision.value, backbone.num_channels) == (3, False, "bf16", 192)
     assert str(backbone.device) == "cpu"
@@ -96,7 +96,7 @@ def test_config_and_function_agree():
     defaults = {field.name: field.default for field in fields(BackboneConfig)}
     assert defaults.pop("timm") is None
     assert defaults == {name: signature[name].default for name in defaults}
-    assert set(signature) - set(defaults) == {"device"}
+    assert set(signature) - set(defaults) == {"device", "made_from"}
 
 
 def test_load_from_config():

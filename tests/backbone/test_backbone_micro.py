@@ -33,7 +33,7 @@ def test_its_folder_says_what_it_is():
 def test_it_needs_no_network(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     backbone = load_backbone("vit_micro", device="cpu")
-    assert backbone.grid.hw == (14, 14) and backbone.num_channels == 192 and backbone.timm_name == MICRO
+    assert backbone.grid.hw == (14, 14) and backbone.num_channels == 192 and backbone.full_name == MICRO
     assert backbone.weights_hash == load_backbone(MICRO, device="cpu").weights_hash
     model, preprocess = load_denoised("vit_micro", weights="vit_micro/denoiser", device="cpu")
     assert model(preprocess(torch.rand(3, 50, 80))[None]).patches.shape == (1, 14, 14, 192)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from timm.layers import LayerNorm
 from timm.layers.patch_embed import PatchEmbed
 
-from dvt.backbone.stride import DensePatchEmbed, set_stride
+from dvt.backbone.sources.timm_stride import DensePatchEmbed, set_stride
 from dvt.errors import BackboneError, GeometryError
 
 

@@ -9,9 +9,11 @@ import torch
 from safetensors.torch import save_file
 from timm.layers import resample_abs_pos_embed
 
-from dvt.backbone.build import build_vit
 from dvt.backbone.load import load_backbone
-from dvt.backbone.weights import fetch_weights, fill, load_weights, state_hash
+from dvt.backbone.sources.timm_build import build_vit
+from dvt.backbone.sources.timm_reader import TimmReader
+from dvt.backbone.sources.timm_weights import fetch_weights, fill
+from dvt.backbone.weights import load_weights, state_hash
 from dvt.errors import WeightsError
 
 HEAD = {"head.weight": torch.ones(1000, 192), "head.bias": torch.ones(1000)}
@@ -74,7 +76,7 @@ def test_missing_extra_and_mis_shaped_keys_are_reported(tmp_path, trained):
     vit = build_vit("vit_tiny_patch16_224")
     before = state_hash(vit)
     with pytest.raises(WeightsError) as caught:
-        load_weights(vit, path)
+        load_weights(TimmReader(vit), path)
     lines = str(caught.value).splitlines()
     assert lines[0] == (
         f"{path} (timm or the model's authors) does not fit vit_tiny_patch16_224.augreg_in21k_ft_in1k. Give weights of"
@@ -192,7 +194,7 @@ def test_a_dino_training_checkpoint(tmp_path, trained):
     student = {key: torch.zeros_like(tensor) for key, tensor in teacher.items()}
     content = {"student": student, "teacher": teacher, "epoch": 9, "args": argparse.Namespace(arch="vit_tiny")}
     vit = build_vit("vit_tiny_patch16_224.augreg_in21k_ft_in1k")
-    load_weights(vit, written(tmp_path / "checkpoint.pth", content))
+    load_weights(TimmReader(vit), written(tmp_path / "checkpoint.pth", content))
     assert torch.equal(vit.state_dict()["cls_token"], trained["cls_token"])
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import dvt.cli.decompose
-from dvt.backbone.build import build_vit
+from dvt.backbone.sources.timm_build import build_vit
 from dvt.cli.reporter import TerminalReporter
 from dvt.store import FeatureStore, verify
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dvt.backbone.build import build_vit
+from dvt.backbone.sources.timm_build import build_vit
 from dvt.errors import WeightsError
 from dvt.store import FeatureStore
 from dvt.weights.build import load_denoised

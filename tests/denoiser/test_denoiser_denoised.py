@@ -42,7 +42,7 @@ def test_register_tokens_pass_through():
 def test_it_is_a_backbone_in_every_respect(denoised, backbone):
     for name in ("grid", "layer", "norm", "num_channels", "num_prefix_tokens", "precision", "device"):
         assert getattr(denoised, name) == getattr(backbone, name)
-    assert denoised.timm_name != backbone.timm_name and denoised.weights_hash != backbone.weights_hash
+    assert denoised.full_name != backbone.full_name and denoised.weights_hash != backbone.weights_hash
     image = torch.rand(3, 40, 50)
     assert torch.equal(denoised.preprocess(image), backbone.preprocess(image))
     assert denoised.grid_for((32, 48)).hw == (2, 3)

@@ -101,7 +101,7 @@ def test_of_a_denoised_vit_the_output_is_measured(photos):
     denoised, _ = dvt.load_denoised(weights="vit_micro/denoiser", image_size=64)
     files = [file.path for file in photos]
     diagnosis = dvt.diagnose(denoised, files, num_images=16)
-    assert diagnosis.model == denoised.timm_name and [layer.normed for layer in diagnosis.layers] == [denoised.norm]
+    assert diagnosis.model == denoised.full_name and [layer.normed for layer in diagnosis.layers] == [denoised.norm]
     with pytest.raises(ConfigError, match="the output alone is measured"):
         dvt.diagnose(denoised, files, layers=[5])
 

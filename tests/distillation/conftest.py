@@ -5,7 +5,8 @@ import torch
 from PIL import Image
 
 from dvt.backbone.backbone import Backbone, Readout
-from dvt.backbone.build import build_vit
+from dvt.backbone.sources.timm_build import build_vit
+from dvt.backbone.sources.timm_reader import TimmReader
 from dvt.backbone.weights import state_hash
 from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.denoised import DenoisedBackbone
@@ -29,9 +30,11 @@ def make_backbone():
             for parameter in vit.parameters():
                 parameter.add_(torch.randn(parameter.shape, generator=rng) * 0.05)
         side = 4 * vit.patch_embed.patch_size[0]
-        readout = Readout.of(vit.eval(), (side, side), None, layer, norm)
+        readout = Readout.of(TimmReader(vit.eval()).facts, (side, side), None, layer, norm)
         weights_hash = state_hash(vit)
-        return Backbone(vit, readout, name="small", weights_hash=weights_hash, precision=Precision.parse(precision))
+        return Backbone(
+            TimmReader(vit), readout, name="small", weights_hash=weights_hash, precision=Precision.parse(precision)
+        )
 
     return make
 

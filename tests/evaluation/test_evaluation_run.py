@@ -216,7 +216,7 @@ def vit():
 def test_a_task_by_name_scores_models_by_name(camvid, vit, tmp_path):
     config = KnnSegmentationConfig(image_size=[48, 64], num_test=2)
     result = dvt.evaluate("knn_segmentation", {"raw": vit, "again": vit}, camvid, config, out=tmp_path)
-    assert list(result.rows) == ["raw", "again"] and result.backbone == vit.timm_name
+    assert list(result.rows) == ["raw", "again"] and result.backbone == vit.full_name
     assert result.mean("raw", "mIoU") == result.mean("again", "mIoU") > 0
     assert result.protocol["test_images"] == 2 and (tmp_path / "knn_segmentation.md").is_file()
     methods = [OnePass("raw", vit), Tiles(OnePass("raw", vit), 2)]

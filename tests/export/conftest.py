@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from dvt.backbone.backbone import Backbone, Readout
-from dvt.backbone.build import build_vit
+from dvt.backbone.sources.timm_build import build_vit
+from dvt.backbone.sources.timm_reader import TimmReader
 from dvt.denoiser.config import DenoiserConfig, Kind, Mixing
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
@@ -46,8 +47,8 @@ def model():
     ):
         vit = far_from_zero(build_vit(timm_name, **architecture))
         patch = vit.patch_embed.patch_size[0]
-        readout = Readout.of(vit, image_hw or (3 * patch, 5 * patch), stride, layer, norm)
-        raw = Backbone(vit, readout, name="small", weights_hash="0", precision=Precision.parse(precision))
+        readout = Readout.of(TimmReader(vit).facts, image_hw or (3 * patch, 5 * patch), stride, layer, norm)
+        raw = Backbone(TimmReader(vit), readout, name="small", weights_hash="0", precision=Precision.parse(precision))
         if not denoised:
             return raw
         config = DenoiserConfig(kind=Kind(kind), head_channels=16, layers=[*layers], mixing=Mixing(mixing)).for_layer(

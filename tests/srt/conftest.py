@@ -5,7 +5,8 @@ import torch
 from planted_vit import Planted
 
 from dvt.backbone.backbone import Backbone, Readout
-from dvt.backbone.build import build_vit
+from dvt.backbone.sources.timm_build import build_vit
+from dvt.backbone.sources.timm_reader import TimmReader
 from dvt.backbone.weights import state_hash
 from dvt.runtime import Precision
 
@@ -22,9 +23,11 @@ def small_vit():
         with torch.no_grad():
             for parameter in vit.parameters():
                 parameter.add_(torch.randn(parameter.shape, generator=rng) * 0.05)
-        readout = Readout.of(vit.eval(), image_hw, stride, -1, True)
+        readout = Readout.of(TimmReader(vit.eval()).facts, image_hw, stride, -1, True)
         weights_hash = state_hash(vit)
-        return Backbone(vit, readout, name="small", weights_hash=weights_hash, precision=Precision.parse(precision))
+        return Backbone(
+            TimmReader(vit), readout, name="small", weights_hash=weights_hash, precision=Precision.parse(precision)
+        )
 
     return make
 

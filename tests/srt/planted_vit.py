@@ -3,8 +3,9 @@
 import torch
 
 from dvt.backbone.backbone import Backbone, Readout
-from dvt.backbone.build import build_vit
 from dvt.backbone.features import Features
+from dvt.backbone.sources.timm_build import build_vit
+from dvt.backbone.sources.timm_reader import TimmReader
 from dvt.runtime import Precision
 
 
@@ -13,8 +14,8 @@ class Planted(Backbone):
 
     def __init__(self, tokens, patch=4, image_hw=(12, 20), stride=None, prefix=None):
         vit = build_vit("vit_tiny_patch16_224", depth=1, embed_dim=8, num_heads=1, patch_size=patch)
-        readout = Readout.of(vit, image_hw, stride, -1, True)
-        super().__init__(vit, readout, name="planted", weights_hash="planted", precision=Precision.fp32)
+        readout = Readout.of(TimmReader(vit).facts, image_hw, stride, -1, True)
+        super().__init__(TimmReader(vit), readout, name="planted", weights_hash="planted", precision=Precision.fp32)
         self.tokens, self.seen = tokens, []
         self.prefix = prefix
 

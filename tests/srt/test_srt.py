@@ -197,7 +197,7 @@ def test_it_is_a_backbone_in_every_respect(small_vit, make_images):
     assert isinstance(wrapped, FeatureExtractor) and not wrapped.train().training
     for name in ("grid", "layer", "norm", "num_channels", "num_prefix_tokens", "precision", "device"):
         assert getattr(wrapped, name) == getattr(vit, name)
-    assert (wrapped.name, wrapped.timm_name) == ("small+srt", "vit_tiny_patch16_224.augreg_in21k_ft_in1k+srt")
+    assert (wrapped.name, wrapped.full_name) == ("small+srt", "vit_tiny_patch16_224.augreg_in21k_ft_in1k+srt")
     assert wrapped.grid_for((32, 64)) == vit.grid_for((32, 64))
     image = make_images(1, 30, 31)[0]
     assert torch.equal(wrapped.preprocess(image), vit.preprocess(image))

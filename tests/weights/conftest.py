@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dvt.backbone.build import build_vit
+from dvt.backbone.sources.timm_build import build_vit
 
 TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 

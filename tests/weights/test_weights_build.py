@@ -170,10 +170,10 @@ def test_a_vit_with_its_denoiser_is_not_taken_for_one_of_them(both):
 
 def test_weights_that_say_their_backbone_need_no_name(ours, save, monkeypatch):
     model, _ = dvt.load_denoised(weights=ours, backbone_weights="random", device="cpu")
-    assert model.backbone.timm_name == TINY and model.layer == 5
+    assert model.backbone.full_name == TINY and model.layer == 5
     save({"denoiser": block_state(384, 4)}, "checkpoints/voc_denoised/vit_small_patch14_dinov2.lvd142m.pth")
     model, _ = load("voc_denoised/dinov2_small", backbone=None)
-    assert model.backbone.timm_name == "vit_small_patch14_dinov2.lvd142m"
+    assert model.backbone.full_name == "vit_small_patch14_dinov2.lvd142m"
 
 
 SETTINGS = {"denoiser": {"kind": "block"}, "data": "00"}

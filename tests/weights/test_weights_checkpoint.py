@@ -1,6 +1,6 @@
 """Which features a checkpoint is for: written as a spec, and read from checkpoints of every age."""
 
-from dvt.backbone.build import facts_of
+from dvt.backbone.vit import facts_of
 from dvt.weights.checkpoint import settings_in, spec_in, spec_settings
 
 SPEC = facts_of("augreg_tiny").spec

@@ -14,7 +14,8 @@ from fake_hub import fake_hub
 from originals import block_state
 from safetensors.torch import save
 
-from dvt.backbone.build import build_vit, facts_of
+from dvt.backbone.sources.timm_build import build_vit
+from dvt.backbone.vit import facts_of
 from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.network import Denoiser
 from dvt.grid import PatchGrid
@@ -29,7 +30,7 @@ CLIENT = """
 import io, json, os, sys, time
 import torch
 import dvt
-from dvt.backbone.weights import fetch_weights
+from dvt.backbone.sources.timm_weights import fetch_weights
 from dvt.errors import WeightsError
 from dvt.weights.hub import push_model
 

@@ -8,7 +8,7 @@ from timm.layers.pos_embed_sincos import RotaryEmbeddingDinoV3
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dvt.backbone.build import Vit
+from dvt.backbone.sources.timm_build import PlainVit
 from dvt.errors import BackboneError
 from dvt.grid import PatchGrid
 from dvt.shapes import ImageBatch
@@ -70,7 +70,7 @@ class DensePatchEmbed(nn.Module):
         return embedded
 
 
-def set_stride(vit: Vit, stride: int) -> None:
+def set_stride(vit: PlainVit, stride: int) -> None:
     """Set the stride of a ViT.
 
     timm resamples absolute position embeddings to the denser grid. Rotary ones work where they span the image whatever

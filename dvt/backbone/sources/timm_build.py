@@ -1,7 +1,5 @@
-"""From the name of a ViT to the untrained model, and to its facts; nothing is downloaded."""
+"""From the name of a ViT of timm to the untrained model; nothing is downloaded."""
 
-from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeAlias
 
 import timm
@@ -12,19 +10,16 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 import dvt.backbone.micro  # noqa: F401  (registers it in timm)
-from dvt.backbone.catalogue import CATALOGUE, licence_of, lookup
 from dvt.errors import BackboneError
-from dvt.grid import PatchGrid
 from dvt.runtime import seed_for
-from dvt.spec import FeatureSpec
 
-Vit: TypeAlias = VisionTransformer | Eva
+PlainVit: TypeAlias = VisionTransformer | Eva
 """The plain ViTs of timm: one sequence of tokens from the patches to the last block."""
 
 _KINDS = "Expected a plain ViT of timm: a VisionTransformer or Eva (DINO, DeiT, CLIP, DINOv2, DINOv3, MAE, EVA02, ...)."
 
 
-def build_vit(timm_name: str, **architecture: Any) -> Vit:
+def build_vit(timm_name: str, **architecture: Any) -> PlainVit:
     """The ViT of that name at its native size, untrained, on the CPU, able to take images of any size.
 
     The weights are random, but the same each time for one architecture. Pooling, its norm and the classifier are left
@@ -56,65 +51,7 @@ def build_vit(timm_name: str, **architecture: Any) -> Vit:
     return model
 
 
-def full_name(vit: Vit) -> str:
+def full_name(vit: PlainVit) -> str:
     """The timm name of a ViT with its weights' tag, also where only the architecture was asked for."""
     config: Any = vit.pretrained_cfg
     return ".".join(part for part in (config["architecture"], config["tag"]) if part)
-
-
-@dataclass(frozen=True, slots=True)
-class VitFacts:
-    """A ViT of timm."""
-
-    name: str
-    """Full timm name, with the tag of its weights."""
-    depth: int
-    """Number of blocks."""
-    num_channels: int
-    """Channels C of a feature vector."""
-    patch: int
-    """Side of a patch in pixels."""
-    image_hw: tuple[int, int]
-    """Default height and width of an image: the catalogue's, else the model's own."""
-    license: str | None
-    """Licence of its weights, as far as timm knows it."""
-
-    @property
-    def spec(self) -> FeatureSpec:
-        """Features after the last block and the final norm, at the default size; no hash of weights."""
-        return FeatureSpec(
-            backbone=self.name,
-            weights_hash=None,
-            layer=self.depth - 1,
-            norm=True,
-            grid=PatchGrid.of(self.image_hw, self.patch),
-            channels=self.num_channels,
-        )
-
-
-@cache
-def facts_of(backbone: str) -> VitFacts:
-    """The facts of a ViT, from its name alone; no weights are made.
-
-    Args:
-        backbone: a catalogue name, or the name of a plain ViT of timm.
-
-    Raises:
-        BackboneError: there is none; with the nearest names.
-    """
-    row = lookup(backbone)
-    with torch.device("meta"):
-        vit = build_vit(row.timm)
-    name = full_name(vit)
-    embed: Any = vit.patch_embed
-    own: Any = vit.pretrained_cfg
-    _, height, width = own["input_size"]
-    size = next((each.image_size for each in CATALOGUE.values() if each.timm == name), row.image_size)
-    return VitFacts(
-        name=name,
-        depth=len(vit.blocks),
-        num_channels=vit.embed_dim,
-        patch=embed.patch_size[0],
-        image_hw=(size, size) if size else (height, width),
-        license=licence_of(name),
-    )

@@ -1,0 +1,219 @@
+"""TokenReader: a ViT of any library, read in one way."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from dvt.errors import BackboneError
+from dvt.grid import PatchGrid
+from dvt.shapes import ImageBatch
+from dvt.spec import FeatureSpec
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and std of the colours of ImageNet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VitFacts:
+    """What is known of a ViT before it has its weights."""
+
+    name: str
+    """Its full name: that of timm with the tag of its weights, or `<source>:<name>` of another source."""
+    depth: int
+    """Number of blocks; 1 where the blocks are not known."""
+    num_channels: int
+    """Channels C of a feature vector."""
+    num_prefix_tokens: int
+    """P, class and register tokens."""
+    has_class_token: bool
+    """Whether the first prefix token is a class token."""
+    has_norm: bool
+    """Whether there is a final norm on the tokens."""
+    patch: int
+    """Side of a patch in pixels."""
+    native_hw: tuple[int, int]
+    """Height and width of the images it was trained with."""
+    image_hw: tuple[int, int]
+    """Default height and width of an image: the catalogue's, else the native ones."""
+    mean: tuple[float, float, float]
+    """Subtracted from the colours, which are in [0, 1]."""
+    std: tuple[float, float, float]
+    """Divides them afterwards."""
+    license: str | None
+    """Licence of its weights, as far as it is known."""
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """Features after the last block and the final norm, at the default size; no hash of weights."""
+        return FeatureSpec(
+            backbone=self.name,
+            weights_hash=None,
+            layer=self.depth - 1,
+            norm=True,
+            grid=PatchGrid.of(self.image_hw, self.patch),
+            channels=self.num_channels,
+        )
+
+
+class Tokens(NamedTuple):
+    """Tokens of one block."""
+
+    patches: Tensor
+    """(B, N, C), rows of patches from the top."""
+    prefix: Tensor
+    """(B, P, C), class and register tokens."""
+
+
+class TokenReader(ABC):
+    """A ViT of any library: what it is, its parts, and the tokens of its blocks.
+
+    Attributes:
+        network: the ViT as its library makes it; its tensors are trained, hashed and saved, by the library's names.
+        facts: what it is.
+        norm: the final norm, on each token by itself; None: there is none.
+    """
+
+    network: nn.Module
+    facts: VitFacts
+    norm: nn.Module | None
+
+    @property
+    @abstractmethod
+    def blocks(self) -> Sequence[nn.Module]:
+        """The blocks in order; empty where they are not known."""
+
+    @abstractmethod
+    def tokens(self, images: ImageBatch, layers: Sequence[int], grid: PatchGrid) -> list[Tokens]:
+        """The tokens of blocks, before the final norm.
+
+        Args:
+            images: (B, 3, y, x), normalised, on the device and in the number format of the network.
+            layers: indices of blocks, counted from 0, ascending.
+            grid: the patches of the images.
+        """
+
+    @abstractmethod
+    def fetch(self) -> None:
+        """Give the network its pretrained weights.
+
+        Raises:
+            WeightsError: they cannot be had, or do not fit.
+        """
+
+    @abstractmethod
+    def fill(self, state: Mapping[str, Tensor], *, source: str) -> None:
+        """Give the network the weights of a file.
+
+        Args:
+            state: names and tensors of the file.
+            source: the file, for errors and the log.
+
+        Raises:
+            WeightsError: a key is missing, unexpected or of another shape.
+        """
+
+    def set_stride(self, stride: int) -> None:
+        """Set the pixels between neighbouring patches.
+
+        Raises:
+            BackboneError: this ViT cannot have a dense stride.
+        """
+        if stride != self.facts.patch:
+            raise BackboneError(
+                f"stride {stride} does not work with {self.facts.name}: only ViTs of timm can have a stride other than"
+                f" their patch size. Leave the stride at {self.facts.patch}."
+            )
+
+    @abstractmethod
+    def set_grad_checkpointing(self, enable: bool) -> None:
+        """Compute activations again in the backward pass instead of keeping them.
+
+        Raises:
+            BackboneError: this ViT cannot.
+        """
+
+    @abstractmethod
+    def fix(self, grid: PatchGrid, layer: int, norm: bool) -> None:
+        """Keep what is needed for one layer at one image size: drop later blocks, resample position embeddings once."""
+
+    @property
+    def made_from(self) -> dict[str, Any]:
+        """What it is built from besides its name, as plain JSON; empty where the name says all."""
+        return {}
+
+
+class HookReader(TokenReader):
+    """A ViT whose blocks are known: their outputs are kept by forward hooks, and later blocks do not run.
+
+    A block gives (B, P + N, C) tokens, prefix tokens first, alone or as the first entry of a tuple.
+    """
+
+    def __init__(self, network: nn.Module, facts: VitFacts, *, blocks: str, norm: str | None):
+        """Read a network.
+
+        Args:
+            network: the ViT.
+            facts: what it is.
+            blocks: name of the list of blocks in the network: `encoder.layer`.
+            norm: name of the final norm; None: there is none.
+        """
+        self.network, self.facts, self._where = network, facts, blocks
+        self.norm = None if norm is None else network.get_submodule(norm)
+
+    def run(self, images: Tensor) -> Any:
+        """Run the network on normalised images."""
+        return self.network(images)
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """The blocks in order."""
+        return list(self.network.get_submodule(self._where).children())
+
+    def tokens(self, images: ImageBatch, layers: Sequence[int], grid: PatchGrid) -> list[Tokens]:
+        """The tokens of blocks, before the final norm."""
+        kept: dict[int, Tensor] = {}
+        blocks = self.blocks
+        handles = [blocks[layer].register_forward_hook(_keeper(kept, layer)) for layer in layers]
+        if layers[-1] + 1 < len(blocks):
+            handles.append(blocks[layers[-1]].register_forward_hook(_stop))
+        try:
+            self.run(images)
+        except _EnoughError:
+            pass
+        finally:
+            for handle in handles:
+                handle.remove()
+        return [self._split(kept[layer], grid) for layer in layers]
+
+    def _split(self, tokens: Tensor, grid: PatchGrid) -> Tokens:
+        num_prefix = tokens.shape[1] - grid.num_patches
+        if tokens.ndim != 3 or num_prefix != self.facts.num_prefix_tokens:
+            raise BackboneError(
+                f"{self.facts.name} gives tokens of shape {tuple(tokens.shape)} for {grid}: expected (B,"
+                f" {self.facts.num_prefix_tokens + grid.num_patches}, C), {self.facts.num_prefix_tokens} prefix tokens"
+                f" and {grid.num_patches} patches."
+            )
+        return Tokens(tokens[:, num_prefix:], tokens[:, :num_prefix])
+
+    def fix(self, grid: PatchGrid, layer: int, norm: bool) -> None:
+        """Drop later blocks; the library resamples position embeddings."""
+        parent, _, name = self._where.rpartition(".")
+        setattr(self.network.get_submodule(parent), name, nn.ModuleList(self.blocks[: layer + 1]))
+
+
+class _EnoughError(Exception):
+    """The last block that was asked for has run."""
+
+
+def _keeper(kept: dict[int, Tensor], layer: int) -> Callable[[nn.Module, Any, Any], None]:
+    def keep(module: nn.Module, given: Any, output: Any) -> None:
+        kept[layer] = output[0] if isinstance(output, tuple) else output
+
+    return keep
+
+
+def _stop(module: nn.Module, given: Any, output: Any) -> None:
+    raise _EnoughError

@@ -1,0 +1,284 @@
+"""Any module as a backbone: it gives tokens or a map for images, and says how large a patch is.
+
+A function of yours makes the module: `backbone.source=module backbone.name=my_package.models:build`, or in Python
+`dvt.wrap_backbone(module, patch=14)`. It may say more of itself by attributes:
+
+    patch               pixels between neighbouring patches; required
+    image_size          default size of an image, one number or height and width; else 16 patches
+    mean, std           of the colours; left out: it takes RGB in [0, 1]
+    num_prefix_tokens   class and register tokens before the patch tokens; else 0
+    blocks, norm        names of its list of blocks and of its final norm: "encoder.layers"; left out: one layer
+
+For (B, 3, y, x) images it returns (B, P + N, C) tokens, prefix tokens first, or a (B, C, H, W) map, such as that of a
+convolutional or hierarchical network.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from dvt.backbone.reader import HookReader, TokenReader, Tokens, VitFacts
+from dvt.backbone.sources.libraries import fill_network
+from dvt.errors import BackboneError, DvtError, first_line
+from dvt.grid import PatchGrid
+from dvt.grid import image_hw as two_sides
+from dvt.shapes import ImageBatch
+
+SOURCE: Final = "module"
+
+Forward = Callable[[nn.Module, Tensor], Tensor]
+"""Runs a module on normalised images."""
+_PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+"""Mean and std of a module that takes RGB in [0, 1]."""
+_EXPECTED = (
+    "Expected (B, P + N, C) tokens, the P = num_prefix_tokens prefix tokens first, or a (B, C, H, W) map, for"
+    " (B, 3, y, x) images"
+)
+
+
+class ModuleReader(TokenReader):
+    """A module whose blocks are not known: one layer, which is what it returns. Its norm, if any, is in it."""
+
+    def __init__(self, network: nn.Module, facts: VitFacts, forward: Forward | None):
+        """Read a module.
+
+        Args:
+            network: the module.
+            facts: what it is.
+            forward: runs it on normalised images; None: calls it.
+        """
+        self.network, self.facts, self._forward = network, facts, forward
+        self.norm = nn.Identity()
+
+    def run(self, images: Tensor) -> Any:
+        """Run the module on normalised images."""
+        return self.network(images) if self._forward is None else self._forward(self.network, images)
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """The module itself."""
+        return [self.network]
+
+    def tokens(self, images: ImageBatch, layers: Sequence[int], grid: PatchGrid) -> list[Tokens]:
+        """What the module returns, as tokens."""
+        return [as_tokens(self.run(images), self.facts.num_prefix_tokens, grid, self.facts.name)] * len(layers)
+
+    def fetch(self) -> None:
+        """Nothing: the module comes with its weights."""
+
+    def fill(self, state: Mapping[str, Tensor], *, source: str) -> None:
+        """Give the module the weights of a file, by its own names."""
+        fill_network(self.network, state, source=source, name=self.facts.name)
+
+    def set_grad_checkpointing(self, enable: bool) -> None:
+        """Refuse it: how is not known."""
+        _refuse_checkpointing(enable, self.facts.name)
+
+    def fix(self, grid: PatchGrid, layer: int, norm: bool) -> None:
+        """Nothing: what is needed at one size is not known."""
+
+    @property
+    def made_from(self) -> dict[str, Any]:
+        """Mean and std of the colours."""
+        return {"mean": list(self.facts.mean), "std": list(self.facts.std)}
+
+
+class ModuleBlocksReader(HookReader):
+    """A module whose blocks are known."""
+
+    def __init__(self, network: nn.Module, facts: VitFacts, forward: Forward | None, *, blocks: str, norm: str | None):
+        """Read a module.
+
+        Args:
+            network: the module.
+            facts: what it is.
+            forward: runs it on normalised images; None: calls it.
+            blocks: name of the list of its blocks.
+            norm: name of its final norm; None: there is none.
+        """
+        super().__init__(network, facts, blocks=blocks, norm=norm)
+        self._forward = forward
+
+    def run(self, images: Tensor) -> Any:
+        """Run the module on normalised images."""
+        return self.network(images) if self._forward is None else self._forward(self.network, images)
+
+    def fetch(self) -> None:
+        """Nothing: the module comes with its weights."""
+
+    def fill(self, state: Mapping[str, Tensor], *, source: str) -> None:
+        """Give the module the weights of a file, by its own names."""
+        fill_network(self.network, state, source=source, name=self.facts.name)
+
+    def set_grad_checkpointing(self, enable: bool) -> None:
+        """Refuse it: how is not known."""
+        _refuse_checkpointing(enable, self.facts.name)
+
+    @property
+    def made_from(self) -> dict[str, Any]:
+        """Mean and std of the colours."""
+        return {"mean": list(self.facts.mean), "std": list(self.facts.std)}
+
+
+def module_reader(
+    network: nn.Module,
+    *,
+    name: str,
+    patch: int,
+    image_size: Any = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    num_prefix_tokens: int = 0,
+    blocks: str | None = None,
+    norm: str | None = None,
+    forward: Forward | None = None,
+) -> TokenReader:
+    """Read a module, after one try with a black image.
+
+    Args:
+        network: the module.
+        name: full name of the backbone.
+        patch: pixels between neighbouring patches.
+        image_size: default size of an image; None: 16 patches.
+        mean: of the colours; None with `std`: it takes RGB in [0, 1].
+        std: of the colours.
+        num_prefix_tokens: P, tokens before those of the patches.
+        blocks: name of the list of its blocks; None: one layer.
+        norm: name of its final norm, with `blocks`.
+        forward: `forward(network, images)`; None: `network(images)`.
+
+    Raises:
+        BackboneError: it returns something else, or raises; blocks or norm are not there.
+    """
+    hw = (16 * patch, 16 * patch) if image_size is None else two_sides(image_size)
+    network.eval()
+    parts = dict(network.named_modules())
+    for given, wanted in (("blocks", blocks), ("norm", norm)):
+        if wanted is not None and wanted not in parts:
+            raise BackboneError(f"{name}: {given}={wanted!r} is no part of {type(network).__name__}.")
+    facts = VitFacts(
+        name=name,
+        depth=1 if blocks is None else len(list(parts[blocks].children())),
+        num_channels=0,  # until it is tried
+        num_prefix_tokens=num_prefix_tokens,
+        has_class_token=num_prefix_tokens > 0,
+        has_norm=blocks is None or norm is not None,
+        patch=patch,
+        native_hw=hw,
+        image_hw=hw,
+        mean=_three("mean", mean, _PLAIN[0], name),
+        std=_three("std", std, _PLAIN[1], name),
+        license=None,
+    )
+    reader: ModuleReader | ModuleBlocksReader
+    if blocks is None:
+        reader = ModuleReader(network, facts, forward)
+    else:
+        reader = ModuleBlocksReader(network, facts, forward, blocks=blocks, norm=norm)
+    reader.facts = replace(facts, num_channels=_tried(reader))
+    return reader
+
+
+def factory_reader(name: str) -> TokenReader:
+    """The module that a function makes.
+
+    Args:
+        name: `package.module:function`.
+
+    Raises:
+        BackboneError: there is no such function, it raises, or what it returns is no module that fits.
+    """
+    full_name = f"{SOURCE}:{name}"
+    place, colon, function_name = name.partition(":")
+    if not colon:
+        raise BackboneError(f"{full_name}: give package.module:function, such as my_package.models:build.")
+    try:
+        function = getattr(importlib.import_module(place), function_name)
+    except (ImportError, AttributeError) as error:
+        raise BackboneError(
+            f"{full_name} was not found ({first_line(error)}). Give package.module:function of a package that Python"
+            " can import from here (PYTHONPATH, or an installed one)."
+        ) from error
+    try:
+        made = function()
+    except Exception as error:
+        raise BackboneError(f"{full_name} raised {type(error).__name__}: {first_line(error)}") from error
+    if not isinstance(made, nn.Module):
+        raise BackboneError(f"{full_name} returned {type(made).__name__}, not a torch.nn.Module.")
+    patch = getattr(made, "patch", None)
+    if not isinstance(patch, int) or isinstance(patch, bool) or patch < 1:
+        raise BackboneError(
+            f"{full_name}: the module has patch={patch!r}. Give it an attribute `patch`, the pixels between"
+            " neighbouring patches, a whole number above 0."
+        )
+    options = ("image_size", "mean", "std", "num_prefix_tokens")
+    given = {option: getattr(made, option) for option in options if getattr(made, option, None) is not None}
+    named = {part: getattr(made, part) for part in ("blocks", "norm") if isinstance(getattr(made, part, None), str)}
+    return module_reader(made, name=full_name, patch=patch, **given, **named)
+
+
+def as_tokens(output: Any, num_prefix_tokens: int, grid: PatchGrid, name: str) -> Tokens:
+    """Tokens of what a module returned.
+
+    Args:
+        output: (B, P + N, C) tokens, or a (B, C, H, W) map.
+        num_prefix_tokens: P.
+        grid: the patches of the images.
+        name: the backbone, for the error.
+
+    Raises:
+        BackboneError: it is something else.
+    """
+    rows, columns = grid.hw
+    if not isinstance(output, Tensor):
+        raise BackboneError(f"{name} returned {type(output).__name__}. {_EXPECTED}.")
+    if output.ndim == 4 and not num_prefix_tokens and output.shape[2:] == (rows, columns):
+        return Tokens(output.flatten(2).transpose(1, 2), output.new_zeros(len(output), 0, output.shape[1]))
+    if output.ndim == 3 and output.shape[1] == num_prefix_tokens + grid.num_patches:
+        return Tokens(output[:, num_prefix_tokens:], output[:, :num_prefix_tokens])
+    height, width = grid.image_hw
+    raise BackboneError(
+        f"{name} returned shape {tuple(output.shape)} for images of {height} x {width} px and patches of {grid.patch}"
+        f" px: {_EXPECTED}; here (B, {num_prefix_tokens + grid.num_patches}, C) or (B, C, {rows}, {columns})."
+    )
+
+
+@torch.no_grad()
+def _tried(reader: ModuleReader | ModuleBlocksReader) -> int:
+    """The channels of a module, from one try with a black image.
+
+    Raises:
+        BackboneError: it raises, or returns something else than tokens or a map.
+    """
+    facts, like = reader.facts, next(reader.network.parameters(), torch.zeros(()))
+    black = torch.zeros(1, 3, *facts.native_hw, dtype=like.dtype, device=like.device)
+    try:
+        (tokens,) = reader.tokens(black, [facts.depth - 1], PatchGrid.of(facts.native_hw, facts.patch))
+    except DvtError:
+        raise
+    except Exception as error:
+        raise BackboneError(
+            f"{facts.name} raised {type(error).__name__} for a black image of {facts.native_hw[0]} x"
+            f" {facts.native_hw[1]} px: {first_line(error)}. {_EXPECTED}."
+        ) from error
+    return tokens.patches.shape[2]
+
+
+def _three(
+    option: str, values: Sequence[float] | None, default: tuple[float, float, float], name: str
+) -> tuple[float, float, float]:
+    if values is None:
+        return default
+    if len(values) != 3:
+        raise BackboneError(f"{name}: {option}={list(values)}: give three numbers, for red, green and blue.")
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+def _refuse_checkpointing(enable: bool, name: str) -> None:
+    if enable:
+        raise BackboneError(f"gradient_checkpointing does not work with {name}: leave it out.")
