@@ -7,7 +7,7 @@
 #   PYTHON=python3.12 scripts/test.sh      another Python, when .venv is made
 set -euo pipefail
 
-fast="not (slow or gpu or ddp or ray or slurm or wandb or network or browser or plugins or docs or process or export)"
+fast="not (slow or gpu or ddp or ray or slurm or wandb or network or browser or plugins or docs or process or export or sources)"
 case "${1:-}" in
     "") tests=$fast ;;
     --ci) tests="not (slow or gpu)" ;;

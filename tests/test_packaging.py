@@ -28,6 +28,8 @@ EXTRAS = {
     "onnxscript": "onnx",
     "tinycudann": "tcnn",
     "pillow_heif": "heic",
+    "open_clip": "openclip",
+    "transformers": "transformers",
     "jaxtyping": "dev",  # dvt/shapes.py, if it is loaded
 }
 """Packages that dvt imports where it needs them, and the extra that brings them or what they are built with."""

@@ -222,7 +222,7 @@ class Backbone(nn.Module):
         if self.norm:  # on each token by itself
             patches, prefix = self._normed(patches), self._normed(prefix)
         return [
-            Features(patches=tokens.reshape(len(tokens), *grid.hw, -1), prefix=before, grid=grid)
+            Features(patches=tokens.reshape(tokens.shape[0], *grid.hw, tokens.shape[2]), prefix=before, grid=grid)
             for tokens, before in (*taken[: len(layers)], (patches, prefix))
         ]
 

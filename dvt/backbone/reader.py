@@ -201,7 +201,9 @@ class HookReader(TokenReader):
     def fix(self, grid: PatchGrid, layer: int, norm: bool) -> None:
         """Drop later blocks; the library resamples position embeddings."""
         parent, _, name = self._where.rpartition(".")
-        setattr(self.network.get_submodule(parent), name, nn.ModuleList(self.blocks[: layer + 1]))
+        blocks = self.network.get_submodule(self._where)
+        if isinstance(blocks, nn.ModuleList | nn.Sequential):
+            setattr(self.network.get_submodule(parent), name, blocks[: layer + 1])
 
 
 class _EnoughError(Exception):

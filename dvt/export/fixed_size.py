@@ -76,7 +76,7 @@ class FixedSize(nn.Module):
             assert self._reader.norm is not None
             patches, prefix = self._reader.norm(patches), self._reader.norm(prefix)
         joined = torch.cat((patches, *(each.patches for each in seen)), dim=-1)
-        joined = joined.reshape(len(joined), *self.grid.hw, joined.shape[2])
+        joined = joined.reshape(joined.shape[0], *self.grid.hw, joined.shape[2])
         return (joined if self.denoiser is None else self.denoiser(joined)), prefix
 
 

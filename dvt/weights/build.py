@@ -102,9 +102,10 @@ def load_denoised(
     name = named if backbone is not None else found.backbone or named
     info = found.info or found.info_for(facts_of(name))
     spec = info.spec
-    _refuse_other(found, {"backbone": spec.backbone}, {"backbone": name})
-    if not info.made_from:
-        _refuse_other(found, {"channels": spec.channels}, {"channels": facts_of(name).num_channels})
+    channels = spec.channels if info.made_from else facts_of(name).num_channels
+    _refuse_other(
+        found, {"backbone": spec.backbone, "channels": spec.channels}, {"backbone": name, "channels": channels}
+    )
     has_vit = found.kind in ("distilled", "denoised")
     if has_vit and backbone_weights is not None:
         raise ConfigError(

@@ -237,7 +237,7 @@ def as_tokens(output: Any, num_prefix_tokens: int, grid: PatchGrid, name: str) -
     if not isinstance(output, Tensor):
         raise BackboneError(f"{name} returned {type(output).__name__}. {_EXPECTED}.")
     if output.ndim == 4 and not num_prefix_tokens and output.shape[2:] == (rows, columns):
-        return Tokens(output.flatten(2).transpose(1, 2), output.new_zeros(len(output), 0, output.shape[1]))
+        return Tokens(output.flatten(2).transpose(1, 2), output.new_zeros(output.shape[0], 0, output.shape[1]))
     if output.ndim == 3 and output.shape[1] == num_prefix_tokens + grid.num_patches:
         return Tokens(output[:, num_prefix_tokens:], output[:, :num_prefix_tokens])
     height, width = grid.image_hw

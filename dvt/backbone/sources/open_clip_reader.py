@@ -95,7 +95,7 @@ def open_clip_reader(name: str) -> TokenReader:
     Raises:
         BackboneError: OpenCLIP is not installed, knows no such model, or its image tower is no plain ViT.
     """
-    require("open_clip", SOURCE, "denoising-vit[open_clip]")
+    require("open_clip", SOURCE, "denoising-vit[openclip]")
     import open_clip
     from open_clip.transformer import VisionTransformer
 

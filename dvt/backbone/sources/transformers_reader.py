@@ -78,17 +78,17 @@ class TransformersReader(HookReader):
         model, patch = self._config.model_type, self.facts.patch
         if model == "siglip2_vision_model":  # takes patches, and the sizes of their grids
             patches = functional.unfold(images, patch, stride=patch).transpose(1, 2)
-            batch, hw = len(images), (images.shape[2] // patch, images.shape[3] // patch)
+            hw = (images.shape[2] // patch, images.shape[3] // patch)
             patches = patches.reshape(*patches.shape[:2], 3, -1).transpose(2, 3).flatten(2)  # colours last
             return self.network(
                 pixel_values=patches,
                 pixel_attention_mask=torch.ones(patches.shape[:2], dtype=torch.int64, device=images.device),
-                spatial_shapes=torch.tensor([hw] * batch, device=images.device),
+                spatial_shapes=torch.tensor([hw], device=images.device).expand(images.shape[0], -1),
             )
         more: dict[str, Any] = {"interpolate_pos_encoding": True} if self._takes_sizes else {}
         if model == "vit_mae":  # it shuffles the patches by noise, and hides a share of them
             number = (images.shape[2] // patch) * (images.shape[3] // patch)
-            more["noise"] = torch.arange(number, device=images.device).expand(len(images), -1)
+            more["noise"] = torch.arange(number, device=images.device).expand(images.shape[0], -1)
         return self.network(pixel_values=images, **more)
 
     def fetch(self) -> None:
@@ -235,7 +235,8 @@ def _find_blocks(network: nn.Module, config: Any, full_name: str) -> str:
         raise BackboneError(
             f"{full_name} cannot be used: {type(network).__name__} has no single list of {depth} blocks. {_KINDS}"
         )
-    return outer[0]
+    name: str = outer[0]
+    return name
 
 
 def _one_number(config: Any, name: str, full_name: str) -> int:
