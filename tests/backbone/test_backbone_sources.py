@@ -1,12 +1,15 @@
 """ViTs of transformers, OpenCLIP, torch.hub and any module: the tokens of their own code, and of timm's."""
 
 import copy
+import re
 import sys
+from pathlib import Path
 
 import pytest
 import timm
 import torch
 from hub_vits import HUBCONF, TINY_CLIP, far_from_zero, kinds, saved, tiny_clip
+from noise import write_noise
 from torch import nn
 
 import dvt
@@ -352,6 +355,35 @@ def test_a_library_that_is_not_installed(monkeypatch):
     for source, extra in (("transformers", "transformers"), ("open_clip", "openclip")):
         with pytest.raises(BackboneError, match=rf"needs {source}: pip install 'denoising-vit\[{extra}\]'"):
             dvt.load_backbone(f"{source}:x", device="cpu")
+
+
+@pytest.mark.sources
+def test_the_python_of_the_guide_runs(clip, factories, tmp_path, monkeypatch):
+    """With small models of these classes in the place of those that have to be downloaded."""
+    guide = (Path(__file__).parents[2] / "docs" / "howto" / "own_backbone.md").read_text(encoding="utf-8")
+    saved("Dinov2Model", tmp_path / "dinov2")
+    (tmp_path / "hubconf.py").write_text(HUBCONF.format(name="vit_small_patch14_dinov2", weights=tmp_path / "vit.pth"))
+    options = {"depth": 2, "embed_dim": 64, "num_heads": 4, "num_classes": 0}
+    torch.save(timm.create_model("vit_small_patch14_dinov2", **options).state_dict(), tmp_path / "vit.pth")
+    build = "from test_backbone_sources import Tower\n\n\ndef build():\n    return Tower()\n"
+    small = {
+        '"facebook/dinov2-small"': repr(str(tmp_path / "dinov2")),
+        '"ViT-B-16/laion2b_s34b_b88k", ': f'"{TINY_CLIP}", weights=clip, ',
+        "facebookresearch/dinov2:dinov2_vits14": f"{tmp_path}:small_vit",
+        "my_package.models": factories(build),
+        "convnext_tiny": "convnext_atto",
+        '"cat.jpg", backbone)': '"cat.jpg", backbone, quality="tiny")',
+    }
+    for theirs, ours in small.items():
+        assert theirs in guide
+        guide = guide.replace(theirs, ours)
+    monkeypatch.chdir(tmp_path)
+    write_noise(tmp_path / "cat.jpg", (70, 90), 0)
+    names, blocks = {"dvt": dvt, "clip": clip.state_dict()}, re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    for block in blocks:
+        exec(block, names)
+        names.pop("features", names.pop("result", None))
+    assert len(blocks) == 5
 
 
 @pytest.mark.sources
