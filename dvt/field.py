@@ -4,7 +4,8 @@ Below the store, as records hold fields too.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -153,6 +154,29 @@ class BilinearField(Field):
         place = (centres.to(device)[:, None] + offset).clamp(0, 1) * (num_nodes - 1)  # corner-aligned: on the edge
         near = 1 - (place[:, :, None] - torch.arange(num_nodes, device=device)).abs()
         return near.clamp_min(0).mean(dim=1).to(self.values.dtype)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SideBySide(Field):
+    """Several fields as one; their channels stand side by side."""
+
+    parts: tuple[Field, ...]
+    """The fields, in the order of the channels."""
+
+    def at(self, image_xy: ImageXY) -> Tensor:
+        """(..., C) F at (..., 2) positions, x then y in [0, 1]."""
+        return torch.cat([part.at(image_xy) for part in self.parts], dim=-1)
+
+
+def side_by_side(fields: Sequence[Field]) -> Field:
+    """Several fields over one image as one with the channels of all; of fields on the same nodes, one on these."""
+    first = fields[0]
+    if isinstance(first, BilinearField) and all(
+        isinstance(each, BilinearField) and each.nodes == first.nodes for each in fields
+    ):
+        values = [each.values for each in fields if isinstance(each, BilinearField)]
+        return replace(first, values=torch.cat(values, dim=-1))
+    return SideBySide(parts=tuple(fields), samples_per_patch=first.samples_per_patch)
 
 
 def weighted_rows(values: Float[Tensor, "M C"], index: Int64[Tensor, "N K"], weight: Float[Tensor, "N K"]) -> Tensor:

@@ -31,13 +31,20 @@ class FeatureSpec:
     weights_hash: str | None
     """sha256 that identifies the weights; None: not recorded, equal to any."""
     layer: int
-    """Index of the block whose output is taken, counted from 0; -1 is the last."""
+    """Index of the block whose output is taken, counted from 0; -1 is the last. Of several, the last of them."""
     norm: bool
     """Whether the final norm is applied."""
     grid: PatchGrid
     """Image size, patch and stride."""
     channels: int
-    """C, channels of a feature vector."""
+    """C, channels of a feature vector; of several blocks, of all together."""
+    earlier_layers: tuple[int, ...] = ()
+    """Further blocks before `layer`, ascending; their features stand in front of its own, in the channels."""
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """All blocks whose outputs are taken, in the order of the channels."""
+        return (*self.earlier_layers, self.layer)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -66,7 +73,9 @@ class FeatureSpec:
         grid = {"image_hw": list(self.grid.image_hw), "patch": self.grid.patch, "stride": self.grid.stride}
         if self.grid.fine > 1:
             grid["fine"] = self.grid.fine
-        return {entry.name: getattr(self, entry.name) for entry in fields(self)} | {"grid": grid}
+        body = {entry.name: getattr(self, entry.name) for entry in fields(self)} | {"grid": grid}
+        earlier = list(body.pop("earlier_layers"))
+        return body | {"earlier_layers": earlier} if earlier else body
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "FeatureSpec":
@@ -78,7 +87,10 @@ class FeatureSpec:
             ValueError: the image has not two sides.
             GeometryError: the grid does not fit together.
         """
-        values = {entry.name: body[entry.name] for entry in fields(cls)}
+        earlier = body.get("earlier_layers", [])
+        if type(earlier) is not list or any(type(layer) is not int for layer in earlier):
+            raise TypeError(f"earlier_layers is {earlier!r}, not a list of whole numbers")
+        values = {entry.name: body[entry.name] for entry in fields(cls) if entry.name != "earlier_layers"}
         for name, kinds in _TYPES.items():
             if type(values[name]) not in kinds:
                 raise TypeError(f"{name} is {values[name]!r}, not of type {kinds[0].__name__}")
@@ -88,7 +100,18 @@ class FeatureSpec:
         if any(type(number) is not int for number in (height, width, patch, stride, fine)):
             raise TypeError(f"grid is {grid!r}, not of whole numbers")
         grid = PatchGrid.of((height, width), patch, stride).finer(fine)
-        return cls(**values | {"grid": grid})
+        return cls(**values | {"grid": grid, "earlier_layers": tuple(earlier)})
+
+
+def layers_text(layers: tuple[int, ...], word: str = "layer") -> str:
+    """Blocks as text.
+
+    Examples:
+        >>> layers_text((11,)), layers_text((2, 5, 8, 11), "block")
+        ('layer 11', 'blocks 2, 5, 8 and 11')
+    """
+    *before, last = layers
+    return f"{word}s {', '.join(map(str, before))} and {last}" if before else f"{word} {last}"
 
 
 _TYPES: dict[str, tuple[type, ...]] = {

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dvt.backbone.features import Features
 from dvt.backbone.preprocess import Preprocess
-from dvt.backbone.reader import TokenReader, VitFacts
+from dvt.backbone.reader import TokenReader, Tokens, VitFacts
 from dvt.errors import BackboneError
 from dvt.grid import PatchGrid
 from dvt.runtime import Precision
@@ -22,38 +22,45 @@ class Readout:
 
     grid: PatchGrid
     """Patches of an image of the default size."""
-    layer: int
-    """Index of the block whose output is taken, counted from 0."""
+    layers: tuple[int, ...]
+    """Indices of the blocks whose outputs are taken, counted from 0, ascending."""
     norm: bool
-    """Whether the ViT's final norm is applied to it."""
+    """Whether the ViT's final norm is applied to them."""
 
     @classmethod
-    def of(cls, facts: VitFacts, image_hw: tuple[int, int], stride: int | None, layer: int, norm: bool) -> "Readout":
+    def of(
+        cls, facts: VitFacts, image_hw: tuple[int, int], stride: int | None, layer: int | Sequence[int], norm: bool
+    ) -> "Readout":
         """Check options against a ViT.
 
         Args:
             facts: what the ViT is.
             image_hw: default height and width of an image in pixels.
             stride: pixels between neighbouring patches; None is the patch size.
-            layer: index of the block; negative numbers count from the last.
-            norm: whether to apply the final norm.
+            layer: index of the block, or of several; negative numbers count from the last.
+            norm: whether to apply the final norm to each.
 
         Raises:
             GeometryError: image size, patch size and stride do not go together.
             BackboneError: the block or the final norm does not exist.
         """
         grid, depth = PatchGrid.of(image_hw, facts.patch, stride), facts.depth
-        if not -depth <= layer < depth:
-            raise BackboneError(
-                f"layer {layer} does not exist: {facts.name} has {depth} blocks. Give 0 to {depth - 1}, or -{depth}"
-                " to -1 counted from the last."
-            )
+        given = [layer] if isinstance(layer, int) else list(layer)
+        for each in given:
+            if not -depth <= each < depth:
+                raise BackboneError(
+                    f"layer {each} does not exist: {facts.name} has {depth} blocks. Give 0 to {depth - 1}, or -{depth}"
+                    " to -1 counted from the last."
+                )
+        layers = [each % depth for each in given]
+        if not layers or layers != sorted(set(layers)):
+            raise BackboneError(f"layer={given}: give blocks in ascending order, each once.")
         if norm and not facts.has_norm:
             raise BackboneError(
                 f"{facts.name} has no final norm on its tokens (it has none, or norms after pooling)."
                 " Set norm=False (backbone.norm=false on the command line)."
             )
-        return cls(grid=grid, layer=layer % depth, norm=norm)
+        return cls(grid=grid, layers=tuple(layers), norm=norm)
 
 
 class Backbone(nn.Module):
@@ -67,10 +74,11 @@ class Backbone(nn.Module):
         full_name: its name in timm with the tag of its weights, or `<source>:<name>` of another source.
         vit: the ViT as its library makes it.
         reader: how its tokens are read.
-        layer: index of the block whose output is taken, counted from 0.
-        norm: whether the final norm is applied to it.
+        layers: indices of the blocks whose outputs are taken, counted from 0. The features of several stand side by
+            side in the channels.
+        norm: whether the final norm is applied to them.
         grid: patches of an image of the default size.
-        num_channels: C.
+        num_channels: C, of all layers together.
         num_prefix_tokens: P, class and register tokens.
         mean: (3, 1, 1) float32, subtracted from the colours.
         std: (3, 1, 1) float32, divides them afterwards.
@@ -115,8 +123,8 @@ class Backbone(nn.Module):
         super().__init__()
         reader.set_stride(readout.grid.stride)
         self.reader, self.name, self.full_name = reader, name, reader.facts.name
-        self.layer, self.norm, self.grid = readout.layer, readout.norm, readout.grid
-        self.num_channels = reader.facts.num_channels
+        self.layers, self.norm, self.grid = readout.layers, readout.norm, readout.grid
+        self.num_channels = reader.facts.num_channels * len(readout.layers)
         self.num_prefix_tokens = reader.facts.num_prefix_tokens
         self.weights_hash, self.weights_file = weights_hash, weights_file
         self.vit = reader.network.to(precision.dtype).requires_grad_(False)
@@ -128,6 +136,11 @@ class Backbone(nn.Module):
     def device(self) -> torch.device:
         """Where it computes."""
         return self.mean.device
+
+    @property
+    def layer(self) -> int:
+        """Index of the block whose output is taken, counted from 0; of several, the last."""
+        return self.layers[-1]
 
     @property
     def precision(self) -> Precision:
@@ -144,6 +157,7 @@ class Backbone(nn.Module):
             norm=self.norm,
             grid=self.grid,
             channels=self.num_channels,
+            earlier_layers=self.layers[:-1],
         )
 
     @property
@@ -194,7 +208,7 @@ class Backbone(nn.Module):
 
         Args:
             images: as for `forward`.
-            layers: indices of blocks up to the backbone's own, counted from 0, ascending.
+            layers: indices of blocks up to the backbone's last, counted from 0, ascending.
 
         Returns:
             The output of each of these blocks without the final norm; last, what `forward` returns.
@@ -217,17 +231,19 @@ class Backbone(nn.Module):
             )
         grid = self.grid_for((images.shape[2], images.shape[3]))
         normalised = (images.to(self.device, torch.float32) - self.mean) / self.std
-        taken = self.reader.tokens(normalised.to(self.precision.dtype), sorted({*layers, self.layer}), grid)
-        patches, prefix = taken[-1]
-        if self.norm:  # on each token by itself
-            patches, prefix = self._normed(patches), self._normed(prefix)
+        wanted = sorted({*layers, *self.layers})
+        taken = dict(zip(wanted, self.reader.tokens(normalised.to(self.precision.dtype), wanted, grid), strict=True))
+        own = [self._normed(taken[layer]) for layer in self.layers]
+        output = Tokens(*(torch.cat(parts, dim=-1) for parts in zip(*own, strict=True)))
         return [
-            Features(patches=tokens.reshape(tokens.shape[0], *grid.hw, tokens.shape[2]), prefix=before, grid=grid)
-            for tokens, before in (*taken[: len(layers)], (patches, prefix))
+            Features(patches=tokens.reshape(tokens.shape[0], *grid.hw, tokens.shape[2]), prefix=prefix, grid=grid)
+            for tokens, prefix in (*(taken[layer] for layer in layers), output)
         ]
 
-    def _normed(self, tokens: Tensor) -> Tensor:
-        """The final norm of the ViT, on each token by itself."""
-        assert self.reader.norm is not None, self.full_name
-        normed: Tensor = self.reader.norm(tokens)
-        return normed
+    def _normed(self, tokens: Tokens) -> Tokens:
+        """After the final norm, on each token by itself, if it is applied."""
+        norm = self.reader.norm
+        if not self.norm:
+            return tokens
+        assert norm is not None, self.full_name
+        return Tokens(norm(tokens.patches), norm(tokens.prefix))

@@ -25,8 +25,8 @@ class BackboneConfig:
     """Size in pixels of a view: one number, or [height,width]; left out: the catalogue's, or the model's own."""
     stride: int | None = None
     """Pixels between neighbouring patches, for denser features; left out: the patch size."""
-    layer: int = -1
-    """Block whose output is taken; negative numbers count from the last."""
+    layer: Any = -1
+    """Block whose output is taken, or several, as [2,5,8,11]; negative numbers count from the last."""
     norm: bool = True
     """Apply the ViT's final norm."""
     precision: str = "fp32"

@@ -55,6 +55,11 @@ def not_a_model(name: str, model: object) -> BackboneError:
     )
 
 
+def num_layers_of(model: object) -> int:
+    """How many layers of a ViT the features of a model have side by side; 1 of a model that does not say."""
+    return len(getattr(model, "layers", (0,)))
+
+
 @runtime_checkable
 class FeatureExtractor(Protocol):
     """Anything that gives features: the raw ViT, and every cleaned one."""

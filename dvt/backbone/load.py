@@ -29,7 +29,7 @@ def load_backbone(
     weights: str | Path | Mapping[str, Tensor] | None = None,
     image_size: int | Sequence[int] | None = None,
     stride: int | None = None,
-    layer: int = -1,
+    layer: int | Sequence[int] = -1,
     norm: bool = True,
     device: str | torch.device = "auto",
     precision: str = "fp32",
@@ -51,7 +51,8 @@ def load_backbone(
         image_size: default size of an image in pixels: one number, or height and width. None: the catalogue's, or for
             a timm name the native size of the model.
         stride: pixels between neighbouring patches, 1..patch size, for denser features. None: the patch size.
-        layer: index of the block whose output is taken; negative numbers count from the last.
+        layer: index of the block whose output is taken, or of several: their features stand side by side in the
+            channels. Negative numbers count from the last.
         norm: whether to apply the ViT's final norm to it.
         device: `auto` (cuda, else mps, else cpu) or a device of this machine.
         precision: `fp32`, `fp16`, `bf16` or `fp64`, of the forward pass and of the features.

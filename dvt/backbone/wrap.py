@@ -26,7 +26,7 @@ def wrap_backbone(
     num_prefix_tokens: int = 0,
     blocks: str | None = None,
     norm: str | None = None,
-    layer: int = -1,
+    layer: int | Sequence[int] = -1,
     forward: Callable[[nn.Module, Tensor], Tensor] | None = None,
     device: str | torch.device = "auto",
     precision: str = "fp32",
@@ -48,7 +48,7 @@ def wrap_backbone(
         blocks: name of the list of its blocks, such as `encoder.layers`, for `layer`; each returns tokens. None: what
             the module returns is the one layer.
         norm: name of its final norm, with `blocks`; it is then applied to the tokens of a block.
-        layer: index of the block whose output is taken; negative numbers count from the last.
+        layer: index of the block whose output is taken, or of several; negative numbers count from the last.
         forward: `forward(module, images)`; None: `module(images)`.
         device: `auto` (cuda, else mps, else cpu) or a device of this machine.
         precision: `fp32`, `fp16`, `bf16` or `fp64`.

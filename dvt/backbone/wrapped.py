@@ -81,8 +81,13 @@ class WrappedBackbone(nn.Module):
 
     @property
     def layer(self) -> int:
-        """Index of the block whose output is taken."""
+        """Index of the block whose output is taken; of several, the last."""
         return self.backbone.layer
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Indices of the blocks whose outputs are taken."""
+        return self.backbone.layers
 
     @property
     def norm(self) -> bool:

@@ -219,11 +219,11 @@ def _models(
     if vits:  # the raw features are read where the others were trained
         first = vits[0]
         wanted = replace(wanted, image_size=list(first.grid.image_hw), stride=first.grid.stride)
-        wanted = replace(wanted, layer=first.layer, norm=first.norm)
+        wanted = replace(wanted, layer=list(first.layers), norm=first.norm)
     models = trained["denoised"].values()
     denoised = [each for each in models if isinstance(each, DenoisedBackbone) and not each.has_own_vit]
     raw = denoised[0].backbone if denoised else load_from_config(wanted, device)
-    read = [(vit.layer, vit.norm, vit.grid.stride, vit.grid if one_size else None) for vit in (raw, *vits)]
+    read = [(vit.layers, vit.norm, vit.grid.stride, vit.grid if one_size else None) for vit in (raw, *vits)]
     if len(set(read)) > 1:
         given = [weights for option in _OPTION_OF.values() for weights in weights_by_name(options, option).values()]
         if len({each[:3] for each in read}) > 1:

@@ -56,10 +56,12 @@ def _usage_error(arguments: list[str]) -> str:
 
 def status_text(found: "Status") -> str:
     """Text about the content of a store."""
+    from dvt.spec import layers_text
+
     meta, spec = found.meta, found.meta.spec
     solver = meta.solver.get("solver", "?")
     lines = [
-        f"backbone   {spec.backbone}, layer {spec.layer}, {'after' if spec.norm else 'before'} the final norm",
+        f"backbone   {spec.backbone}, {layers_text(spec.layers)}, {'after' if spec.norm else 'before'} the final norm",
         f"weights    {spec.weights_hash}",
         f"grid       {spec.grid}, images of {spec.grid.image_hw[0]} x {spec.grid.image_hw[1]} px",
         f"arrays     {', '.join(meta.arrays)}: {' x '.join(map(str, meta.shape))} {meta.dtype}",

@@ -32,8 +32,8 @@ class StoreBackboneConfig:
     train: and pairs.raw is not stored)."""
     stride: int | None = None
     """Pixels between neighbouring patches."""
-    layer: int | None = None
-    """Block whose output was taken, counted from 0; -1 is the last."""
+    layer: Any = None
+    """Block whose output was taken, or several, counted from 0; -1 is the last."""
     norm: bool | None = None
     """Whether the ViT's final norm was applied."""
     precision: str = "fp32"
@@ -73,14 +73,16 @@ def needs_of(wanted: StoreBackboneConfig, spec: "FeatureSpec") -> "FeatureSpec":
     from dvt.backbone.vit import facts_of, published_name
     from dvt.grid import PatchGrid, image_hw
 
-    name, layer = wanted.full_name, wanted.layer
-    if layer is not None and layer < 0:
-        layer += facts_of(spec.backbone).depth
+    name, layers = wanted.full_name, spec.layers
+    if wanted.layer is not None:
+        given = [wanted.layer] if isinstance(wanted.layer, int) else list(wanted.layer)
+        layers = tuple(layer if layer >= 0 else layer + facts_of(spec.backbone).depth for layer in given)
     hw = spec.grid.image_hw if wanted.image_size is None else image_hw(wanted.image_size)
     return replace(
         spec,
         backbone=published_name(name) if name else spec.backbone,
-        layer=spec.layer if layer is None else layer,
+        layer=layers[-1],
+        earlier_layers=layers[:-1],
         norm=spec.norm if wanted.norm is None else wanted.norm,
         grid=PatchGrid.of(hw, spec.grid.patch, spec.grid.stride if wanted.stride is None else wanted.stride),
     )
@@ -95,7 +97,7 @@ def load_backbone_of(spec: "FeatureSpec", wanted: StoreBackboneConfig) -> "Backb
         weights=wanted.weights,
         image_size=list(spec.grid.image_hw),
         stride=spec.grid.stride,
-        layer=spec.layer,
+        layer=spec.layers,
         norm=spec.norm,
         device="cpu",  # the training moves it to its device
         precision=wanted.precision,

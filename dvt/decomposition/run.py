@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from dvt.backbone.batches import extract
-from dvt.backbone.features import FeatureExtractor, check_model
+from dvt.backbone.features import FeatureExtractor, check_model, num_layers_of
 from dvt.decomposition.closed_form import solve_closed_form
 from dvt.decomposition.config import DecomposeConfig, Solver
 from dvt.decomposition.fine import check_fine_size, warn_if_finer_than_nodes
 from dvt.decomposition.neural_field.fit import solve_gradient
 from dvt.decomposition.quality import load_quality
 from dvt.decomposition.result import Decomposition
-from dvt.decomposition.solution import Solution, ViewTokens, held_out_error
+from dvt.decomposition.solution import Solution, ViewTokens, held_out_error, joined
 from dvt.errors import DecompositionError, ImageError
 from dvt.images import MAX_PIXELS, ImageLike, read_image
 from dvt.numbers import takes_numbers
@@ -139,29 +139,35 @@ def extract_tokens(
     )
     _check_finite(raw)
     image_xy = crop_xy(crops, grid, source_hw, views.coordinates).to(raw.device)
-    fitted = ViewTokens(raw=raw[held:], image_xy=image_xy[held:], grid=grid)
-    return fitted, ViewTokens(raw=raw[:held], image_xy=image_xy[:held], grid=grid) if held else None
+    num_layers = num_layers_of(backbone)
+    fitted, apart = (
+        ViewTokens(raw=raw[part], image_xy=image_xy[part], grid=grid, num_layers=num_layers)
+        for part in (slice(held, None), slice(held))
+    )
+    return fitted, apart if held else None
 
 
 def solve(tokens: ViewTokens, config: DecomposeConfig, seed: int) -> Solution:
-    """F and G by the configured solver.
+    """F and G by the configured solver; of every layer for itself.
 
     Raises:
         DecompositionError: the solver runs out of memory, or the system has no solution.
     """
     try:
-        match config.solver:
-            case Solver.closed_form:
-                solution = solve_closed_form(tokens, config.closed_form)
-            case Solver.gradient:
-                start = solve_closed_form(tokens, config.closed_form) if config.gradient.warm_start else None
-                solution = solve_gradient(tokens, config.gradient, config.encoding, seed, start)
+        solution = joined([_solve_layer(layer, config, seed) for layer in tokens.by_layer()])
     except torch.OutOfMemoryError as error:
         raise DecompositionError(
             f"the solver does not fit into the memory of {tokens.raw.device} beside the features of"
             f" {len(tokens.raw)} views: give fewer views.num_views, or a smaller image_size."
         ) from error
     return replace(solution, field=replace(solution.field, samples_per_patch=config.samples_per_patch))
+
+
+def _solve_layer(tokens: ViewTokens, config: DecomposeConfig, seed: int) -> Solution:
+    if config.solver is Solver.closed_form:
+        return solve_closed_form(tokens, config.closed_form)
+    start = solve_closed_form(tokens, config.closed_form) if config.gradient.warm_start else None
+    return solve_gradient(tokens, config.gradient, config.encoding, seed, start)
 
 
 def clean_map(solution: Solution, tokens: ViewTokens) -> FeatureMap:

@@ -1,11 +1,12 @@
 """Input (`ViewTokens`) and output (`Solution`) of both solvers, and the error of a solution on held-out views."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from dvt.field import Field
+from dvt.field import Field, side_by_side
 from dvt.grid import PatchGrid
 from dvt.shapes import FeatureMap, Float, Float32
 
@@ -20,6 +21,12 @@ class ViewTokens:
     """Image position of every token, x then y, [0, 1]."""
     grid: PatchGrid
     """The patches of a view."""
+    num_layers: int = 1
+    """Layers whose features stand side by side in the channels, C / num_layers each."""
+
+    def by_layer(self) -> "list[ViewTokens]":
+        """The tokens of every layer."""
+        return [replace(self, raw=raw, num_layers=1) for raw in self.raw.chunk(self.num_layers, dim=-1)]
 
     @property
     def variance(self) -> Tensor:
@@ -38,6 +45,18 @@ class Solution:
     """G: (H, W, C), one vector per patch position."""
     diagnostics: dict[str, float]
     """Numbers about the fit."""
+
+
+def joined(solutions: Sequence[Solution]) -> Solution:
+    """The solutions of several layers of one image as one, their channels side by side; numbers are means over them."""
+    if len(solutions) == 1:
+        return solutions[0]
+    names = solutions[0].diagnostics
+    return Solution(
+        field=side_by_side([each.field for each in solutions]),
+        artifact=torch.cat([each.artifact for each in solutions], dim=-1),
+        diagnostics={name: sum(each.diagnostics[name] for each in solutions) / len(solutions) for name in names},
+    )
 
 
 @torch.no_grad()

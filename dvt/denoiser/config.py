@@ -55,9 +55,11 @@ class DenoiserConfig:
     """How layers enter: residual (the output plus a linear map of them) or linear (one linear map of both)."""
     fine: int = 1
     """Cells per patch along each side of the output; above 1 the store has to hold F (dvt decompose fine=2)."""
+    groups: int = 1
+    """Equal groups of channels with blocks of their own, such as one per layer of backbone.layer=[2,5,8,11]."""
 
     def __post_init__(self) -> None:
-        for name in ("num_blocks", "head_channels", "fine"):
+        for name in ("num_blocks", "head_channels", "fine", "groups"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"denoiser.{name}={getattr(self, name)}: give at least 1.")
         if not self.mlp_ratio > 0:
@@ -73,30 +75,39 @@ class DenoiserConfig:
             ValueError: an option has a value that does not exist.
         """
         choices = {"kind": Kind, "mixing": Mixing}
-        kinds = {"num_blocks": (int,), "head_channels": (int,), "fine": (int,), "mlp_ratio": (int, float)}
+        kinds = {
+            "num_blocks": (int,),
+            "head_channels": (int,),
+            "fine": (int,),
+            "groups": (int,),
+            "mlp_ratio": (int, float),
+        }
         for name, types in kinds.items():
             if name in options and type(options[name]) not in types:
                 raise TypeError(f"{name} is {options[name]!r}, not of type {types[-1].__name__}")
         return cls(**{name: choices[name](value) if name in choices else value for name, value in options.items()})
 
-    def for_layer(self, layer: int, option: str = "denoiser.layers") -> "DenoiserConfig":
+    def for_layers(self, layers: tuple[int, ...], option: str = "denoiser.layers") -> "DenoiserConfig":
         """The architecture for the output of a block: `layers=all` becomes the list of the blocks before it.
 
         Args:
-            layer: index of the block, counted from 0.
+            layers: index of the block, counted from 0; of several, all.
             option: name of the option, for the error.
 
         Raises:
-            ConfigError: `layers` has blocks that are not before it.
+            ConfigError: the option has blocks that are not before it, or the features are of several blocks.
 
         Examples:
-            >>> DenoiserConfig(layers="all").for_layer(5).layers
+            >>> DenoiserConfig(layers="all").for_layers((5,)).layers
             [0, 1, 2, 3, 4]
         """
-        layers = list(range(layer)) if self.layers == ALL else self.layers
-        if any(each >= layer for each in layers):
-            raise ConfigError(f"{option}={layers}: give blocks before block {layer}, which the features are of.")
-        return replace(self, layers=layers)
+        *others, last = layers
+        if others and self.layers:
+            raise ConfigError(f"{option}={self.layers} with backbone.layer={list(layers)}: give one of them.")
+        earlier = list(range(last)) if self.layers == ALL else self.layers
+        if any(each >= last for each in earlier):
+            raise ConfigError(f"{option}={earlier}: give blocks before block {last}, which the features are of.")
+        return replace(self, layers=earlier)
 
 
 def check_layers(name: str, layers: Any) -> None:

@@ -105,6 +105,20 @@ class DenoisedBackbone(WrappedBackbone):
         """
         return self.backbone.grid_for(image_hw).finer(self.denoiser.config.fine)
 
+    def forward_layers(self, images: ImageBatch) -> list[Features]:
+        """The clean features of every layer of `layers`, from one forward pass.
+
+        Args:
+            images: as for `forward`.
+
+        Raises:
+            BackboneError: not a batch of RGB images.
+            GeometryError: the size does not fit patch and stride.
+        """
+        features, count = self(images), len(self.layers)
+        parts = zip(features.patches.chunk(count, dim=-1), features.prefix.chunk(count, dim=-1), strict=True)
+        return [Features(patches=patches, prefix=prefix, grid=features.grid) for patches, prefix in parts]
+
     @torch.no_grad()
     def forward(self, images: ImageBatch) -> Features:
         """The clean features of a batch of images of one size.
@@ -162,5 +176,5 @@ def _check_same_features(denoiser: Denoiser, backbone: Backbone) -> None:
         raise WeightsError(
             f"the denoiser is for other features than the backbone gives:{lines}\n"
             "Give the denoiser of this backbone, or load the backbone as the denoiser was trained:"
-            f" dvt.load_backbone({spec.backbone!r}, layer={spec.layer}, norm={spec.norm})."
+            f" dvt.load_backbone({spec.backbone!r}, layer={list(spec.layers)}, norm={spec.norm})."
         )

@@ -71,14 +71,14 @@ class Denoiser(nn.Module):
         """
         super().__init__()
         if config.layers == ALL:
-            raise ConfigError("denoiser.layers=all: give the list, as config.for_layer(backbone.layer) does.")
+            raise ConfigError("denoiser.layers=all: give the list, as config.for_layers(backbone.layers) does.")
         self.config, self.num_channels, self.grid_hw = config, num_channels, grid_hw
         self.info: ModelInfo | None = None
         embeds = config.kind is Kind.block and config.position_embedding
         rows, columns = grid_hw
         self.mixing = _mixing(config, num_channels)
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, rows * columns, num_channels)) if embeds else None
-        self.denoiser = _NETWORKS[config.kind](config, num_channels)
+        self.denoiser = _network(config, num_channels)
         refines = config.fine > 1 and config.kind is not Kind.linear
         self.refine = _refinement(num_channels, config.fine) if refines else None
 
@@ -367,6 +367,36 @@ def _convolutions(config: DenoiserConfig, num_channels: int) -> nn.Module:
     widths = (num_channels, num_channels // 2, num_channels // 2, num_channels)
     first, second, third = (nn.Conv2d(before, after, size, padding=size // 2) for before, after in pairwise(widths))
     return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
+
+
+class _Groups(nn.Module):
+    """A network for each of several equal groups of channels; `dim` is that of the channels."""
+
+    def __init__(self, networks: list[nn.Module], dim: int):
+        super().__init__()
+        self.groups, self.dim = nn.ModuleList(networks), dim
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Apply each network to its channels."""
+        parts = features.chunk(len(self.groups), dim=self.dim)
+        return torch.cat([network(part) for network, part in zip(self.groups, parts, strict=True)], dim=self.dim)
+
+
+def _network(config: DenoiserConfig, num_channels: int) -> nn.Module:
+    """What is behind the mixing; with `groups` above 1 a network for each.
+
+    Raises:
+        ConfigError: groups or heads do not divide the channels, or a kind without groups.
+    """
+    if config.groups == 1:
+        return _NETWORKS[config.kind](config, num_channels)
+    if config.kind is Kind.linear or num_channels % config.groups:
+        raise ConfigError(
+            f"denoiser.groups={config.groups} with denoiser.kind={config.kind.value} and {num_channels} channels:"
+            " give a divisor of the channels and another kind, or leave it out."
+        )
+    networks = [_NETWORKS[config.kind](config, num_channels // config.groups) for _ in range(config.groups)]
+    return _Groups(networks, dim=-1 if config.kind is Kind.block else 1)
 
 
 def _refinement(num_channels: int, fine: int) -> nn.Linear:

@@ -79,7 +79,7 @@ def train_from_images(
     config, online = config or TrainConfig(), online or OnlineConfig()
     _check(images, config)
     check_logger(config.logger)
-    config = replace(config, denoiser=config.denoiser.for_layer(backbone.layer))
+    config = replace(config, denoiser=config.denoiser.for_layers(backbone.layers))
     claim_folder(Path(out), "denoiser")
     files = sorted(images, key=lambda image: image.key)
     parts = split_by_share([file.key for file in files], config.pairs.val_share, online.val_images)

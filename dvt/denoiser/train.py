@@ -87,7 +87,7 @@ def train_denoiser(
         stores, needs, images, missing=config.pairs.missing, group="pairs", fine=config.denoiser.fine,
         any_grid=config.pairs.raw is not Raw.stored,
     )  # fmt: skip
-    config = replace(config, denoiser=config.denoiser.for_layer(sources.spec.layer))
+    config = replace(config, denoiser=config.denoiser.for_layers(sources.spec.layers))
     train, val = (
         make_pair_set(part, sources, config, backbone, max_pixels) for part in sources.split(config.pairs.val_share)
     )

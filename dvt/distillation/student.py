@@ -129,7 +129,7 @@ def _linear_denoiser(backbone: Backbone, config: StudentConfig) -> Denoiser:
     Raises:
         ConfigError: blocks that are not before the layer in use.
     """
-    architecture = DenoiserConfig(kind=Kind.linear, layers=config.layers).for_layer(backbone.layer, "student.layers")
+    architecture = DenoiserConfig(kind=Kind.linear, layers=config.layers).for_layers(backbone.layers, "student.layers")
     return Denoiser(architecture, backbone.num_channels, backbone.grid.hw)
 
 

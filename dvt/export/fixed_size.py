@@ -32,13 +32,15 @@ class FixedSize(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, reader: TokenReader, layer: int, norm: bool, grid: PatchGrid, denoiser: Denoiser | None):
+    def __init__(
+        self, reader: TokenReader, layers: tuple[int, ...], norm: bool, grid: PatchGrid, denoiser: Denoiser | None
+    ):
         """Join what `fixed_size` has prepared.
 
         Args:
             reader: the ViT, already at the size.
-            layer: index of the block whose output is taken.
-            norm: whether the final norm is applied to it.
+            layers: indices of the blocks whose outputs are taken.
+            norm: whether the final norm is applied to them.
             grid: the patches of an image.
             denoiser: the denoiser, already at the size, or None.
         """
@@ -46,7 +48,7 @@ class FixedSize(nn.Module):
         self.grid, self.num_prefix_tokens = grid, reader.facts.num_prefix_tokens
         self.register_buffer("mean", torch.tensor(reader.facts.mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(reader.facts.std).view(3, 1, 1))
-        self._reader, self._layer, self._norm = reader, layer, norm
+        self._reader, self._layers, self._norm = reader, layers, norm
         self.vit, self.denoiser = reader.network, denoiser
         self.requires_grad_(False).eval()
 
@@ -71,11 +73,12 @@ class FixedSize(nn.Module):
             )
         earlier = [] if self.denoiser is None else self.denoiser.config.layers
         normalised = (images - self.mean) / self.std
-        *seen, (patches, prefix) = self._reader.tokens(normalised, [*earlier, self._layer], self.grid)
-        if self._norm:
-            assert self._reader.norm is not None
-            patches, prefix = self._reader.norm(patches), self._reader.norm(prefix)
-        joined = torch.cat((patches, *(each.patches for each in seen)), dim=-1)
+        wanted = sorted({*earlier, *self._layers})
+        taken = dict(zip(wanted, self._reader.tokens(normalised, wanted, self.grid), strict=True))
+        norm = self._reader.norm if self._norm and self._reader.norm is not None else nn.Identity()
+        patches = [norm(taken[layer].patches) for layer in self._layers]
+        prefix = torch.cat([norm(taken[layer].prefix) for layer in self._layers], dim=-1)
+        joined = torch.cat((*patches, *(taken[layer].patches for layer in earlier)), dim=-1)
         joined = joined.reshape(joined.shape[0], *self.grid.hw, joined.shape[2])
         return (joined if self.denoiser is None else self.denoiser(joined)), prefix
 
@@ -108,4 +111,4 @@ def fixed_size(model: Backbone | DenoisedBackbone, image_hw: tuple[int, int] | N
     if isinstance(model, DenoisedBackbone):
         denoiser = copy.deepcopy(model.denoiser).cpu()
         denoiser.set_grid(grid.hw)
-    return FixedSize(reader, backbone.layer, backbone.norm, grid, denoiser)
+    return FixedSize(reader, backbone.layers, backbone.norm, grid, denoiser)

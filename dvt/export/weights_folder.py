@@ -42,7 +42,7 @@ def load_fixed_size(folder: str | Path) -> FixedSize:
     """
     state, info = read_model_folder(folder, kind="fixed_size")
     reader = make_reader(info.spec.backbone, made_from=info.made_from)
-    readout = Readout.of(reader.facts, info.spec.grid.image_hw, info.spec.grid.stride, info.spec.layer, info.spec.norm)
+    readout = Readout.of(reader.facts, info.spec.grid.image_hw, info.spec.grid.stride, info.spec.layers, info.spec.norm)
     weights_hash = info.spec.weights_hash or ""
     backbone = Backbone(reader, readout, name=info.spec.backbone, weights_hash=weights_hash, precision=Precision.fp32)
     if info.architecture:

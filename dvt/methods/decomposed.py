@@ -32,6 +32,7 @@ class AtSize:
 
     def __init__(self, model: Model, image_hw: tuple[int, int]):
         self._model, self.grid, self.device = model, model.grid_for(image_hw), model.device
+        self.layers = model.spec.layers
 
     def __call__(self, images: ImageBatch) -> Features:
         """The features of the model."""

@@ -131,6 +131,7 @@ class StoreMeta:
         return {
             "backbone": spec.backbone, "weights_hash": spec.weights_hash, "layer": spec.layer, "norm": spec.norm,
             "solver_sha256": self.solver_sha256,
+            **({"earlier_layers": list(spec.earlier_layers)} if spec.earlier_layers else {}),
         }  # fmt: skip
 
     def to_json(self) -> str:

@@ -213,7 +213,7 @@ def _backbone_options(spec: FeatureSpec) -> str:
     options = {
         "timm": spec.backbone,
         "image_size": "[{},{}]".format(*spec.grid.image_hw),
-        "layer": spec.layer,
+        "layer": f"[{','.join(map(str, spec.layers))}]" if spec.earlier_layers else spec.layer,
         "norm": str(spec.norm).lower(),
     }
     if spec.grid.stride != spec.grid.patch:

@@ -16,6 +16,7 @@ from dvt.denoiser.network import Denoiser
 from dvt.errors import ConfigError, WeightsError
 from dvt.numbers import takes_numbers
 from dvt.settings import differences
+from dvt.spec import layers_text
 from dvt.torch_state import own_torch_state
 from dvt.weights.info import ModelInfo, not_a_denoiser
 from dvt.weights.recognise import Weights, recognise
@@ -102,7 +103,7 @@ def load_denoised(
     name = named if backbone is not None else found.backbone or named
     info = found.info or found.info_for(facts_of(name))
     spec = info.spec
-    channels = spec.channels if info.made_from else facts_of(name).num_channels
+    channels = spec.channels if info.made_from else facts_of(name).num_channels * len(spec.layers)
     _refuse_other(
         found, {"backbone": spec.backbone, "channels": spec.channels}, {"backbone": name, "channels": channels}
     )
@@ -120,7 +121,7 @@ def load_denoised(
             weights=vit_weights if has_vit else backbone_weights,
             image_size=spec.grid.image_hw if image_size is None else image_size,
             stride=spec.grid.stride if stride is None else stride,
-            layer=spec.layer,
+            layer=spec.layers,
             norm=spec.norm,
             device=device,
             precision=precision,
@@ -161,10 +162,11 @@ def load_denoised_from_config(wanted: BackboneConfig, weights: str, device: str)
         std=wanted.std,
         trust_remote_code=wanted.trust_remote_code,
     )
-    if wanted.layer not in (-1, model.layer) or (model.norm and not wanted.norm):
+    given = [wanted.layer] if isinstance(wanted.layer, int) else list(wanted.layer)
+    if given not in ([-1], list(model.layers)) or (model.norm and not wanted.norm):
         raise ConfigError(
-            f"{weights} was trained on layer {model.layer} {'after' if model.norm else 'before'} the final norm: leave"
-            " out backbone.layer and backbone.norm."
+            f"{weights} was trained on {layers_text(model.layers)} {'after' if model.norm else 'before'} the final"
+            " norm: leave out backbone.layer and backbone.norm."
         )
     return model
 

@@ -7,6 +7,7 @@ import timm
 from huggingface_hub import ModelCard, ModelCardData
 
 from dvt.settings import leaves
+from dvt.spec import layers_text
 from dvt.weights.info import ModelInfo
 
 _PAPER = "[Denoising Vision Transformers](https://arxiv.org/abs/2401.02957) (Yang et al., ECCV 2024)"
@@ -106,10 +107,10 @@ def _code(info: ModelInfo, source: str) -> str:
 def _facts(info: ModelInfo) -> str:
     height, width = info.spec.grid.image_hw
     facts: dict[str, object] = {
-        "ViT (timm)": f"`{info.spec.backbone}`",
+        "ViT": f"`{info.spec.backbone}`",
         "hash of its weights": f"`{info.spec.weights_hash}`" if info.spec.weights_hash else "not recorded",
-        "features": f"after block {info.spec.layer}, {'with' if info.spec.norm else 'without'} the final norm"
-        + (" (-1 is the last block)" if info.spec.layer < 0 else " (counted from 0)"),
+        "features": f"after {layers_text(info.spec.layers, 'block')}, {'with' if info.spec.norm else 'without'} the"
+        " final norm" + (" (-1 is the last block)" if info.spec.layer < 0 else " (counted from 0)"),
         "trained at": f"{height} x {width} px: {info.spec.grid}",
         "channels": info.spec.channels,
         **{f"architecture: {name}": value for name, value in leaves(info.architecture)},

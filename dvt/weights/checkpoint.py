@@ -59,10 +59,10 @@ def _upgraded(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings as they are written today.
 
     Older ones call the options of the images `pictures`, hold no patch size and no channels, which follow from the
-    ViT, and do not say how a denoiser mixes blocks and how fine it is: there was one way.
+    ViT, and do not say how a denoiser mixes blocks, how fine it is and what its groups are: there was one way.
     """
     if isinstance(settings.get("denoiser"), Mapping):
-        settings["denoiser"] = {"mixing": "residual", "fine": 1, **settings["denoiser"]}
+        settings["denoiser"] = {"mixing": "residual", "fine": 1, "groups": 1, **settings["denoiser"]}
     if "pictures" in settings:
         settings["dataset"] = settings.pop("pictures")
     features = settings.get(_FEATURES)

@@ -30,7 +30,7 @@ _FORMAT = "dvt model"
 _HASH = "weights_sha256"
 _ON_DISK: Final = {"weights_hash": "backbone_weights_hash", "channels": "num_channels"}
 """Names in the file of fields of the spec, where they differ."""
-_SPEC: Final = tuple(entry.name for entry in fields(FeatureSpec))
+_SPEC: Final = tuple(entry.name for entry in fields(FeatureSpec) if entry.name != "earlier_layers")
 _OWN: Final[dict[str, tuple[type, ...]]] = {
     "architecture": (dict,), "training": (dict,), "metrics": (dict,), "base_license": (str, type(None)),
     "code_version": (str,),
@@ -115,7 +115,8 @@ def parse_config(text: str, source: str) -> tuple[ModelInfo, str | None]:
     try:
         if type(sha256) not in (str, type(None)):
             raise TypeError(f"{_HASH} is {sha256!r}, not of type str")
-        spec = FeatureSpec.from_json({name: body.pop(_ON_DISK.get(name, name)) for name in _SPEC})
+        features = {name: body.pop(_ON_DISK.get(name, name)) for name in _SPEC}
+        spec = FeatureSpec.from_json(features | {"earlier_layers": body.pop("earlier_layers", [])})
         body.setdefault("made_from", {})
         for name, kinds in {"kind": (str,), "made_from": (dict,), **_OWN}.items():
             if type(body[name]) not in kinds:

@@ -116,10 +116,10 @@ def test_the_linear_mixing_sees_the_output_as_it_is_and_earlier_blocks_normed():
 
 
 def test_all_blocks_are_those_before_the_features():
-    assert DenoiserConfig(layers="all").for_layer(3).layers == [0, 1, 2]
-    assert DenoiserConfig(layers=[1]).for_layer(3).layers == [1]
+    assert DenoiserConfig(layers="all").for_layers((3,)).layers == [0, 1, 2]
+    assert DenoiserConfig(layers=[1]).for_layers((3,)).layers == [1]
     with pytest.raises(ConfigError, match=r"denoiser.layers=\[1, 3\]: give blocks before block 3"):
-        DenoiserConfig(layers=[1, 3]).for_layer(3)
+        DenoiserConfig(layers=[1, 3]).for_layers((3,))
     with pytest.raises(ConfigError, match="layers=all: give the list"):
         denoiser(layers="all")
 
