@@ -54,10 +54,23 @@ class GradientLoss(Choice):
     """As in the released code, which slices the batch axis instead of rows: always zero."""
 
 
+class HeadKind(Choice):
+    """What is before the logits of the depth bins."""
+
+    linear = "linear"
+    """Nothing: a linear map of the tokens."""
+    dpt = "dpt"
+    """The trunk of DPT, on one to four blocks of the ViT: backbone.layer=[2,5,8,11]."""
+
+
 @dataclass(kw_only=True, slots=True)
 class HeadConfig:
-    """Linear head: logits for depth bins, upsampled; the depth is the mean over bins."""
+    """Logits for depth bins, upsampled; the depth is the mean over bins."""
 
+    kind: HeadKind = HeadKind.linear
+    """linear or dpt (trained on top of several blocks)."""
+    width: int = 64
+    """Channels inside dpt."""
     num_bins: int = 256
     """Number of depth bins, evenly spaced."""
     min_depth: float = 0.001
@@ -65,7 +78,7 @@ class HeadConfig:
     max_depth: float = 10.0
     """Largest depth in metres; larger ones count as unknown."""
     upsampling: int = 4
-    """Factor of the bilinear upsampling."""
+    """Cells of the result per patch along each side: bilinear upsampling; dpt makes 4."""
 
     def __post_init__(self) -> None:
         if self.num_bins < 2 or self.upsampling < 1 or not 0 < self.min_depth < self.max_depth:
@@ -73,6 +86,11 @@ class HeadConfig:
                 f"head.num_bins={self.num_bins}, head.upsampling={self.upsampling}, head.min_depth={self.min_depth},"
                 f" head.max_depth={self.max_depth}: give at least 2 bins, an upsampling of at least 1, and"
                 " 0 < min_depth < max_depth."
+            )
+        check_range(self, "width", least=1, group="head.")
+        if self.kind is HeadKind.dpt and self.upsampling != 4:
+            raise ConfigError(
+                f"head.upsampling={self.upsampling} with head.kind=dpt, which makes 4 cells: leave it out."
             )
 
 

@@ -1,4 +1,4 @@
-"""The linear depth head: a mean over depth bins; its losses and its training."""
+"""The depth head: a mean over depth bins, behind a linear map or DPT's trunk; its losses and its training."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,9 +9,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dvt.backbone.features import Features
-from dvt.errors import EvaluationError
-from dvt.evaluation.config.depth import GradientLoss, HeadConfig, LinearDepthConfig, LossConfig, OptimizerConfig
+from dvt.errors import ConfigError, EvaluationError
+from dvt.evaluation.config.depth import (
+    GradientLoss,
+    HeadConfig,
+    HeadKind,
+    LinearDepthConfig,
+    LossConfig,
+    OptimizerConfig,
+)
 from dvt.evaluation.patches import upsample
+from dvt.evaluation.probes.dpt import MOST_LAYERS, DptTrunk
 from dvt.grid import PatchGrid
 from dvt.progress import Reporter
 from dvt.shapes import FeatureMaps
@@ -24,7 +32,7 @@ _EPS_M = 1e-3
 
 
 class DepthHead(nn.Module):
-    """Tokens -> upsampled logits of bins -> weights relu(logit) + 0.1 -> mean depth under them.
+    """Tokens -> logits of bins, upsampled -> weights relu(logit) + 0.1 -> mean depth under them.
 
     The paper upsamples the features and then applies a 1 x 1 convolution. A linear map and bilinear interpolation
     commute, so the logits are upsampled here: 1 / upsampling^2 of the work.
@@ -33,10 +41,29 @@ class DepthHead(nn.Module):
     bins: Tensor
     scale: Tensor
 
-    def __init__(self, num_channels: int, config: HeadConfig, rng: torch.Generator):
-        """Initialise a head for tokens of `num_channels` channels, class token included; `rng` draws the weights."""
+    def __init__(self, num_channels: int, config: HeadConfig, rng: torch.Generator, num_layers: int = 1):
+        """Initialise a head.
+
+        Args:
+            num_channels: of all tokens together, class token included.
+            config: its shape.
+            rng: draws the weights.
+            num_layers: blocks of the ViT side by side in the channels; dpt treats each for itself.
+
+        Raises:
+            ConfigError: more blocks than dpt has scales for.
+        """
         super().__init__()
-        self._config = config
+        self._config, self.trunk = config, None
+        if config.kind is HeadKind.dpt:
+            if num_layers > MOST_LAYERS:
+                raise ConfigError(
+                    f"head.kind=dpt reads up to {MOST_LAYERS} blocks, and backbone.layer has {num_layers}."
+                )
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=rng)))
+                self.trunk = DptTrunk(num_layers, num_channels // num_layers, config.width)
+            num_channels = config.width
         self.logits = nn.Linear(num_channels, config.num_bins)
         with torch.no_grad():
             self.logits.weight.normal_(0, _INITIAL_STD, generator=rng)
@@ -57,22 +84,30 @@ class DepthHead(nn.Module):
         """
         config = self._config
         rows, columns = grid.hw
-        logits = upsample(
-            self.logits(tokens * self.scale), grid, (rows * config.upsampling, columns * config.upsampling)
-        )
+        if self.trunk is None:
+            hw = (rows * config.upsampling, columns * config.upsampling)
+            logits = upsample(self.logits(tokens * self.scale), grid, hw)
+        else:
+            logits = self.logits(self.trunk(tokens * self.scale).relu())
         # The numerator and the denominator of the mean, as one linear map.
         sums = torch.stack([self.bins, torch.ones_like(self.bins)])
         weighted, total = functional.linear(logits.relu(), sums, _LEAST_WEIGHT * sums.sum(dim=1)).unbind(-1)
         return (weighted / total).clamp(config.min_depth, config.max_depth)
 
 
-def with_class_token(features: Features) -> FeatureMaps:
-    """(B, H, W, 2C): the class token behind every patch token; (B, H, W, C) where the ViT has none."""
+def with_class_token(features: Features, num_layers: int = 1) -> FeatureMaps:
+    """(B, H, W, 2C): the class token behind every patch token; (B, H, W, C) where the ViT has none.
+
+    Args:
+        features: of a ViT.
+        num_layers: blocks side by side in the channels; the class token of each stands behind its patches.
+    """
     patches = features.patches
     if features.prefix.shape[1] == 0:
         return patches
-    class_token = features.prefix[:, :1, None]
-    return torch.cat([patches, class_token.expand_as(patches)], dim=-1)
+    class_token = features.prefix[:, :1, None].expand_as(patches)
+    pairs = zip(patches.chunk(num_layers, dim=-1), class_token.chunk(num_layers, dim=-1), strict=True)
+    return torch.cat([part for pair in pairs for part in pair], dim=-1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

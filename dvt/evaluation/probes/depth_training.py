@@ -42,13 +42,13 @@ def quick_heads(
         EvaluationError: no depth is known in any of them.
         GeometryError: the size does not fit the patch.
     """
-    grid, device = method.grid_for(size), torch.device("cpu")
+    grid, device, num_layers = method.grid_for(size), torch.device("cpu"), len(method.spec.layers)
     fine = (grid.hw[0] * config.head.upsampling, grid.hw[1] * config.head.upsampling)
     parts: list[Tensor] = []
     depths: list[Tensor] = []
     for features, targets in features_and_targets(method, samples, size, reporter):
         device = features.patches.device
-        parts.append(with_class_token(features).cpu())
+        parts.append(with_class_token(features, num_layers).cpu())
         depths += [functional.interpolate(each[None, None], fine, mode="nearest-exact")[0, 0] for each in targets]
     tokens, depth = torch.cat(parts), torch.stack(depths)
     known = is_known(depth, config.head).flatten(1).any(dim=1)
@@ -63,7 +63,7 @@ def quick_heads(
     heads = []
     for seed in range(config.seeds):
         rng = torch.Generator().manual_seed(seed_for(seed, "linear depth"))
-        head = DepthHead(tokens.shape[-1], config.head, rng)
+        head = DepthHead(tokens.shape[-1], config.head, rng, num_layers)
         # With so few steps the result depends on the scale of the features: divide all by one number.
         head.measure_in(tokens.square().mean().sqrt())
         head.to(device)
@@ -108,7 +108,7 @@ def paper_heads(method: Method, samples: LaidOut, config: LinearDepthConfig, rep
             batches = _crops(method, samples, seed, config.paper, pool)
             first = next(batches)
             rng = torch.Generator().manual_seed(seed_for(seed, "linear depth"))
-            head = DepthHead(first.tokens.shape[-1], config.head, rng).to(first.tokens.device)
+            head = DepthHead(first.tokens.shape[-1], config.head, rng, len(method.spec.layers)).to(first.tokens.device)
             fit_head(head, chain([first], batches), config, optimizer, reporter)
         heads.append(head)
     return heads
@@ -152,7 +152,7 @@ def _crops(
             loading = begin()
         features = finite_features(method, [image for image, _ in loaded], size)
         depth = torch.stack([depth for _, depth in loaded]).to(features.patches.device)
-        yield Batch(with_class_token(features), features.grid, depth)
+        yield Batch(with_class_token(features, len(method.spec.layers)), features.grid, depth)
 
 
 def augment(

@@ -1,4 +1,4 @@
-"""LinearDepth: how much depth a linear head reads from frozen features."""
+"""LinearDepth: how much depth a head reads from frozen features: a linear one, or that of DPT."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from dvt.errors import EvaluationError
-from dvt.evaluation.config.depth import DepthDataset, DepthProtocol, LinearDepthConfig
+from dvt.evaluation.config.depth import DepthDataset, DepthProtocol, HeadConfig, HeadKind, LinearDepthConfig
 from dvt.evaluation.datasets.depth import EIGEN_BOX, NYU_BORDER_BOX, crop_box, keep_box, read_depth
 from dvt.evaluation.datasets.nyuv2 import find_nyuv2
 from dvt.evaluation.datasets.samples import FileSamples, Sample
@@ -88,7 +88,7 @@ class LinearDepth:
             "layouts": [str(layout) for layout in config.layouts],
             "protocol": str(config.chosen_protocol),
             **numbers,
-            "head": asdict(config.head),
+            "head": _head_numbers(config.head),
             "loss": {**asdict(config.loss), "gradient": str(config.loss.gradient)},
             "seeds": config.seeds,
         }
@@ -172,14 +172,22 @@ def _depths(
 ) -> list[torch.Tensor]:
     """For every head the (B, y, x) depths of images, on the head's grid."""
     features = finite_features(method, [sample.image for sample in samples], size)
-    tokens = with_class_token(features)
+    num_layers = len(method.spec.layers)
+    tokens = with_class_token(features, num_layers)
     depths = [head(tokens, features.grid) for head in heads]
     if flip:
         mirrored = [sample.image.flip(-1).contiguous() for sample in samples]
-        tokens = with_class_token(finite_features(method, mirrored, size))
+        tokens = with_class_token(finite_features(method, mirrored, size), num_layers)
         also = [head(tokens, features.grid).flip(-1) for head in heads]
         depths = [(one + other) / 2 for one, other in zip(depths, also, strict=True)]
     return depths
+
+
+def _head_numbers(head: HeadConfig) -> dict[str, Any]:
+    """What a table says of the head; of a linear one what it always said."""
+    numbers = asdict(head)
+    kind, width = numbers.pop("kind"), numbers.pop("width")
+    return numbers if kind is HeadKind.linear else {"kind": str(kind), "width": width, **numbers}
 
 
 def _note(which: str, left_out: list[str]) -> tuple[str, ...]:
