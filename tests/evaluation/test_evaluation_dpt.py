@@ -61,7 +61,7 @@ def test_a_head_of_dpt_learns_what_two_blocks_say_together():
     tokens = torch.rand(12, 4, 4, 4, generator=generator)
     depth = (1 + tokens[..., 0] + tokens[..., 2]).repeat_interleave(4, 1).repeat_interleave(4, 2)
     config = LinearDepthConfig(head=DPT)
-    optimizer = OptimizerConfig(num_steps=60, batch_size=12, learning_rate=1e-2, warmup_steps=5)
+    optimizer = OptimizerConfig(num_steps=300, batch_size=12, learning_rate=5e-3, warmup_steps=5)
 
     def error(head, seen):
         with torch.no_grad():
@@ -70,9 +70,9 @@ def test_a_head_of_dpt_learns_what_two_blocks_say_together():
     results = []
     for seen, layers in ((tokens, 2), (tokens[..., :2], 1)):
         head = DepthHead(seen.shape[-1], config.head, torch.Generator().manual_seed(0), layers)
-        fit_head(head, [Batch(seen, grid, depth)] * 60, config, optimizer, SILENT)
+        fit_head(head, [Batch(seen, grid, depth)] * 300, config, optimizer, SILENT)
         results.append(error(head, seen))
-    assert results[0] < 0.6 * results[1]
+    assert results[0] < 0.6 * results[1], results
 
 
 def test_the_weights_are_those_of_the_seed():
@@ -86,7 +86,7 @@ def test_the_weights_are_those_of_the_seed():
 
 
 def test_what_does_not_go_together():
-    with pytest.raises(ConfigError, match=r"head.upsampling=2 with head.kind=dpt"):
+    with pytest.raises(ConfigError, match=r"head.upsampling=2, and head.kind=dpt"):
         HeadConfig(kind=HeadKind.dpt, upsampling=2)
-    with pytest.raises(ConfigError, match="reads up to 4 blocks, and backbone.layer has 5"):
+    with pytest.raises(ConfigError, match="reads up to 4 blocks, not 5"):
         DepthHead(50, DPT, torch.Generator(), 5)

@@ -89,9 +89,7 @@ class HeadConfig:
             )
         check_range(self, "width", least=1, group="head.")
         if self.kind is HeadKind.dpt and self.upsampling != 4:
-            raise ConfigError(
-                f"head.upsampling={self.upsampling} with head.kind=dpt, which makes 4 cells: leave it out."
-            )
+            raise ConfigError(f"head.upsampling={self.upsampling}, and head.kind=dpt makes 4 cells: leave it out.")
 
 
 @dataclass(kw_only=True, slots=True)

@@ -57,9 +57,7 @@ class DepthHead(nn.Module):
         self._config, self.trunk = config, None
         if config.kind is HeadKind.dpt:
             if num_layers > MOST_LAYERS:
-                raise ConfigError(
-                    f"head.kind=dpt reads up to {MOST_LAYERS} blocks, and backbone.layer has {num_layers}."
-                )
+                raise ConfigError(f"head.kind=dpt reads up to {MOST_LAYERS} blocks, not {num_layers} (backbone.layer).")
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=rng)))
                 self.trunk = DptTrunk(num_layers, num_channels // num_layers, config.width)

@@ -46,7 +46,7 @@ class DptTrunk(nn.Module):
             for each, project, resample, refine in zip(maps, self.project, self.resample, self.refine, strict=True)
         ]
         fused: Tensor | None = None
-        for level, fuse in zip(reversed(levels), reversed(self.fuse), strict=True):  # type: ignore[call-overload]
+        for level, fuse in zip(reversed(levels), reversed(self.fuse), strict=True):
             fused = fuse(level, fused)
         assert fused is not None
         return fused.permute(0, 2, 3, 1)
