@@ -24,8 +24,8 @@ from torch.utils.data import Dataset
 
 import dvt
 from dvt.backbone.backbone import Backbone
-from dvt.backbone.sources.timm_build import build_vit
 from dvt.backbone.micro import MICRO
+from dvt.backbone.sources.timm_build import build_vit
 from dvt.cli.reporter import TerminalReporter
 from dvt.distillation.distill import data_hash
 from dvt.images import ImageFile, find_images, read_image

@@ -17,6 +17,7 @@ class DptTrunk(nn.Module):
     is no batch norm. The first block alone has the finest scale, so early blocks say where borders are.
 
     Examples:
+        >>> import torch
         >>> trunk = DptTrunk(num_layers=4, num_channels=8, width=16)
         >>> trunk(torch.rand(2, 3, 5, 32)).shape
         torch.Size([2, 12, 20, 16])
