@@ -23,6 +23,12 @@ class Features:
     grid: PatchGrid
     """Places of the patches; `grid.hw` is (H, W)."""
 
+    def _repr_html_(self) -> str | None:
+        """An explorer of the first images, for notebooks; None where they do not fit: the notebook then shows text."""
+        from dvt.viz.explorer.notebook import features_html
+
+        return features_html(self.patches, self.grid)
+
 
 def require_finite(name: str, *tokens: Tensor) -> None:
     """Refuse features that are NaN or infinite; `name` says whose they are.

@@ -15,7 +15,9 @@ def check_out(out: Path, image: Path) -> None:
     """
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         ending = out.suffix or "no suffix"
-        raise ConfigError(f"out={out} ends in {ending}: give a name that ends in .png or .jpg (a video: .mp4, .gif).")
+        raise ConfigError(
+            f"out={out} ends in {ending}: give a name that ends in .png, .jpg or .html (a video: .mp4, .gif)."
+        )
     if out.is_dir():
         raise ConfigError(f"out={out} is a folder: give the name of an image file.")
     check_writable(out, image)

@@ -1,4 +1,4 @@
-"""`dvt show`: draw the features of an image, of several, or of a video."""
+"""`dvt show`: draw the features of an image, of several, or of a video. `show_page` writes the explorer page."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -9,6 +9,8 @@ from dvt.cli.console import DONE, MISSING, SOME_FAILED, say, say_failures
 from dvt.cli.method_options import MethodsOptions, check_methods, load_methods, with_suffixes
 from dvt.cli.outcome import Result
 from dvt.cli.outputs import check_out, check_writable
+from dvt.cli.patch_option import patch_of
+from dvt.cli.show_page import show_page, wants_page
 from dvt.errors import ConfigError, FileNameError, ImageError
 from dvt.images import MAX_PIXELS
 from dvt.paths import expand_home
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from dvt.backbone.backbone import Backbone
-    from dvt.grid import PatchGrid
     from dvt.images import ImageFile
     from dvt.methods.method import Method
     from dvt.shapes import ImageTensor
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
 HEAD = """\
 dvt show: draw the features of an image: PCA colours, norms, similarity to a patch, clusters.
 
-usage: dvt show image=PATH [out=FILE.png] [method=[raw,decomposed]] [key=value ...]
+usage: dvt show image=PATH [out=FILE.png|FILE.html] [method=[raw,decomposed]] [key=value ...]
 
   dvt show image=cat.jpg                                          raw, clean, artifact and residual of DINOv2-B
   dvt show image=cat.jpg method=[raw] backbone=dino_small         the raw features alone, in a moment
   dvt show image=cat.jpg method=[raw,srt,decomposed,denoised] denoiser=runs/denoiser     side by side
   dvt show image=cat.jpg fine=4 closed_form.nodes_per_patch=4     the clean features at 4 x 4 cells per patch as well
   dvt show image=cat.jpg patch=[4,7] out=panels/cat.png           similarity to the patch in row 4, column 7
+  dvt show image=cat.jpg out=cat.html                             a page to explore in the browser
   dvt show image=photos/ out=panels/                              a panel for each image
   dvt show image=clip.mp4 method=[raw,denoised] denoiser=runs/denoiser      a video, in one basis of colours"""
 
@@ -50,8 +52,8 @@ class Options(MethodsOptions):
     image: str = MISSING
     """An image; a folder or glob of images; a video (.mp4, .mov, .mkv, .webm, .gif)."""
     out: str | None = None
-    """The .png to write; for several images a folder, or a .mp4 or .gif; <image>.dvt.png (.mp4 for a video) in the
-    working directory when left out."""
+    """The .png to write, or a .html that compares the methods in the browser, also of several images; for several
+    images a folder, or a .mp4 or .gif; <image>.dvt.png (.mp4 for a video) in the working directory when left out."""
     patch: list[int] | None = None
     """Row and column of the patch that similarities are taken to; the centre when left out."""
     max_frames: int | None = None
@@ -78,6 +80,8 @@ def work(options: Options, choices: dict[str, str]) -> Result:
 
     options = with_suffixes(options)
     check_methods(options, choices["quality"])
+    if wants_page(options.out):
+        return show_page(options)
     if wants_video(options.out) or is_video(options.image):
         return show_video(options)
     if expand_home(options.image).is_file():
@@ -147,7 +151,7 @@ def show_folder(options: Options) -> Result:
     out = Path(options.out or "panels")
     is_folder = out.is_dir() or str(options.out).endswith("/")
     if out.is_file() or (out.suffix and not is_folder):
-        raise ConfigError(f"out={out}: {options.image} names several images: give a folder, or a .mp4 or .gif.")
+        raise ConfigError(f"out={out}: {options.image} names several images: give a folder, or a .html, .mp4 or .gif.")
     check_writable(out, files[0].path)
     with one_writer(out / LOCK, out):
         failed = _draw_each(files, out, options)
@@ -242,20 +246,3 @@ class _ImageFrames:
             image = read_image(path, max_pixels=self._max_pixels)
             image_hw = image_hw or (image.shape[1], image.shape[2])
             yield resize(image, image_hw).clamp(0, 1)
-
-
-def patch_of(patch: list[int] | None, grid: "PatchGrid") -> tuple[int, int] | None:
-    """Row and column of the patch, checked against the grid.
-
-    Raises:
-        ConfigError: not two numbers, or outside the grid.
-    """
-    if patch is None:
-        return None
-    rows, columns = grid.hw
-    if len(patch) != 2 or not (0 <= patch[0] < rows and 0 <= patch[1] < columns):
-        raise ConfigError(
-            f"patch=[{','.join(map(str, patch))}]: give a row and a column of {grid},"
-            f" patch=[0,0] to patch=[{rows - 1},{columns - 1}]."
-        )
-    return patch[0], patch[1]

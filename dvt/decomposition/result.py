@@ -42,3 +42,9 @@ class Decomposition:
     def residual(self) -> FeatureMap:
         """(H, W, C) the part of the raw features that neither F nor G explains."""
         return self.raw - self.clean - self.artifact
+
+    def _repr_html_(self) -> str | None:
+        """An explorer of the terms, for notebooks; None where they do not fit: the notebook then shows text."""
+        from dvt.viz.explorer.notebook import decomposition_html
+
+        return decomposition_html(self.raw, self.clean, self.artifact, self.residual, self.fine, self.grid)

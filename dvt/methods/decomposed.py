@@ -11,6 +11,7 @@ from torch import Tensor
 from dvt.backbone.features import Features
 from dvt.decomposition.config import DecomposeConfig
 from dvt.decomposition.fine import warn_if_finer_than_nodes
+from dvt.decomposition.result import Decomposition
 from dvt.decomposition.run import decompose_image
 from dvt.decomposition.store_method import solver_settings
 from dvt.grid import PatchGrid
@@ -19,7 +20,7 @@ from dvt.methods.method import Images, Method, Model, OnePass
 from dvt.methods.names import MethodName
 from dvt.methods.position import to_cells
 from dvt.runtime import seed_for
-from dvt.shapes import ImageBatch
+from dvt.shapes import ImageBatch, ImageTensor
 from dvt.spec import FeatureSpec
 
 
@@ -77,18 +78,22 @@ class Decomposed:
         """Features of images."""
         return self.read([self], images, image_hw)[0]
 
+    def decompose(self, image: ImageTensor, image_hw: tuple[int, int]) -> Decomposition:
+        """All terms of one image: `fine` has the features of this method."""
+        content = hashlib.sha256(image.contiguous().cpu().numpy().tobytes()).hexdigest()
+        return decompose_image(image, AtSize(self._raw.model, image_hw), self._config, seed_for(self._seed, content))
+
     def same_field(self, other: Method) -> bool:
         """Whether the other method reads the same F and G, of the same ViT, at any cells and with any position."""
         return isinstance(other, Decomposed) and self._raw.model is other._raw.model and self._fit == other._fit
 
     def read(self, methods: Sequence["Decomposed"], images: Images, image_hw: tuple[int, int]) -> list[Features]:
         """Features of several methods of the same F, which is fitted once: one `Features` per method."""
-        model, raw = AtSize(self._raw.model, image_hw), self._raw(images, image_hw)
+        raw = self._raw(images, image_hw)
         grids = [method.grid_for(image_hw) for method in methods]
         maps: list[list[Tensor]] = [[] for _ in methods]
         for image in images:
-            content = hashlib.sha256(image.contiguous().cpu().numpy().tobytes()).hexdigest()
-            found = decompose_image(image, model, self._config, seed_for(self._seed, content))
+            found = self.decompose(image, image_hw)
             known = {self._config.fine: found.fine, 1: found.clean}
             for method, grid, read in zip(methods, grids, maps, strict=True):
                 fine, share = method._config.fine, method._position

@@ -1,0 +1,108 @@
+"""The HTML page of the explorer: template, style, script and the data of its images in one file."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import torch
+
+from dvt.errors import DvtError
+from dvt.files import write_atomic
+from dvt.version import __version__
+from dvt.viz.colours import colourise
+
+COLOUR_MAPS = {"signed": "coolwarm", "similarity": "viridis", "norm": "inferno"}
+"""Colour maps of matplotlib by what they stand for: cosines from -1 to 1; cosines of a part of that range; norms."""
+CLUSTER_COLOURS = (
+    "#332288", "#ddcc77", "#44aa99", "#cc6677", "#88ccee", "#117733", "#aa4499", "#999933", "#882255", "#dddddd",
+)  # fmt: skip
+"""Colours of clusters by decreasing size: the "muted" scheme of Paul Tol, distinct for colour-blind readers."""
+
+
+def write_explorer(
+    path: str | Path,
+    images: Sequence[Mapping[str, Any]],
+    *,
+    title: str,
+    about: str = "",
+    patch_xy: tuple[float, float] = (0.5, 0.5),
+) -> None:
+    """Write an explorer page as one HTML file.
+
+    Args:
+        path: the file; an existing one is replaced.
+        images: what `image_data` returned, one per image.
+        title: title of the window and heading.
+        about: line below the heading, such as the ViT and its grid.
+        patch_xy: place of the first patch, x then y in [0, 1] of what the maps cover.
+
+    Raises:
+        DvtError: no images.
+        DiskError: the disk is full or refuses.
+    """
+    write_atomic(Path(path), explorer_page(images, title=title, about=about, patch_xy=patch_xy).encode())
+
+
+def explorer_page(
+    images: Sequence[Mapping[str, Any]],
+    *,
+    title: str,
+    about: str = "",
+    patch_xy: tuple[float, float] = (0.5, 0.5),
+    embedded: bool = False,
+) -> str:
+    """The text of an explorer page.
+
+    Args:
+        images: what `image_data` returned, one per image.
+        title: title of the window and heading.
+        about: line below the heading.
+        patch_xy: place of the first patch, x then y in [0, 1] of what the maps cover.
+        embedded: for a frame inside another page: without the link to its state, which a frame does not have.
+
+    Raises:
+        DvtError: no images.
+
+    Examples:
+        >>> from dvt.viz.explorer.data import ExplorerImage, image_data
+        >>> page = explorer_page([image_data(ExplorerImage(name="a", maps={"raw": torch.rand(4, 4, 8)}))], title="a")
+        >>> "http" in page
+        False
+    """
+    if not images:
+        raise DvtError("there is nothing to explore: no images were given. Give at least one.")
+    settings = {
+        "dvt": __version__,
+        "images": [image["name"] for image in images],
+        "patch": list(patch_xy),
+        "embedded": embedded,
+        "colour_maps": {meaning: _table(name) for meaning, name in COLOUR_MAPS.items()},
+        "cluster_colours": CLUSTER_COLOURS,
+    }
+    data = [_json_script("settings", settings)]
+    data += [_json_script(f"image-{number}", image) for number, image in enumerate(images)]
+    parts = files("dvt.viz.explorer")
+    return Template(parts.joinpath("template.html").read_text(encoding="utf-8")).substitute(
+        title=escape(title),
+        about=escape(about),
+        style=parts.joinpath("explorer.css").read_text(encoding="utf-8"),
+        script=parts.joinpath("explorer.js").read_text(encoding="utf-8"),
+        data="\n".join(data),
+    )
+
+
+def _json_script(element_id: str, value: Any) -> str:
+    """JSON inside a script element; "<" is written as an escape, so that no text in it can end the element."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return f'<script type="application/json" id="{element_id}">{text}</script>'
+
+
+def _table(colour_map: str) -> str:
+    """256 colours of a colour map, uint8 (256, 3), as base64."""
+    colours = colourise(torch.linspace(0, 1, 256)[None], 0, 1, colour_map)[0]
+    return base64.b64encode((colours * 255).round().to(torch.uint8).numpy().tobytes()).decode()
