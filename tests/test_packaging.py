@@ -54,11 +54,12 @@ def metadata(wheel):
 
 
 def test_code_configs_and_checkpoints_are_all_there_and_nothing_else(wheel):
-    code = {path.relative_to(ROOT).as_posix() for path in (ROOT / "dvt").rglob("*.py")}
+    sources = [path for suffix in ("py", "html", "css", "js") for path in (ROOT / "dvt").rglob(f"*.{suffix}")]
+    code = {path.relative_to(ROOT).as_posix() for path in sources}
     configs = {f"dvt/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "configs").rglob("*.yaml")}
     files = [path for path in (ROOT / "checkpoints").rglob("*") if path.is_file()]
     checkpoints = {f"dvt/{path.relative_to(ROOT).as_posix()}" for path in files}
-    assert len(code) > 50 and len(configs) > 20
+    assert len(code) > 50 and "dvt/viz/explorer/template.html" in code and len(configs) > 20
     info = f"{NAME}.dist-info/"
     assert {name for name in wheel.namelist() if not name.startswith(info)} == code | configs | checkpoints
 

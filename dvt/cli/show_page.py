@@ -88,7 +88,7 @@ def _write(files: "list[ImageFile]", out: Path, options: "Options") -> dict[str,
         out,
         images,
         title=files[0].key if len(files) == 1 else f"{len(images)} images",
-        about=f"{backbone.timm_name}, {backbone.grid}",
+        about=f"{backbone.full_name}, {backbone.grid}",
         patch_xy=((column + 0.5) / backbone.grid.hw[1], (row + 0.5) / backbone.grid.hw[0]),
     )
     return failed

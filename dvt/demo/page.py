@@ -1,4 +1,4 @@
-"""The HTML page of the demo, with its images and numbers: one file that loads nothing else."""
+"""The HTML page of the demo: images and numbers in one file that loads nothing else, and a link to the explorer."""
 
 from html import escape
 from pathlib import Path
@@ -11,6 +11,7 @@ from dvt.viz.page import html_figure, html_list, html_table, write_page
 NEXT = """\
 dvt doctor    backbone=dinov2_base images=photos/                     does your ViT have artifacts?
 dvt show      image=photo.jpg backbone=dinov2_base                    the four terms of one of your images
+dvt show      image=photo.jpg backbone=dinov2_base out=photo.html     the same as a page to explore in the browser
 dvt show      image=photo.jpg backbone=dinov2_base fine=2             and the clean features at 2 x 2 cells per patch
 dvt decompose images=photos/ store=runs/photos backbone=dinov2_base   stage 1 on a folder
 dvt train     store=runs/photos out=runs/denoiser                     stage 2
@@ -44,6 +45,8 @@ def write_demo_page(result: DemoResult) -> Path:
         "<p>A transformer block behind the frozen ViT is trained on such pairs and cleans new images in one forward"
         " pass (denoised). Or a copy of the ViT itself learns them, with a linear layer on all of its blocks (clean"
         " ViT): it comes closer to stage 1. Both ship with dvt.</p>",
+        f'<p>Move over these images, and compare the methods patch by patch: <a href="{result.explorer.name}">the'
+        " explorer</a>.</p>",
         *(html_figure(*panel) for panel in panels),
     ]
     if result.video is not None:

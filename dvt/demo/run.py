@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.load import load_backbone
@@ -29,11 +30,15 @@ from dvt.srt.config import SrtConfig
 from dvt.store import FeatureStore
 from dvt.training.config import LoggerConfig, LoggerKind, OptimizerConfig, TrainerConfig
 from dvt.viz import PCABasis, colour_row, decomposition_rows, draw_panel, method_rows, save_png, write_video
+from dvt.viz.explorer import ExplorerImage, image_data, write_explorer
+from dvt.viz.explorer.data import image_budget
 from dvt.weights.build import load_denoised, load_denoiser
 
 VIT = "vit_micro"
 SHIPPED = {"denoised": "vit_micro/denoiser", "clean ViT": "vit_micro/clean"}
 """The denoiser of `VIT` that ships with dvt, and the clean ViT that was made from it."""
+EXPLORER = "explorer.html"
+"""Name of the explorer page in the output folder."""
 FINE = 2
 """Cells per patch along each side at which F is drawn; as many as the nodes of F."""
 
@@ -48,6 +53,8 @@ class DemoResult:
     """Name of the ViT."""
     panels: list[tuple[str, Path]]
     """Captions and image files: the four terms, then the methods side by side."""
+    explorer: Path
+    """The page that compares the methods in the browser."""
     scores: TaskResult
     """Artifact scores of every method."""
     video: Path | None
@@ -101,7 +108,7 @@ def _run_all(config: DemoConfig, reporter: Reporter) -> DemoResult:
     panels = _draw_panels(wholes, backbone, shipped, out, reporter)
     video = _write_walk(wholes[-2], backbone, shipped["denoised"], out, config.num_frames, reporter)
     lap("images")
-    return DemoResult(out, backbone.full_name, panels, scores, video, seconds)
+    return DemoResult(out, backbone.full_name, panels, out / EXPLORER, scores, video, seconds)
 
 
 def _train(backbone: Backbone, out: Path, config: DemoConfig, reporter: Reporter) -> DenoisedBackbone:
@@ -140,26 +147,30 @@ def _score(
 def _draw_panels(
     images: list[ImageFile], backbone: Backbone, shipped: Mapping[str, Model], out: Path, reporter: Reporter
 ) -> list[tuple[str, Path]]:
-    """The four terms of the first image, then the methods side by side for every image."""
+    """The four terms of the first image, then the methods side by side for every image; and the explorer of all."""
     store = FeatureStore.open(out / "store")
     panels: list[tuple[str, Path]] = []
+    explored: list[dict[str, Any]] = []
     reporter.start(len(images), "images", "draw")
     for file in images:
         record = store[file.key]
         raw, clean, artifact = record.raw.float(), record.clean.float(), record.artifact.float()
         fine = record.field.read(backbone.grid.finer(FINE))
         image, name = backbone.preprocess(read_image(file.path)), file.path.stem
+        residual = raw - clean - artifact
         if not panels:
             panels.append(("The terms of stage 1", out / "terms.png"))
-            save_png(
-                draw_panel(decomposition_rows(image, raw, clean, artifact, raw - clean - artifact, fine)), panels[-1][1]
-            )
+            save_png(draw_panel(decomposition_rows(image, raw, clean, artifact, residual, fine)), panels[-1][1])
         cells = f"stage 1, {FINE} x {FINE} cells a patch"
         maps = {"raw": raw, "stage 1": clean, cells: fine}
         maps |= {name: model(image[None]).patches[0].cpu() for name, model in shipped.items()}
         panels.append((name, out / f"{name}.png"))
         save_png(draw_panel(method_rows(image, maps)[:2]), panels[-1][1])
+        terms = {"artifact": artifact, "residual": residual}
+        shown = ExplorerImage(name=name, maps=maps, photo=file.path, terms=terms, grid=backbone.grid)
+        explored.append(image_data(shown, image_budget(len(images))))
         reporter.advance()
+    write_explorer(out / EXPLORER, explored, title="Six images", about=f"{backbone.full_name}, {backbone.grid}")
     return panels
 
 

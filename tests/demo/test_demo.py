@@ -45,7 +45,10 @@ class Page(HTMLParser):
 def test_the_page_holds_everything_itself(demo):
     text = (demo / "index.html").read_text(encoding="utf-8")
     page = Page(text)
+    assert page.asked.pop(page.asked.index("explorer.html"))
     assert len(page.asked) == 8 and all(re.match(r"data:image/(png|gif);base64,", each) for each in page.asked)
+    explorer = (demo / "explorer.html").read_text(encoding="utf-8")
+    assert explorer.count('"dvt explorer"') == 6 and "clean ViT" in explorer
     assert {"raw", "srt", "decomposed", "denoised", "clean ViT", "denoised here"} <= set(page.cells)
     assert "nan" not in " ".join(page.cells).lower()
     for said in ("dvt decompose images=photos/", "CC BY 2.0", "public domain"):

@@ -209,7 +209,8 @@ def _reduce(maps: Sequence[Tensor], most: int) -> _Reduced:
     error = {"max": worst, "mean": sum(each.sum().item() for each in errors) / pairs, "pairs": pairs}
     kept = components[:count]
     basis_step = kept.abs().amax(dim=1) / 127
-    return _Reduced(quantised, offset, step, (kept / basis_step[:, None]).round(), basis_step, error)
+    rounded = (kept / basis_step[:, None]).round().to(torch.int8)
+    return _Reduced([each.to(torch.int8) for each in quantised], offset, step, rounded, basis_step, error)
 
 
 def _affine(projected: Sequence[Tensor]) -> tuple[Float64[Tensor, " K"], Float64[Tensor, " K"]]:
