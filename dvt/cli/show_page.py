@@ -14,6 +14,7 @@ from dvt.paths import expand_home
 if TYPE_CHECKING:
     from dvt.backbone.backbone import Backbone
     from dvt.cli.show import Options
+    from dvt.decomposition.result import Decomposition
     from dvt.images import ImageFile
     from dvt.methods.method import Method
     from dvt.shapes import FeatureMap, ImageTensor
@@ -111,12 +112,15 @@ def explorer_image(image: "ImageTensor", name: str, backbone: "Backbone", method
 
     image_hw = backbone.grid.image_hw
     maps: dict[str, FeatureMap] = {}
-    terms: dict[str, FeatureMap] = {}
+    fitted: list[tuple[Decomposed, Decomposition]] = []  # methods of the same F share its fit
     for method in methods:
-        if isinstance(method, Decomposed):
-            found = method.decompose(image, image_hw)
-            maps[method.name] = found.fine
-            terms = terms or {"artifact": found.artifact, "residual": found.residual}
-        else:
+        if not isinstance(method, Decomposed):
             maps |= maps_of([method], image, image_hw)
+            continue
+        found = next((found for other, found in fitted if other.same_field(method)), None)
+        if found is None:
+            found = method.decompose(image, image_hw)
+            fitted.append((method, found))
+        maps[method.name] = method.features_from(found, image_hw)
+    terms = {"artifact": fitted[0][1].artifact, "residual": fitted[0][1].residual} if fitted else {}
     return ExplorerImage(name=name, maps=maps, photo=image, terms=terms, grid=backbone.grid)

@@ -20,7 +20,7 @@ from dvt.methods.method import Images, Method, Model, OnePass
 from dvt.methods.names import MethodName
 from dvt.methods.position import to_cells
 from dvt.runtime import seed_for
-from dvt.shapes import ImageBatch, ImageTensor
+from dvt.shapes import AnySizeImage, FineMap, ImageBatch
 from dvt.spec import FeatureSpec
 
 
@@ -78,10 +78,19 @@ class Decomposed:
         """Features of images."""
         return self.read([self], images, image_hw)[0]
 
-    def decompose(self, image: ImageTensor, image_hw: tuple[int, int]) -> Decomposition:
-        """All terms of one image: `fine` has the features of this method."""
+    def decompose(self, image: AnySizeImage, image_hw: tuple[int, int]) -> Decomposition:
+        """Stage 1 of one image, from which `features_from` reads the features of this method."""
         content = hashlib.sha256(image.contiguous().cpu().numpy().tobytes()).hexdigest()
         return decompose_image(image, AtSize(self._raw.model, image_hw), self._config, seed_for(self._seed, content))
+
+    def features_from(self, found: Decomposition, image_hw: tuple[int, int]) -> FineMap:
+        """Features of this method, on the CPU; `found` may come from another method of the same F and G."""
+        fine, grid = self._config.fine, self.grid_for(image_hw)
+        known = {found.fine_grid: found.fine, found.grid: found.clean}
+        clean = known[grid] if grid in known else found.field.read(grid)
+        if not self._position:
+            return clean
+        return clean + self._position * to_cells(found.artifact[None], fine)[0]
 
     def same_field(self, other: Method) -> bool:
         """Whether the other method reads the same F and G, of the same ViT, at any cells and with any position."""
@@ -90,19 +99,12 @@ class Decomposed:
     def read(self, methods: Sequence["Decomposed"], images: Images, image_hw: tuple[int, int]) -> list[Features]:
         """Features of several methods of the same F, which is fitted once: one `Features` per method."""
         raw = self._raw(images, image_hw)
-        grids = [method.grid_for(image_hw) for method in methods]
         maps: list[list[Tensor]] = [[] for _ in methods]
         for image in images:
             found = self.decompose(image, image_hw)
-            known = {self._config.fine: found.fine, 1: found.clean}
-            for method, grid, read in zip(methods, grids, maps, strict=True):
-                fine, share = method._config.fine, method._position
-                cells = known.get(fine)
-                clean = (found.field.read(grid) if cells is None else cells).to(raw.patches)
-                if share:
-                    clean = clean + share * to_cells(found.artifact[None].to(clean), fine)[0]
-                read.append(clean)
+            for method, read in zip(methods, maps, strict=True):
+                read.append(method.features_from(found, image_hw).to(raw.patches))
         return [
-            Features(patches=torch.stack(read), prefix=raw.prefix, grid=grid)
-            for grid, read in zip(grids, maps, strict=True)
+            Features(patches=torch.stack(read), prefix=raw.prefix, grid=method.grid_for(image_hw))
+            for method, read in zip(methods, maps, strict=True)
         ]
