@@ -16,12 +16,14 @@ from torch.nn import functional
 from dvt.errors import ConfigError, EvaluationError, GeometryError
 from dvt.evaluation.config.layout import Layout
 from dvt.evaluation.config.segmentation import (
+    DptProbeConfig,
     KnnSegmentationConfig,
     LinearProtocol,
     LinearSegmentationConfig,
     PatchProbeConfig,
 )
 from dvt.evaluation.patches import class_shares
+from dvt.evaluation.probes.dpt_segmentation import train_segmenter
 from dvt.evaluation.probes.knn import CentroidBank, class_centroids
 from dvt.evaluation.probes.linear import train_probe
 from dvt.evaluation.task import Task
@@ -61,6 +63,40 @@ def test_a_probe_that_is_trained_to_the_end_is_logistic_regression():
     fitted = LogisticRegression(C=1e6, max_iter=1000).fit(standardised.numpy(), labels.numpy())
     expected = torch.from_numpy(fitted.predict_proba(standardised.numpy())).float()
     torch.testing.assert_close(probe(tokens).softmax(dim=1), expected, atol=0.01, rtol=0)
+
+
+def test_a_head_of_dpt_finds_what_is_finer_than_a_patch(tmp_path):
+    """Two features say which half of a patch has which class; a linear probe of patches cannot draw that."""
+    rng = torch.Generator().manual_seed(0)
+    sides = torch.randint(0, 2, (12, 4, 4), generator=rng)
+    features = functional.one_hot(sides, 2).float() + torch.randn(12, 4, 4, 2, generator=rng) * 0.05
+    labels = torch.zeros(12, 16, 16, dtype=torch.int64)
+    for cell in range(16):  # side 0: class 1 in the left half of the patch; side 1: in the right half
+        inside = torch.arange(16) // 4 == cell // 4
+        columns = torch.zeros(16, dtype=torch.bool)
+        for image in range(12):
+            left = 4 * (cell % 4) + 2 * int(sides[image, cell // 4, cell % 4])
+            columns[:] = False
+            columns[left : left + 2] = True
+            labels[image][inside[:, None] & columns] = 1
+    config = DptProbeConfig(num_steps=150, width=16, learning_rate=5e-3)
+    head = train_segmenter(features, labels, 1, 2, config, 0)
+    assert (head(features).argmax(dim=-1) == labels).float().mean() > 0.95
+    again = train_segmenter(features, labels, 1, 2, config, 0)
+    assert all(torch.equal(one, other) for one, other in zip(head.parameters(), again.parameters(), strict=True))
+    with pytest.raises(EvaluationError, match="none of the 12 training images has a label"):
+        train_segmenter(features, torch.full_like(labels, -1), 1, 2, config, 0)
+    with pytest.raises(ConfigError, match="reads up to 4 blocks, not 5"):
+        train_segmenter(torch.rand(2, 4, 4, 10), labels[:2], 5, 2, config, 0)
+
+
+def test_the_protocol_dpt_scores_by_pixel(tmp_path):
+    write_camvid(tmp_path)
+    config = DptProbeConfig(num_steps=60, width=8, learning_rate=1e-2)
+    task = linear(tmp_path, protocol=LinearProtocol.dpt, dpt=config, patches=PatchProbeConfig())
+    scores = task.evaluate(MeanColours())
+    assert set(scores.values) == {"mIoU", "mAcc", "aAcc"} and len(scores.values["mIoU"]) == 2
+    assert min(scores.values["aAcc"]) > 60 and task.protocol["width"] == 8
 
 
 def test_void_patches_standardise_but_do_not_train():

@@ -29,12 +29,14 @@ class Split(Choice):
 
 
 class LinearProtocol(Choice):
-    """Protocol of the linear probe."""
+    """Protocol of the probe."""
 
     patches = "patches"
     """Patches of whole images, each with its majority label: minutes on a CPU."""
     windows = "windows"
     """Random crops for training, sliding windows for testing, scored by pixel: the paper's protocol, hours on a GPU."""
+    dpt = "dpt"
+    """A head of DPT on one to four blocks of the ViT, instead of a linear probe; whole images, scored by pixel."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -75,6 +77,26 @@ class PatchProbeConfig:
     def __post_init__(self) -> None:
         check_range(self, "num_steps", "batch_size", least=1, group="patches.")
         check_range(self, "learning_rate", "weight_decay", least=0, group="patches.")
+
+
+@dataclass(kw_only=True, slots=True)
+class DptProbeConfig:
+    """A head of DPT on whole images. The learning rate falls linearly to 0."""
+
+    num_steps: int = 400
+    """Training steps."""
+    batch_size: int = 4
+    """Images per step."""
+    learning_rate: float = 2e-3
+    """Learning rate of AdamW at the first step."""
+    weight_decay: float = 1e-2
+    """Weight decay of AdamW."""
+    width: int = 64
+    """Channels inside the head."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "num_steps", "batch_size", "width", least=1, group="dpt.")
+        check_range(self, "learning_rate", "weight_decay", least=0, group="dpt.")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -148,13 +170,15 @@ class LinearSegmentationConfig(SegmentationConfig):
     """Semantic segmentation by a linear probe."""
 
     protocol: LinearProtocol | None = None
-    """Protocol of the probe: patches or windows; default: patches for camvid, windows for the others."""
+    """Protocol of the probe: patches, windows or dpt; default: patches for camvid, windows for the others."""
     seeds: int = 3
     """Probes to train; the table shows mean and spread."""
     patches: PatchProbeConfig = field(default_factory=PatchProbeConfig)
     """The probe of protocol=patches."""
     windows: WindowsConfig = field(default_factory=WindowsConfig)
     """Crops, windows and probe of protocol=windows."""
+    dpt: DptProbeConfig = field(default_factory=DptProbeConfig)
+    """The head of protocol=dpt."""
 
     def __post_init__(self) -> None:
         SegmentationConfig.__post_init__(self)  # super() does not work in a dataclass with slots

@@ -1,11 +1,13 @@
 """The trunk of a DPT head: maps of several blocks of a ViT, brought to several scales and fused from coarse to fine."""
 
+from typing import Final
+
 from torch import Tensor, nn
 from torch.nn import functional
 
-_FINEST = 4
-"""Scale of the first block's map, in cells per patch; each next block has half of it."""
-MOST_LAYERS = 4
+CELLS: Final = 4
+"""Cells per patch along each side, of the first block's map and of the result; each next block has half of it."""
+MOST_LAYERS: Final = 4
 """Blocks that scales are made for: 4, 2, 1 and a half cell per patch."""
 
 
@@ -17,7 +19,9 @@ class DptTrunk(nn.Module):
     is no batch norm. The first block alone has the finest scale, so early blocks say where borders are.
 
     Examples:
-        >>> import torch
+        >>> from typing import Final
+
+    import torch
         >>> trunk = DptTrunk(num_layers=4, num_channels=8, width=16)
         >>> trunk(torch.rand(2, 3, 5, 32)).shape
         torch.Size([2, 12, 20, 16])
@@ -86,7 +90,7 @@ class _Fusion(nn.Module):
 
 def _resample(width: int, level: int) -> nn.Module:
     """From the patches to 4, 2, 1 or half a cell per patch, by learned weights."""
-    factor = _FINEST // 2**level
+    factor = CELLS // 2**level
     if factor > 1:
         return nn.ConvTranspose2d(width, width, factor, stride=factor)
     return nn.Identity() if factor else nn.Conv2d(width, width, 3, stride=2, padding=1)

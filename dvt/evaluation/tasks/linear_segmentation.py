@@ -1,4 +1,4 @@
-"""LinearSegmentation: how well a linear probe on frozen features separates the classes."""
+"""LinearSegmentation: how well a linear probe, or a head of DPT, on frozen features separates the classes."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,7 +14,9 @@ from dvt.evaluation.config.segmentation import DatasetName, LinearProtocol, Line
 from dvt.evaluation.datasets.segmentation import find_data
 from dvt.evaluation.layouts import LaidOut, metrics_in, score_layouts
 from dvt.evaluation.metrics import AACC, MACC, MIOU, MIOU_PATCHES, MIOU_PIXELS, Confusion
-from dvt.evaluation.patches import features_and_targets, majority_labels, winners
+from dvt.evaluation.patches import features_and_targets, majority_labels, upsample_scores, winners
+from dvt.evaluation.probes.dpt import CELLS
+from dvt.evaluation.probes.dpt_segmentation import DptSegmenter, train_segmenter
 from dvt.evaluation.probes.linear import PatchProbe, train_probe
 from dvt.evaluation.probes.window_probe import BatchNormHead, Windowed, train_head, window_logits
 from dvt.evaluation.task import Scores
@@ -29,6 +31,7 @@ class LinearSegmentation:
     Protocol `patches`: softmax regression on the patches of whole images; memory 4 N H W C bytes for N training images.
     Protocol `windows` (the paper's): a head trained on random crops and tested in sliding windows; features are made
     when needed and not kept.
+    Protocol `dpt`: a head of DPT, trained and tested on whole images; memory as `patches`.
 
     Attributes:
         name: linear_segmentation.
@@ -48,11 +51,14 @@ class LinearSegmentation:
         self._config, self._data = config, find_data(config, data)
         default = LinearProtocol.patches if config.dataset is DatasetName.camvid else LinearProtocol.windows
         chosen = config.protocol or default
-        self._by_patches = chosen is LinearProtocol.patches
+        self._by_patches, self._by_dpt = chosen is LinearProtocol.patches, chosen is LinearProtocol.dpt
         about: dict[str, Any] = {"protocol": str(chosen), **self._data.about}
         if self._by_patches:
             self._size = patch_image_hw(config)
             about |= {"image_size": list(self._size), **asdict(config.patches)}
+        elif self._by_dpt:
+            self._size = patch_image_hw(config)
+            about |= {"image_size": list(self._size), **asdict(config.dpt)}
         elif config.image_size is not None:
             raise ConfigError(
                 f"image_size={config.image_size} has no effect with protocol=windows: give windows.size,"
@@ -88,7 +94,15 @@ class LinearSegmentation:
         def score_in_windows(fitted: tuple[list[BatchNormHead], frozenset[int]], samples: LaidOut) -> Scores:
             return self._in_windows(method, samples, *fitted, reporter)
 
+        def fit_dpt(samples: LaidOut) -> tuple[tuple[list[DptSegmenter], frozenset[int]], Sequence[str]]:
+            return self._dpt_heads(method, samples, reporter), ()
+
+        def score_dpt(fitted: tuple[list[DptSegmenter], frozenset[int]], samples: LaidOut) -> Scores:
+            return self._by_pixels(method, samples, *fitted, reporter)
+
         layouts, train, test = self._config.layouts, self._data.train, self._data.test
+        if self._by_dpt:
+            return score_layouts(layouts, train, test, fit_dpt, score_dpt)
         if self._by_patches:
             return score_layouts(layouts, train, test, fit_patches, score_in_patches)
         return score_layouts(layouts, train, test, fit_windows, score_in_windows)
@@ -109,6 +123,50 @@ class LinearSegmentation:
             probes.append(train_probe(tokens, labels, num_classes, self._config.patches, seed))
             reporter.advance()
         return probes, frozenset(labels[labels >= 0].tolist())
+
+    def _dpt_heads(
+        self, method: Method, samples: LaidOut, reporter: Reporter
+    ) -> tuple[list[DptSegmenter], frozenset[int]]:
+        """A head per seed, and the classes in the training labels."""
+        num_classes, seeds, num_layers = self._data.num_classes, self._config.seeds, len(method.spec.layers)
+        maps, cells = [], []
+        for features, targets in features_and_targets(method, samples, self._size, reporter):
+            maps.append(features.patches.cpu())
+            cells += [majority_labels(target, features.grid.finer(CELLS), num_classes) for target in targets]
+        kept, labels = torch.cat(maps), torch.stack(cells)
+        heads = []
+        reporter.start(seeds, "heads", f"{method.name} heads")
+        for seed in range(seeds):
+            heads.append(train_segmenter(kept, labels, num_layers, num_classes, self._config.dpt, seed))
+            reporter.advance()
+        return heads, frozenset(labels[labels >= 0].tolist())
+
+    def _by_pixels(
+        self,
+        method: Method,
+        samples: LaidOut,
+        heads: Sequence[DptSegmenter],
+        trained: frozenset[int],
+        reporter: Reporter,
+    ) -> Scores:
+        """Scores of heads of DPT, by the pixel; they share the features."""
+        runs = [Confusion(self._data.num_classes) for _ in heads]
+        for features, targets in features_and_targets(method, samples, self._size, reporter):
+            grid = features.grid.finer(CELLS)
+            for head, run in zip(heads, runs, strict=True):
+                for scores, target in zip(head(features.patches.cpu()), targets, strict=True):
+                    hw = (target.shape[0], target.shape[1])
+                    run.add(target, winners(upsample_scores(scores[None], grid, hw)[0]))
+        return self._of_pixels(runs, trained)
+
+    def _of_pixels(self, runs: Sequence[Confusion], trained: frozenset[int]) -> Scores:
+        notes, details = summary("pixels", runs, trained, self._data.class_names)
+        values = {
+            "mIoU": tuple(100 * run.mean_iou for run in runs),
+            "mAcc": tuple(100 * run.mean_accuracy for run in runs),
+            "aAcc": tuple(100 * run.accuracy for run in runs),
+        }
+        return Scores(values=values, notes=tuple(notes), details={"pixels": details})
 
     def _window_heads(
         self, method: Method, samples: LaidOut, reporter: Reporter
@@ -142,10 +200,4 @@ class LinearSegmentation:
                 at_labels = functional.interpolate(logits[None], hw, mode="bilinear", align_corners=False)
                 run.add(sample.target, winners(at_labels[0]))
             reporter.advance()
-        notes, details = summary("pixels", runs, trained, self._data.class_names)
-        values = {
-            "mIoU": tuple(100 * run.mean_iou for run in runs),
-            "mAcc": tuple(100 * run.mean_accuracy for run in runs),
-            "aAcc": tuple(100 * run.accuracy for run in runs),
-        }
-        return Scores(values=values, notes=tuple(notes), details={"pixels": details})
+        return self._of_pixels(runs, trained)
