@@ -130,7 +130,8 @@ class TransformersReader(HookReader):
     @property
     def made_from(self) -> dict[str, Any]:
         """Its config, and the colours of its image processor."""
-        config = {key: value for key, value in self._config.to_dict().items() if key != "dtype"}
+        kept = self._config.to_dict().items()  # without the path it came from, and the number format
+        config = {key: value for key, value in kept if key != "dtype" and not key.startswith("_")}
         return {"config": config, "mean": list(self.facts.mean), "std": list(self.facts.std)}
 
 
