@@ -9,10 +9,12 @@ import torch
 from browser import chromium
 from planted import cosines, planted_image
 
+from dvt.grid import PatchGrid
 from dvt.viz.explorer import explorer_page, image_data, write_explorer
+from dvt.viz.explorer.notebook import decomposition_html
 
 pytestmark = pytest.mark.browser
-NAMES = ["cat.jpg", 'dog "</script>&é, 1.jpg']
+NAMES = ["cat.jpg", 'dog "</script>&é, 100 %.jpg']
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +254,30 @@ def test_on_a_phone(browser, address):
         assert patch(page) == "Patch: row 11, column 15 of 12 × 16"
         page.locator("#other").select_option("1")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_two_fingers_zoom(browser, address):
+    with opened(browser, address, has_touch=True) as page:
+        x, y = point(page, 0.5, 0.5)
+        touch = page.context.new_cdp_session(page)
+        for kind, apart in (("touchStart", 40), ("touchMove", 60), ("touchMove", 100), ("touchMove", 160)):
+            fingers = [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}]
+            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+        touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        until(page, "dvtExplorer.state.zoom > 2")
+        assert state(page, "place") == [0.5, 0.5]  # neither finger chooses a patch
+
+
+def test_a_notebook_shows_it_in_a_frame(browser, tmp_path):
+    image = planted_image()
+    grid = PatchGrid.of((96, 128), patch=16)
+    maps = (*list(image.maps.values())[:2], *image.terms.values(), image.maps["clean@fine"])
+    (tmp_path / "page.html").write_text(decomposition_html(*maps, grid), encoding="utf-8")
+    with opened(browser, (tmp_path / "page.html").as_uri()) as page:
+        frame = page.frame_locator("iframe")
+        assert frame.locator(".tile h2").all_inner_texts() == ["raw", "clean", "clean, 12 x 16"]
+        frame.locator("#views label", has_text="Artifact").click()
+        assert frame.locator(".tile h2").all_inner_texts() == ["norm", "direction"]
 
 
 def test_dark_and_light(browser, address):

@@ -314,30 +314,40 @@ const dvtExplorer = (() => {
     state.hover = null;
   }
 
-  /** The state as the end of a link. */
+  /** The state as the end of a link; commas and ampersands inside names are escaped. */
   function link() {
-    const parts = { image: image().name, patch: chosenPatch().join(","), view: state.view,
-      method: [state.left, state.right].join(","), clusters: state.clusters,
-      with: state.other === null ? "" : imageAt(state.other).name };
-    return "#" + Object.entries(parts).filter(([, value]) => value !== "")
-      .map(([key, value]) => `${key}=${encodeURIComponent(value).replaceAll("%2C", ",").replaceAll("%3A", ":").replaceAll("%40", "@")}`).join("&");
+    const escaped = (name) => encodeURIComponent(name).replaceAll("%40", "@").replaceAll("%3A", ":");
+    const parts = [`image=${escaped(image().name)}`, `patch=${chosenPatch().join(",")}`, `view=${state.view}`,
+      `method=${[state.left, state.right].map(escaped).join(",")}`, `clusters=${state.clusters}`];
+    if (state.other !== null) parts.push(`with=${escaped(settings.images[state.other])}`);
+    return `#${parts.join("&")}`;
+  }
+
+  /** The lists of values of a link, by key: "#a=1,2&b=x" gives {a: ["1", "2"], b: ["x"]}. */
+  function parsedLink(hash) {
+    const plain = (text) => { try { return decodeURIComponent(text); } catch { return ""; } };
+    return Object.fromEntries(hash.replace(/^#/, "").split("&").map((part) => {
+      const [key, values = ""] = part.split("=", 2);
+      return [key, values.split(",").map(plain)];
+    }));
   }
 
   /** Take the state from the end of a link; what is unknown or wrong is left as it is. */
   function restore(hash) {
-    const given = new URLSearchParams(hash.replace(/^#/, "").replaceAll("+", "%2B"));
-    const named = (key) => { const at = settings.images.indexOf(given.get(key)); return at < 0 ? null : at; };
-    if (named("image") !== null) state.image = named("image");
-    state.other = named("with");
+    const given = { image: [], with: [], patch: [], view: [], method: [], clusters: [], ...parsedLink(hash) };
+    const numberOf = ([name]) => { const at = settings.images.indexOf(name); return at < 0 ? null : at; };
+    state.image = numberOf(given.image) ?? state.image;
+    state.other = numberOf(given.with);
     fitState();
-    const [row, column] = (given.get("patch") || "").split(",").map((text) => (text === "" ? NaN : Number(text)));
+    const [row, column] = given.patch.map((text) => (text === "" ? NaN : Number(text)));
     if (Number.isInteger(row) && Number.isInteger(column)) choosePatch(row, column);
-    if (VIEWS.some(([view]) => view === given.get("view")) && available(given.get("view"))) state.view = given.get("view");
+    const [wanted] = given.view;
+    if (VIEWS.some(([view]) => view === wanted) && available(wanted)) state.view = wanted;
     const names = image().maps.map((map) => map.name);
-    const [left, right] = (given.get("method") || "").split(",");
+    const [left, right] = given.method;
     if (names.includes(left)) state.left = left;
     if (names.includes(right)) state.right = right;
-    const count = Number(given.get("clusters"));
+    const count = Number(given.clusters[0]);
     if (Number.isInteger(count) && count >= 2 && count <= clusterColours.length) state.clusters = count;
   }
 
@@ -631,19 +641,15 @@ const dvtExplorer = (() => {
     return scale(tables.norm, ...image().normRange.map(formatted));
   }
 
-  const termText = {
-    artifact: "what each patch position adds, the same in every image",
-    residual: "what neither clean nor artifact explains",
-  };
   const legends = {
     similarity: () => [
       state.range ? scale(tables.similarity, signed(state.range[0], 2), "1") : scale(tables.signed, "−1", "1"),
       "Cosine similarity to the marked patch; the same scale for all methods."],
-    colours: () => [[], "The first three principal components as red, green and blue. Equal colours are similar features, in all methods of this image."],
+    colours: () => [[], "The first three principal components as red, green and blue. Similar colours are similar features, in all methods of this image."],
     norm: () => [normScale(), "Norm of the features of each patch; logarithmic, the same scale for all methods."],
     clusters: () => [swatches(), "Clusters by k-means over all methods of this image, with their share of the patches."],
-    artifact: () => [normScale(), `Artifact: ${termText.artifact}. Left its norm, on the scale of the norms; right its direction in PCA colours, where grey is its mean.`],
-    residual: () => [normScale(), `Residual: ${termText.residual}. Left its norm, on the scale of the norms; right its direction in PCA colours, where grey is zero.`],
+    artifact: () => [normScale(), "Artifact: what each patch position adds, the same in every image. Its norm on the scale of the norms; its direction in PCA colours, where grey is its mean."],
+    residual: () => [normScale(), "Residual: what neither clean nor artifact explains. Its norm on the scale of the norms; its direction in PCA colours, where grey is zero."],
   };
 
   /** Legend and position, in words. */
@@ -659,6 +665,7 @@ const dvtExplorer = (() => {
     const { size, channels, error, maps } = image();
     const times = timing.similarity_ms.slice().sort((a, b) => a - b);
     const speed = times.length ? ` Similarity of all methods takes ${times[times.length >> 1].toFixed(1)} ms here.` : "";
+    element("accuracy-summary").textContent = `Accuracy: cosines within ${error.max.toFixed(3)}`;
     element("accuracy").textContent =
       `${image().name}: ${maps.map((map) => `${map.name} ${map.rows} × ${map.columns}`).join(", ")}. ` +
       `Features of ${channels} channels, reduced by PCA to ${size} dimensions and stored in 8 bits. ` +
@@ -801,12 +808,14 @@ const dvtExplorer = (() => {
   /** Hover and tap choose a patch, a drag moves the zoomed image, two fingers and the wheel zoom. */
   function listen(surface, canvas) {
     const held = new Map(); // pointers that are down, by id: their last position
-    let dragged = false;
+    let dragged = false; // the gesture is more than a click: a drag, or two fingers
     let pinched = null; // distance of two fingers
+    let scrubbed = false; // one finger, or the mouse, has moved over an image that is not zoomed
 
     surface.addEventListener("pointerdown", (event) => {
       held.set(event.pointerId, [event.clientX, event.clientY]);
-      if (held.size === 1) dragged = false;
+      dragged = held.size > 1;
+      scrubbed = false;
       pinched = held.size === 2 ? fingers(held).distance : null;
       surface.setPointerCapture(event.pointerId);
     });
@@ -824,14 +833,21 @@ const dvtExplorer = (() => {
       } else if (held.size === 1 && state.zoom > 1) {
         const box = canvas.boxes[0];
         moveTo([state.centre[0] - moved[0] / box.width / state.zoom, state.centre[1] - moved[1] / box.height / state.zoom]);
-      } else if (held.size === 1) hover(canvas, event);
+      } else if (held.size === 1 && pinched === null) {
+        scrubbed = true;
+        hover(canvas, event);
+      }
     });
     surface.addEventListener("pointerup", (event) => {
-      const at = held.size === 1 && (!dragged || state.zoom === 1) ? inFrame(canvas, event) : null;
+      const at = held.size === 1 && (!dragged || scrubbed) ? inFrame(canvas, event) : null;
       held.delete(event.pointerId);
+      if (!held.size) pinched = null;
       if (at) choose(at);
     });
-    surface.addEventListener("pointercancel", (event) => held.delete(event.pointerId));
+    surface.addEventListener("pointercancel", (event) => {
+      held.delete(event.pointerId);
+      if (!held.size) pinched = null;
+    });
     surface.addEventListener("pointerleave", () => {
       if (held.size || !state.hover) return;
       state.hover = null;
