@@ -34,6 +34,7 @@ def show_page(options: "Options") -> Result:
         ImageError: none of the images can be read.
         DvtError: more images than a page holds, or features that are not finite.
     """
+    from dvt.images import read_image
     from dvt.images.video import is_video
     from dvt.one_writer import lock_beside, one_writer
 
@@ -47,6 +48,8 @@ def show_page(options: "Options") -> Result:
         raise ConfigError(f"out={out} is a folder: give the name of a file.")
     files = _files(options.image)
     check_writable(out, files[0].path)
+    if len(files) == 1:
+        read_image(files[0].path, max_pixels=options.max_pixels)  # a broken image is refused before the ViT is loaded
     with one_writer(lock_beside(out), out):
         failed = _write(files, out, options)
     print(out)
@@ -75,8 +78,6 @@ def _write(files: "list[ImageFile]", out: Path, options: "Options") -> dict[str,
         try:
             image = read_image(file.path, max_pixels=options.max_pixels)
         except (FileNameError, ImageError) as error:
-            if len(files) == 1:
-                raise
             failed[file.key] = str(error)
             continue
         images.append(image_data(explorer_image(image, file.key, backbone, methods), image_budget(len(files))))

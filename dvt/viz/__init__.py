@@ -1,7 +1,8 @@
 """Feature maps as colours, tiles, labelled panels, image files and videos. No result is computed here.
 
 `maps` has one number or label per patch, `colours` turns maps into colours, `rows` arranges them as tiles, `panel`
-draws the tiles, `save` writes images and videos, and `page` writes HTML. matplotlib's colour maps and scikit-learn are
+draws the tiles, `save` writes images and videos, `page` writes HTML, and `explorer` a page that compares maps in the
+browser. matplotlib's colour maps and scikit-learn are
 imported on first use; pyplot is never imported.
 """
 

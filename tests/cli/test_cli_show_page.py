@@ -8,6 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from dvt.decomposition.run import decompose_image
+
 
 def data(path):
     """The JSON of the images of a page."""
@@ -42,6 +44,21 @@ def test_several_images_and_fine_features(tiny, photo, tmp_path):
     assert [(each["name"], each["rows"]) for each in images[0]["maps"]] == [("raw", 4), ("decomposed@fine2", 8)]
 
 
+def test_methods_of_the_same_field_share_one_fit(tiny, photo, tmp_path, monkeypatch):
+    photo("cat.jpg")
+    fits = []
+
+    def counted(*arguments):
+        fits.append(decompose_image(*arguments))
+        return fits[-1]
+
+    monkeypatch.setattr("dvt.methods.decomposed.decompose_image", counted)
+    nodes = "closed_form.nodes_per_patch=2"
+    shown = tiny("show", "image=cat.jpg", "method=[decomposed,decomposed@fine2]", nodes, "out=cat.html")
+    assert shown.code == 0 and len(fits) == 1, shown.err
+    assert [each["rows"] for each in data(tmp_path / "cat.html")[0]["maps"]] == [4, 8]
+
+
 def test_without_stage_1_there_are_no_terms(tiny, photo, tmp_path):
     photo("cat.jpg")
     assert tiny("show", "image=cat.jpg", "method=[raw]", "out=cat.html").code == 0
@@ -56,12 +73,14 @@ def test_without_stage_1_there_are_no_terms(tiny, photo, tmp_path):
         (["image=cat.jpg", "out=cat.jpg/x.html"], "cannot be written"),
         (["image=cat.jpg", "out=x.html", "method=[]"], "give at least one method"),
         (["image=nothing.jpg", "out=x.html"], "nothing.jpg does not exist"),
+        (["image=broken.jpg", "out=x.html", "backbone.weights=none.pth"], "broken.jpg"),
         (["image=cat.jpg", "out=x.html", "patch=[9,9]"], "patch=[0,0] to patch=[3,3]"),
         (["image=photos", "out=x.html", "fine=96"], "a page holds 3 MB per image"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_the_work(tiny, photo, tmp_path, monkeypatch, options, part):
     photo("cat.jpg"), photo("photos/a.jpg"), (tmp_path / "folder.html").mkdir()
+    (tmp_path / "broken.jpg").write_text("no image")
     frames = [Image.fromarray(np.full((30, 40, 3), value, np.uint8)) for value in (0, 90)]
     frames[0].save(tmp_path / "clip.gif", save_all=True, append_images=frames[1:])
     monkeypatch.setattr("dvt.decomposition.run.decompose_image", None)  # the work is not begun
