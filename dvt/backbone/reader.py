@@ -1,11 +1,15 @@
 """TokenReader: a ViT of any library, read in one way."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor, is_grad_enabled, nn
+from torch.utils.checkpoint import checkpoint
 
 from dvt.errors import BackboneError
 from dvt.grid import PatchGrid
@@ -74,11 +78,13 @@ class TokenReader(ABC):
         network: the ViT as its library makes it; its tensors are trained, hashed and saved, by the library's names.
         facts: what it is.
         norm: the final norm, on each token by itself; None: there is none.
+        recoloured: whether mean and std of the colours are not those of its source.
     """
 
     network: nn.Module
     facts: VitFacts
     norm: nn.Module | None
+    recoloured: bool = False
 
     @property
     @abstractmethod
@@ -142,13 +148,14 @@ class TokenReader(ABC):
     @property
     def made_from(self) -> dict[str, Any]:
         """What it is built from besides its name, as plain JSON; empty where the name says all."""
-        return {}
+        return {"mean": list(self.facts.mean), "std": list(self.facts.std)} if self.recoloured else {}
 
 
 class HookReader(TokenReader):
     """A ViT whose blocks are known: their outputs are kept by forward hooks, and later blocks do not run.
 
-    A block gives (B, P + N, C) tokens, prefix tokens first, alone or as the first entry of a tuple.
+    A block gives (B, P + N, C) tokens, prefix tokens first, alone or as the first entry of a tuple. Several threads may
+    run one reader at once: a hook ignores the passes of other calls.
     """
 
     def __init__(self, network: nn.Module, facts: VitFacts, *, blocks: str, norm: str | None):
@@ -161,6 +168,7 @@ class HookReader(TokenReader):
             norm: name of the final norm; None: there is none.
         """
         self.network, self.facts, self._where = network, facts, blocks
+        self._recomputes, self._stops = False, True
         self.norm = None if norm is None else network.get_submodule(norm)
 
     def run(self, images: Tensor) -> Any:
@@ -177,20 +185,37 @@ class HookReader(TokenReader):
         kept: dict[int, Tensor] = {}
         blocks = self.blocks
         handles = [blocks[layer].register_forward_hook(_keeper(kept, layer)) for layer in layers]
-        if layers[-1] + 1 < len(blocks):
-            handles.append(blocks[layers[-1]].register_forward_hook(_stop))
+        if self._stops and layers[-1] + 1 < len(blocks):
+            handles.append(blocks[layers[-1]].register_forward_hook(_stopper(kept)))
+        running = _KEPT.set(kept)
         try:
-            self.run(images)
+            with _recomputed(blocks if self._recomputes and is_grad_enabled() else []):
+                self.run(images)
         except _EnoughError:
             pass
         finally:
+            _KEPT.reset(running)
             for handle in handles:
                 handle.remove()
-        return [self._split(kept[layer], grid) for layer in layers]
+        return [self._split(kept.get(layer), layer, grid) for layer in layers]
 
-    def _split(self, tokens: Tensor, grid: PatchGrid) -> Tokens:
-        num_prefix = tokens.shape[1] - grid.num_patches
-        if tokens.ndim != 3 or num_prefix != self.facts.num_prefix_tokens:
+    def set_grad_checkpointing(self, enable: bool) -> None:
+        """Compute activations again in the backward pass instead of keeping them."""
+        self._recomputes = enable
+
+    def _split(self, tokens: Any, layer: int, grid: PatchGrid) -> Tokens:
+        if tokens is None:
+            raise BackboneError(
+                f"block {layer} of {self.facts.name} was not called. A forward pass has to call every block of the"
+                f" network itself: {self._where}[{layer}](...)."
+            )
+        if not isinstance(tokens, Tensor):
+            raise BackboneError(
+                f"block {layer} of {self.facts.name} returned {type(tokens).__name__}: expected (B, P + N, C) tokens,"
+                " alone or as the first entry of a tuple."
+            )
+        num_prefix = tokens.shape[1] - grid.num_patches if tokens.ndim == 3 else -1
+        if num_prefix != self.facts.num_prefix_tokens:
             raise BackboneError(
                 f"{self.facts.name} gives tokens of shape {tuple(tokens.shape)} for {grid}: expected (B,"
                 f" {self.facts.num_prefix_tokens + grid.num_patches}, C), {self.facts.num_prefix_tokens} prefix tokens"
@@ -206,16 +231,37 @@ class HookReader(TokenReader):
             setattr(self.network.get_submodule(parent), name, blocks[: layer + 1])
 
 
+_KEPT: ContextVar[dict[int, Tensor] | None] = ContextVar("kept", default=None)
+"""What the call that is running in this thread keeps."""
+
+
 class _EnoughError(Exception):
     """The last block that was asked for has run."""
 
 
 def _keeper(kept: dict[int, Tensor], layer: int) -> Callable[[nn.Module, Any, Any], None]:
     def keep(module: nn.Module, given: Any, output: Any) -> None:
-        kept[layer] = output[0] if isinstance(output, tuple) else output
+        if _KEPT.get() is kept:
+            kept[layer] = output[0] if isinstance(output, tuple) else output
 
     return keep
 
 
-def _stop(module: nn.Module, given: Any, output: Any) -> None:
-    raise _EnoughError
+def _stopper(kept: dict[int, Tensor]) -> Callable[[nn.Module, Any, Any], None]:
+    def stop(module: nn.Module, given: Any, output: Any) -> None:
+        if _KEPT.get() is kept:
+            raise _EnoughError
+
+    return stop
+
+
+@contextmanager
+def _recomputed(blocks: Sequence[nn.Module]) -> Iterator[None]:
+    """Within it, the blocks keep their inputs alone for the backward pass."""
+    for block in blocks:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del block.forward

@@ -75,16 +75,15 @@ class ModuleReader(TokenReader):
         fill_network(self.network, state, source=source, name=self.facts.name)
 
     def set_grad_checkpointing(self, enable: bool) -> None:
-        """Refuse it: how is not known."""
-        _refuse_checkpointing(enable, self.facts.name)
+        """Refuse it: the blocks are not known."""
+        if enable:
+            raise BackboneError(
+                f"gradient_checkpointing does not work with {self.facts.name}, whose blocks are not known: leave it"
+                ' out, or name them (blocks="encoder.layers").'
+            )
 
     def fix(self, grid: PatchGrid, layer: int, norm: bool) -> None:
         """Nothing: what is needed at one size is not known."""
-
-    @property
-    def made_from(self) -> dict[str, Any]:
-        """Mean and std of the colours."""
-        return {"mean": list(self.facts.mean), "std": list(self.facts.std)}
 
 
 class ModuleBlocksReader(HookReader):
@@ -114,14 +113,9 @@ class ModuleBlocksReader(HookReader):
         """Give the module the weights of a file, by its own names."""
         fill_network(self.network, state, source=source, name=self.facts.name)
 
-    def set_grad_checkpointing(self, enable: bool) -> None:
-        """Refuse it: how is not known."""
-        _refuse_checkpointing(enable, self.facts.name)
-
-    @property
-    def made_from(self) -> dict[str, Any]:
-        """Mean and std of the colours."""
-        return {"mean": list(self.facts.mean), "std": list(self.facts.std)}
+    def fix(self, grid: PatchGrid, layer: int, norm: bool) -> None:
+        """Run all blocks: torch.export follows no early stop, and the module may count on their number."""
+        self._stops = False
 
 
 def module_reader(
@@ -277,8 +271,3 @@ def _three(
         raise BackboneError(f"{name}: {option}={list(values)}: give three numbers, for red, green and blue.")
     red, green, blue = (float(value) for value in values)
     return red, green, blue
-
-
-def _refuse_checkpointing(enable: bool, name: str) -> None:
-    if enable:
-        raise BackboneError(f"gradient_checkpointing does not work with {name}: leave it out.")

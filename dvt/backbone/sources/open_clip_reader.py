@@ -58,11 +58,6 @@ class OpenClipReader(HookReader):
         """Give the tower the weights of a file, by the names of OpenCLIP; the text tower is laid aside."""
         fill_network(self.network, state, source=source, name=self.facts.name, behind=("proj",))
 
-    def set_grad_checkpointing(self, enable: bool) -> None:
-        """Compute activations again in the backward pass instead of keeping them."""
-        tower: Any = self.network
-        tower.set_grad_checkpointing(enable)
-
 
 class TimmTowerReader(TimmReader):
     """An image tower of OpenCLIP that is a ViT of timm, such as that of SigLIP."""

@@ -88,11 +88,6 @@ class TorchHubReader(HookReader):
         """Give the ViT the weights of a file, by its own names."""
         fill_network(self.network, state, source=source, name=self.facts.name)
 
-    def set_grad_checkpointing(self, enable: bool) -> None:
-        """Refuse it: how is not known."""
-        if enable:
-            raise BackboneError(f"gradient_checkpointing does not work with {self.facts.name}: leave it out.")
-
 
 def torch_hub_reader(name: str, *, trust_remote_code: bool) -> TorchHubReader:
     """The ViT that a repository makes, untrained.

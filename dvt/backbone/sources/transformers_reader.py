@@ -121,12 +121,6 @@ class TransformersReader(HookReader):
         """Give the network the weights of a file, by the names of transformers."""
         fill_network(self.network, state, source=source, name=self.facts.name)
 
-    def set_grad_checkpointing(self, enable: bool) -> None:
-        """Compute activations again in the backward pass instead of keeping them."""
-        network: Any = self.network
-        if enable:
-            network.gradient_checkpointing_enable()
-
     @property
     def made_from(self) -> dict[str, Any]:
         """Its config, and the colours of its image processor."""
