@@ -2,8 +2,7 @@
 
 `maps` has one number or label per patch, `colours` turns maps into colours, `rows` arranges them as tiles, `panel`
 draws the tiles, `save` writes images and videos, `page` writes HTML, and `explorer` a page that compares maps in the
-browser. matplotlib's colour maps and scikit-learn are
-imported on first use; pyplot is never imported.
+browser. matplotlib's colour maps and scikit-learn are imported on first use; pyplot is never imported.
 """
 
 from dvt.viz.colours import PCABasis, colourise, colourise_labels

@@ -63,6 +63,8 @@ def test_norms_colours_and_sizes_are_those_of_python():
         assert torch.equal(array(stored["norms"], "<f4", rows, columns), norm_map(features))
         colours = array(stored["colours"], "u1", rows, columns, 3)
         assert torch.equal(colours, (basis.colours(features) * 255).round().to(torch.uint8))
+    assert data["norm_range"][1] == pytest.approx(max(norm_map(each).max().item() for each in image.maps.values()))
+    assert data["term_range"][1] == pytest.approx(max(norm_map(each).max().item() for each in image.terms.values()))
     artifact = image.terms["artifact"]
     grey = basis.deviation_colours(artifact, artifact.mean(dim=(0, 1)))
     stored = data["terms"][0]

@@ -12,7 +12,8 @@ number of dimensions kept, C the number of channels.
     cosine_error        max and mean difference between the cosines of these data and of the features; number of pairs
     offset, step        float32 (K): a direction is offset + step * features, scaled to length 1
     basis, basis_step   int8 (K, C), float32 (K): the K orthonormal rows of the PCA, basis_step * basis
-    norm_range          lowest and highest norm of the colour scale
+    norm_range          lowest and highest norm of the colour scale of the maps
+    term_range          the same for the terms; null: no terms
     maps                name, rows, columns; features int8 (N, K); norms float32 (N); colours uint8 (N, 3), PCA colours
     terms               artifact and residual of stage 1: name, rows, columns; norms and colours as in maps
 
@@ -161,7 +162,8 @@ def image_data(image: ExplorerImage, max_bytes: int = image_budget(1)) -> dict[s
         "step": _base64(reduced.step, "<f4"),
         "basis": _base64(reduced.basis, "i1"),
         "basis_step": _base64(reduced.basis_step, "<f4"),
-        "norm_range": _norm_range(list(norms.values())),
+        "norm_range": _norm_range([norms[name] for name in image.maps]),
+        "term_range": _norm_range([norms[name] for name in image.terms]) if image.terms else None,
         "maps": [
             {**drawn[name], "features": _base64(quantised, "i1")}
             for name, quantised in zip(image.maps, reduced.quantised, strict=True)

@@ -65,7 +65,7 @@ const dvtExplorer = (() => {
     const finest = maps.reduce((best, map) => (map.rows > best.rows ? map : best));
     return { name: stored.name, width: stored.width, height: stored.height, frame: stored.frame, photo, maps, finest,
       size: offset.length, channels: stored.channels, error: stored.cosine_error, normRange: stored.norm_range,
-      terms: stored.terms.map(readMap), basis: decoded(stored.basis, Int8Array),
+      termRange: stored.term_range, terms: stored.terms.map(readMap), basis: decoded(stored.basis, Int8Array),
       basisStep: decoded(stored.basis_step, Float32Array) };
   }
 
@@ -266,8 +266,7 @@ const dvtExplorer = (() => {
     pixels[at + 2] = table[from + 2];
   }
 
-  const paintNorms = (image, map) => paintedOnce(map, "norm", (n, pixels, at) => {
-    const [low, high] = image.normRange;
+  const paintNorms = (map, [low, high]) => paintedOnce(map, "norm", (n, pixels, at) => {
     writeColour(tables.norm, high > low ? Math.log(Math.max(map.norms[n], low) / low) / Math.log(high / low) : 0.5, pixels, at);
   });
   const paintColours = (map) => paintedOnce(map, "colours", (n, pixels, at) => {
@@ -404,7 +403,7 @@ const dvtExplorer = (() => {
   function termLayers(target, name) {
     const map = target.terms.find((term) => term.name === name);
     return [
-      { name: "norm", map, canvas: paintNorms(target, map), note: normNote(map) },
+      { name: "norm", map, canvas: paintNorms(map, target.termRange), note: normNote(map) },
       { name: "direction", map, canvas: paintColours(map) },
     ];
   }
@@ -418,7 +417,7 @@ const dvtExplorer = (() => {
   function stillLayers(target) {
     switch (state.view) {
       case "colours": return target.maps.map((map) => ({ name: map.name, map, canvas: paintColours(map) }));
-      case "norm": return target.maps.map((map) => ({ name: map.name, map, canvas: paintNorms(target, map), note: normNote(map) }));
+      case "norm": return target.maps.map((map) => ({ name: map.name, map, canvas: paintNorms(map, target.normRange), note: normNote(map) }));
       case "clusters": return clusterLayers(target);
       default: return termLayers(target, state.view);
     }
@@ -637,19 +636,17 @@ const dvtExplorer = (() => {
     });
   }
 
-  function normScale() {
-    return scale(tables.norm, ...image().normRange.map(formatted));
-  }
+  const normScale = (range) => scale(tables.norm, ...range.map(formatted));
 
   const legends = {
     similarity: () => [
       state.range ? scale(tables.similarity, signed(state.range[0], 2), "1") : scale(tables.signed, "−1", "1"),
       "Cosine similarity to the marked patch; the same scale for all methods."],
     colours: () => [[], "The first three principal components as red, green and blue. Similar colours are similar features, in all methods of this image."],
-    norm: () => [normScale(), "Norm of the features of each patch; logarithmic, the same scale for all methods."],
+    norm: () => [normScale(image().normRange), "Norm of the features of each patch; logarithmic, the same scale for all methods."],
     clusters: () => [swatches(), "Clusters by k-means over all methods of this image, with their share of the patches."],
-    artifact: () => [normScale(), "Artifact: what each patch position adds, the same in every image. Its norm on the scale of the norms; its direction in PCA colours, where grey is its mean."],
-    residual: () => [normScale(), "Residual: what neither clean nor artifact explains. Its norm on the scale of the norms; its direction in PCA colours, where grey is zero."],
+    artifact: () => [normScale(image().termRange), "What each patch position adds: its norm, logarithmic, and its direction in PCA colours, where grey is its mean."],
+    residual: () => [normScale(image().termRange), "What neither clean nor artifact explains: its norm, on the scale of the artifact, and its direction in PCA colours, where grey is zero."],
   };
 
   /** Legend and position, in words. */
