@@ -86,7 +86,8 @@ def patch(page):
 
 
 def point(page, x, y, selector="#stage"):
-    """Pixels of a place of an image."""
+    """Pixels of a place of an image, which is scrolled into view."""
+    page.locator(selector).first.scroll_into_view_if_needed()
     box = page.locator(selector).first.bounding_box()
     return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
