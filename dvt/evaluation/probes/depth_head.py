@@ -27,6 +27,8 @@ from dvt.shapes import FeatureMaps
 _LEAST_WEIGHT = 0.1
 """Added to the weight of every bin, so that their sum is never 0."""
 _INITIAL_STD = 0.01
+_TRUNK_RATE = 0.05
+"""Learning rate of DPT's convolutions, as a share of that of the logits, which suits a linear map."""
 _EPS_M = 1e-3
 """Added to depths before the logarithm, in metres."""
 
@@ -139,10 +141,13 @@ def fit_head(
     Raises:
         EvaluationError: its weights are no longer finite.
     """
-    adam = torch.optim.AdamW(head.parameters(), weight_decay=optimizer.weight_decay)
+    groups = [{"params": list(head.logits.parameters()), "share": 1.0}]
+    if head.trunk is not None:
+        groups.append({"params": list(head.trunk.parameters()), "share": _TRUNK_RATE})
+    adam = torch.optim.AdamW(groups, weight_decay=optimizer.weight_decay)
     for step, batch in enumerate(batches):
         for group in adam.param_groups:
-            group["lr"] = learning_rate_at(step, optimizer)
+            group["lr"] = group["share"] * learning_rate_at(step, optimizer)
             group["betas"] = (momentum_at(step, optimizer), 0.999)
         predicted = resized_depth(head(batch.tokens, batch.grid), batch.depth.shape[1:])
         value = depth_loss(predicted, batch.depth, is_known(batch.depth, config.head), step, config.loss)
