@@ -1,5 +1,6 @@
 """The card of a model (`README.md`), written from its `config.json`."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ _PURPOSE = {
     ),
     "distilled": (
         "A ViT that was trained to give clean patch features by itself, without what belongs to the position of a patch"
-        " and not to the image. No extra layers; it loads as the plain timm model."
+        " and not to the image. No extra layers; its weights load into the plain model of its library."
     ),
     "denoised": (
         "A ViT and a small network behind it that were trained together to give clean patch features, without what"
@@ -30,6 +31,14 @@ _PURPOSE = {
     "fixed_size": "A ViT with clean patch features, exported for images of one size.",
     "backbone": "A small ViT for trying things without a download. It has the artifacts that dvt removes.",
 }
+_NEEDS = {
+    "transformers": "`pip install 'denoising-vit[transformers]'`",
+    "open_clip": "`pip install 'denoising-vit[openclip]'`",
+    "torch_hub": "the repository, whose code makes the ViT",
+    "module": "the package, whose function makes the ViT",
+}
+"""What is needed beside dvt to load a ViT that is not of timm."""
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _LIMITS = {
     "denoiser": "Class and register tokens are those of the ViT, unchanged.",
     "distilled": "Class and register tokens may have drifted from those of the ViT it started from.",
@@ -68,16 +77,25 @@ def _header(info: ModelInfo) -> str:
         known["license"] = info.base_license
     elif info.base_license is not None:
         known |= {"license": "other", "license_name": info.base_license}
-    base = timm.get_pretrained_cfg(info.spec.backbone)
+    source, name = _source(info)
+    base = timm.get_pretrained_cfg(name) if source == "timm" else None
     if base is not None and base.hf_hub_id:
         known["base_model"] = base.hf_hub_id
+    if source == "transformers" and _REPOSITORY.fullmatch(name):
+        known["base_model"] = name
     data = ModelCardData(
         library_name="dvt",
         pipeline_tag="image-feature-extraction",
-        tags=["dvt", "vision-transformer", "dense-features", "denoising", "timm"],
+        tags=["dvt", "vision-transformer", "dense-features", "denoising", source],
         **known,
     )
     return data.to_yaml().strip()
+
+
+def _source(info: ModelInfo) -> tuple[str, str]:
+    """The library of the ViT, and its name there; names in timm have no colon."""
+    source, colon, name = info.spec.backbone.partition(":")
+    return (source, name) if colon else ("timm", source)
 
 
 def _code(info: ModelInfo, source: str) -> str:
@@ -114,6 +132,7 @@ def _facts(info: ModelInfo) -> str:
         "trained at": f"{height} x {width} px: {info.spec.grid}",
         "channels": info.spec.channels,
         **{f"architecture: {name}": value for name, value in leaves(info.architecture)},
+        **({"needs": _NEEDS[source]} if (source := _source(info)[0]) in _NEEDS else {}),
         "written by": f"dvt {info.code_version}",
     }
     return _table("", "", facts)

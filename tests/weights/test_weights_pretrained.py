@@ -161,13 +161,29 @@ def test_the_card_says_what_it_is():
     [
         ({"base_license": None}, ["is not recorded here"]),
         ({"base_license": "dinov3-license"}, ["license: other", "license_name: dinov3-license"]),
-        ({"kind": "distilled"}, ["loads as the plain timm model", "may have drifted"]),
+        ({"kind": "distilled"}, ["load into the plain model of its library", "may have drifted"]),
         ({"kind": "fixed_size"}, ["load_fixed_size", "(B, 3, 64, 96)"]),
         (
             {"training": {}, "metrics": {}, "spec": replace(INFO.spec, weights_hash=None)},
             ["Not recorded.", "not recorded"],
         ),
         ({"spec": replace(INFO.spec, backbone="somebody_elses_vit")}, ["somebody_elses_vit"]),
+        (
+            {"spec": replace(INFO.spec, backbone="transformers:facebook/dinov2-small")},
+            [
+                "base_model: facebook/dinov2-small",
+                "- transformers",
+                "| needs | `pip install 'denoising-vit[transformers]'` |",
+            ],
+        ),
+        (
+            {
+                "spec": replace(
+                    INFO.spec, backbone="torch_hub:facebookresearch/dinov2:dinov2_vits14", earlier_layers=(2, 5)
+                )
+            },
+            ["- torch_hub", "the repository, whose code makes the ViT", "after blocks 2, 5 and 11"],
+        ),
     ],
 )
 def test_cards_of_other_models(changes, parts):
