@@ -177,11 +177,7 @@ def test_the_card_says_what_it_is():
             ],
         ),
         (
-            {
-                "spec": replace(
-                    INFO.spec, backbone="torch_hub:facebookresearch/dinov2:dinov2_vits14", earlier_layers=(2, 5)
-                )
-            },
+            {"spec": replace(INFO.spec, backbone="torch_hub:owner/vits:vit_small", earlier_layers=(2, 5))},
             ["- torch_hub", "the repository, whose code makes the ViT", "after blocks 2, 5 and 11"],
         ),
     ],
