@@ -61,7 +61,7 @@ def test_a_head_of_dpt_learns_what_two_blocks_say_together():
     tokens = torch.rand(12, 4, 4, 4, generator=generator)
     depth = (1 + tokens[..., 0] + tokens[..., 2]).repeat_interleave(4, 1).repeat_interleave(4, 2)
     config = LinearDepthConfig(head=DPT)
-    optimizer = OptimizerConfig(num_steps=300, batch_size=12, learning_rate=5e-3, warmup_steps=5)
+    optimizer = OptimizerConfig(num_steps=300, batch_size=12, learning_rate=2e-2, warmup_steps=5)
 
     def error(head, seen):
         with torch.no_grad():

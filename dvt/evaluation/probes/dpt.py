@@ -15,8 +15,9 @@ class DptTrunk(nn.Module):
     """Features of up to four blocks -> one map with 4 x 4 cells per patch (Ranftl et al. 2021, DPT, s. 3).
 
     Reassemble: a linear map of each block's features, resampled to its scale, and a convolution. Fusion: from the
-    deepest block, two residual convolution units around the sum with the next finer map, and bilinear upsampling. There
-    is no batch norm. The first block alone has the finest scale, so early blocks say where borders are.
+    deepest block, two residual convolution units around the sum with the next finer map, and bilinear upsampling. A
+    layer norm ends it, instead of batch norms inside. The first block has the finest scale, so early blocks say where
+    borders are.
 
     Examples:
         >>> from typing import Final
@@ -42,6 +43,7 @@ class DptTrunk(nn.Module):
         self.resample = nn.ModuleList(_resample(width, level) for level in range(num_layers))
         self.refine = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, bias=False) for _ in range(num_layers))
         self.fuse = nn.ModuleList(_Fusion(width) for _ in range(num_layers))
+        self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, H, W, L C) features of the blocks side by side, to (B, 4 H, 4 W, width)."""
@@ -54,7 +56,8 @@ class DptTrunk(nn.Module):
         for level, fuse in zip(reversed(levels), reversed(self.fuse), strict=True):
             fused = fuse(level, fused)
         assert fused is not None
-        return fused.permute(0, 2, 3, 1)
+        normed: Tensor = self.norm(fused.permute(0, 2, 3, 1))
+        return normed
 
 
 class _Residual(nn.Module):

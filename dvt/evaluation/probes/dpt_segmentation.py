@@ -46,7 +46,7 @@ class DptSegmenter(nn.Module):
 
     def forward(self, features: FeatureMaps) -> Tensor:
         """Class scores at 4 x 4 cells a patch."""
-        scores: Tensor = self.scores(self.trunk((features - self.mean) / self.std).relu())
+        scores: Tensor = self.scores(self.trunk((features - self.mean) / self.std))
         return scores
 
 
