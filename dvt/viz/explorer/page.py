@@ -71,7 +71,7 @@ def explorer_page(
     Examples:
         >>> from dvt.viz.explorer.data import ExplorerImage, image_data
         >>> page = explorer_page([image_data(ExplorerImage(name="a", maps={"raw": torch.rand(4, 4, 8)}))], title="a")
-        >>> "http" in page
+        >>> "https:" in page
         False
     """
     if not images:
