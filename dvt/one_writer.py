@@ -94,10 +94,19 @@ def _locked(lock: Path, out: str | Path) -> int:
                     " ends, stop it, or give another out."
                 ) from None
             return file  # a file system without locks
-        with suppress(OSError):
-            if os.fstat(file).st_ino == lock.stat().st_ino:  # otherwise the holder before has just deleted it
-                os.ftruncate(file, 0)
-                started = datetime.now().astimezone().isoformat(" ", "seconds")
-                os.write(file, f"process {os.getpid()} on {socket.gethostname()}, since {started}\n".encode())
-                return file
-        os.close(file)
+        try:
+            is_there = os.fstat(file).st_ino == lock.stat().st_ino
+        except FileNotFoundError:
+            is_there = False
+        if is_there:
+            _sign(file)
+            return file
+        os.close(file)  # the holder before has just deleted it
+
+
+def _sign(file: int) -> None:
+    """Write whose lock it is, for the error of the next; on a full disk it holds without that."""
+    started = datetime.now().astimezone().isoformat(" ", "seconds")
+    with suppress(OSError):
+        os.ftruncate(file, 0)
+        os.write(file, f"process {os.getpid()} on {socket.gethostname()}, since {started}\n".encode())

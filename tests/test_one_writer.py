@@ -36,6 +36,22 @@ class Holder:
         self.process.wait(30)
 
 
+def test_a_lock_on_a_full_disk_holds_and_does_not_wait_for_ever(tmp_path):
+    """A file that cannot be written to, as on a full disk: the lock is taken, and says nothing of its holder."""
+    program = (
+        "import resource, signal, sys; from pathlib import Path; from dvt.one_writer import one_writer\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "with one_writer(Path(sys.argv[1]), 'd'): print('held', flush=True); sys.stdin.read()"
+    )
+    lock = tmp_path / LOCK
+    with Holder(lock, program):
+        assert lock.read_bytes() == b""
+        with pytest.raises(ConfigError, match="is being written by another process: wait"), one_writer(lock, "d"):
+            pass
+    with one_writer(lock, "d"):
+        pass
+
+
 def test_a_second_process_is_refused_while_the_first_lives(tmp_path):
     lock = tmp_path / "a" / "b" / LOCK
     with Holder(lock) as holder:
