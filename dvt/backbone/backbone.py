@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dvt.backbone.config import blocks_of
 from dvt.backbone.features import Features
 from dvt.backbone.preprocess import Preprocess
 from dvt.backbone.reader import TokenReader, Tokens, VitFacts
@@ -43,9 +44,10 @@ class Readout:
         Raises:
             GeometryError: image size, patch size and stride do not go together.
             BackboneError: the block or the final norm does not exist.
+            ConfigError: no number of a block.
         """
         grid, depth = PatchGrid.of(image_hw, facts.patch, stride), facts.depth
-        given = [layer] if isinstance(layer, int) else list(layer)
+        given = blocks_of(layer)
         for each in given:
             if not -depth <= each < depth:
                 raise BackboneError(
@@ -126,7 +128,7 @@ class Backbone(nn.Module):
         self.layers, self.norm, self.grid = readout.layers, readout.norm, readout.grid
         self.num_channels = reader.facts.num_channels * len(readout.layers)
         self.num_prefix_tokens = reader.facts.num_prefix_tokens
-        self.weights_hash, self.weights_file = weights_hash, weights_file
+        self.weights_hash, self.weights_file, self._precision = weights_hash, weights_file, precision
         self.vit = reader.network.to(precision.dtype).requires_grad_(False)
         self.register_buffer("mean", torch.tensor(reader.facts.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(reader.facts.std).view(3, 1, 1), persistent=False)
@@ -145,7 +147,8 @@ class Backbone(nn.Module):
     @property
     def precision(self) -> Precision:
         """Number format of the forward pass and of the features; `.half()` and `.to(torch.bfloat16)` change it."""
-        return Precision.of(next(self.vit.parameters()).dtype)
+        first = next(self.vit.parameters(), None)
+        return self._precision if first is None else Precision.of(first.dtype)
 
     @property
     def spec(self) -> FeatureSpec:

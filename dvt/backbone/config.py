@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dvt.backbone.names import TIMM, joined_name
+from dvt.backbone.names import SOURCES, TIMM, joined_name
+from dvt.errors import ConfigError
 
 DEFAULT_BACKBONE: Final = "dinov2_base"
 """The ViT where neither the user nor the weights name one."""
@@ -40,5 +41,37 @@ class BackboneConfig:
 
     @property
     def full_name(self) -> str:
-        """The name of the ViT with its source."""
+        """The name of the ViT with its source.
+
+        Raises:
+            ConfigError: the source has no name, or the name is one of timm.
+            BackboneError: there is no such source.
+        """
+        check_source(self.source, None if self.name == DEFAULT_BACKBONE else self.name, self.timm)
         return self.timm or joined_name(self.source, self.name)
+
+
+def check_source(source: str, name: str | None, timm: str | None) -> None:
+    """Refuse a source that would have no effect.
+
+    Raises:
+        ConfigError: no name is given for it, or one of timm.
+    """
+    if source == TIMM or source not in SOURCES:
+        return
+    if timm is not None:
+        raise ConfigError(f"backbone.source={source} and backbone.timm={timm}: give backbone.name, not timm.")
+    if name is None:
+        raise ConfigError(f"backbone.source={source} needs backbone.name: {SOURCES[source]}.")
+
+
+def blocks_of(layer: Any) -> list[int]:
+    """The blocks of `backbone.layer`, as they are given.
+
+    Raises:
+        ConfigError: neither the number of a block nor a list of them.
+    """
+    given = [layer] if isinstance(layer, int) else layer
+    if not isinstance(given, list | tuple) or not given or any(type(each) is not int for each in given):
+        raise ConfigError(f"backbone.layer={layer!r}: give the number of a block, or several: [2,5,8,11].")
+    return list(given)

@@ -11,8 +11,8 @@ from dvt.backbone.backbone import Backbone, Readout
 from dvt.backbone.catalogue import CATALOGUE
 from dvt.backbone.colours import with_colours, with_colours_hash
 from dvt.backbone.config import DEFAULT_BACKBONE, BackboneConfig
-from dvt.backbone.names import TIMM, joined_name
-from dvt.backbone.reader import VitFacts
+from dvt.backbone.names import TIMM, joined_name, split_name
+from dvt.backbone.reader import PLAIN, VitFacts
 from dvt.backbone.vit import make_reader
 from dvt.backbone.weights import RANDOM, load_weights
 from dvt.grid import image_hw
@@ -79,10 +79,15 @@ def load_backbone(
     full_name = joined_name(source, name)
     reader = make_reader(full_name, trust_remote_code=trust_remote_code, made_from=made_from)
     own_colours = (reader.facts.mean, reader.facts.std)
-    reader.facts = with_colours(reader.facts, mean, std)
+    known = made_from or {}
+    reader.facts = with_colours(
+        reader.facts, known.get("mean") if mean is None else mean, known.get("std") if std is None else std
+    )
+    reader.recoloured = (reader.facts.mean, reader.facts.std) != own_colours
     readout = Readout.of(reader.facts, _image_hw(image_size, full_name, reader.facts), stride, layer, norm)
     weights_hash = load_weights(reader, weights)  # last: it may download
-    if (reader.facts.mean, reader.facts.std) != own_colours:
+    implied = PLAIN if split_name(full_name)[0] == "module" else own_colours  # of a module it is code that says them
+    if (reader.facts.mean, reader.facts.std) != implied:
         weights_hash = with_colours_hash(weights_hash, reader.facts)
     return Backbone(
         reader,

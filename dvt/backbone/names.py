@@ -3,6 +3,7 @@
 from typing import Final
 
 from dvt.errors import BackboneError
+from dvt.paths import expand_home
 
 TIMM: Final = "timm"
 SOURCES: Final = {
@@ -16,7 +17,7 @@ SOURCES: Final = {
 
 
 def joined_name(source: str, name: str) -> str:
-    """The full name of a ViT.
+    """The full name of a ViT; a local folder in it is absolute.
 
     Args:
         source: one of `SOURCES`.
@@ -35,7 +36,7 @@ def joined_name(source: str, name: str) -> str:
     if given not in (TIMM, source) and source != TIMM:
         raise BackboneError(f"backbone.source={source}, but {name} is of {given}: leave one of them out.")
     source = given if source == TIMM else source
-    return own if source == TIMM else f"{source}:{own}"
+    return own if source == TIMM else f"{source}:{_absolute(source, own)}"
 
 
 def split_name(full_name: str) -> tuple[str, str]:
@@ -47,3 +48,22 @@ def split_name(full_name: str) -> tuple[str, str]:
     """
     source, colon, name = full_name.partition(":")
     return (source, name) if colon and source in SOURCES else (TIMM, full_name)
+
+
+def options_of(full_name: str) -> dict[str, str]:
+    """The options of a command that name a ViT.
+
+    Examples:
+        >>> options_of("vit_small_patch16_224.dino"), options_of("transformers:facebook/dinov2-small")
+        ({'timm': 'vit_small_patch16_224.dino'}, {'source': 'transformers', 'name': 'facebook/dinov2-small'})
+    """
+    source, name = split_name(full_name)
+    return {"timm": name} if source == TIMM else {"source": source, "name": name}
+
+
+def _absolute(source: str, name: str) -> str:
+    """The name, with a local folder in it as an absolute path: it is the same from every folder."""
+    folder, colon, function = name.rpartition(":") if source == "torch_hub" else (name, "", "")
+    if source not in ("transformers", "torch_hub") or not folder or not expand_home(folder).is_dir():
+        return name
+    return f"{expand_home(folder).absolute()}{colon}{function}"

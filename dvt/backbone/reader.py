@@ -18,6 +18,8 @@ from dvt.spec import FeatureSpec
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and std of the colours of ImageNet."""
+PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+"""Mean and std of a ViT that takes RGB in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

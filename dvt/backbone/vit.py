@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from dvt.backbone.names import TIMM, split_name
+from dvt.backbone.names import TIMM, joined_name, split_name
 from dvt.backbone.reader import TokenReader, VitFacts
 from dvt.runtime import seed_for
 
@@ -61,15 +61,16 @@ def published_name(name: str) -> str:
         >>> published_name("vit_micro"), published_name("transformers:facebook/dinov2-small")
         ('vit_micro_patch16_224.dvt', 'transformers:facebook/dinov2-small')
     """
-    return facts_of(name).name if split_name(name)[0] == TIMM else name
+    return facts_of(name).name if split_name(name)[0] == TIMM else joined_name(TIMM, name)
 
 
 @cache
-def facts_of(full_name: str) -> VitFacts:
+def facts_of(full_name: str, *, trust_remote_code: bool = False) -> VitFacts:
     """The facts of a ViT, from its name alone; no weights are read, and of timm none are made.
 
     Args:
         full_name: a catalogue name, the name of a plain ViT of timm, or `<source>:<name>`.
+        trust_remote_code: whether code of a hub may be run.
 
     Raises:
         BackboneError: there is none; with the nearest names.
@@ -77,5 +78,5 @@ def facts_of(full_name: str) -> VitFacts:
     source, _ = split_name(full_name)
     if source in ("timm", "transformers"):
         with torch.device("meta"):
-            return make_reader(full_name).facts
-    return make_reader(full_name).facts
+            return make_reader(full_name, trust_remote_code=trust_remote_code).facts
+    return make_reader(full_name, trust_remote_code=trust_remote_code).facts

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from dvt.backbone.backbone import Backbone, Readout
+from dvt.backbone.colours import with_colours_hash
+from dvt.backbone.reader import PLAIN
 from dvt.backbone.sources.module_reader import SOURCE, module_reader
 from dvt.backbone.weights import state_hash
 from dvt.numbers import takes_numbers
@@ -49,13 +51,14 @@ def wrap_backbone(
             the module returns is the one layer.
         norm: name of its final norm, with `blocks`; it is then applied to the tokens of a block.
         layer: index of the block whose output is taken, or of several; negative numbers count from the last.
-        forward: `forward(module, images)`; None: `module(images)`.
+        forward: `forward(module, images)`, of the module that it is given: students and exports are copies. None:
+            `module(images)`.
         device: `auto` (cuda, else mps, else cpu) or a device of this machine.
         precision: `fp32`, `fp16`, `bf16` or `fp64`.
 
     Raises:
         BackboneError: the module returns something else, or raises; blocks or norm are no parts of it.
-        ConfigError: an image size, device or precision that does not exist.
+        ConfigError: an image size, mean, std, device or precision that does not exist.
         GeometryError: image size and patch do not go together.
 
     Examples:
@@ -81,4 +84,7 @@ def wrap_backbone(
         forward=forward,
     )
     readout = Readout.of(reader.facts, reader.facts.image_hw, None, layer, reader.facts.has_norm)
-    return Backbone(reader, readout, name=own, weights_hash=state_hash(module), precision=number_format).to(place)
+    weights_hash = state_hash(module)
+    if (reader.facts.mean, reader.facts.std) != PLAIN:
+        weights_hash = with_colours_hash(weights_hash, reader.facts)
+    return Backbone(reader, readout, name=own, weights_hash=weights_hash, precision=number_format).to(place)

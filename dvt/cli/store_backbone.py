@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from dvt.backbone.config import BackboneConfig
+from dvt.backbone.config import BackboneConfig, blocks_of, check_source
 from dvt.backbone.names import TIMM, joined_name
 from dvt.errors import ConfigError
 
@@ -47,7 +47,13 @@ class StoreBackboneConfig:
 
     @property
     def full_name(self) -> str | None:
-        """The name of the ViT with its source; None where none is given."""
+        """The name of the ViT with its source; None where none is given.
+
+        Raises:
+            ConfigError: the source has no name, or the name is one of timm.
+            BackboneError: there is no such source.
+        """
+        check_source(self.source, self.name, self.timm)
         return self.timm or (None if self.name is None else joined_name(self.source, self.name))
 
 
@@ -69,14 +75,16 @@ def needs_of(wanted: StoreBackboneConfig, spec: "FeatureSpec") -> "FeatureSpec":
     Raises:
         BackboneError: an unknown name, or no plain ViT.
         GeometryError: an image size that does not fit the patches of the store.
+        ConfigError: no number of a block.
     """
     from dvt.backbone.vit import facts_of, published_name
     from dvt.grid import PatchGrid, image_hw
 
     name, layers = wanted.full_name, spec.layers
     if wanted.layer is not None:
-        given = [wanted.layer] if isinstance(wanted.layer, int) else list(wanted.layer)
-        layers = tuple(layer if layer >= 0 else layer + facts_of(spec.backbone).depth for layer in given)
+        given = blocks_of(wanted.layer)
+        depth = facts_of(spec.backbone, trust_remote_code=wanted.trust_remote_code).depth if min(given) < 0 else 0
+        layers = tuple(layer if layer >= 0 else layer + depth for layer in given)
     hw = spec.grid.image_hw if wanted.image_size is None else image_hw(wanted.image_size)
     return replace(
         spec,

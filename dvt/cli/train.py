@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dvt.backbone.names import options_of
 from dvt.cli.console import DONE, INTERRUPTED, MISSING, SOME_FAILED, say, say_failures
 from dvt.cli.outcome import Result
 from dvt.cli.store_backbone import StoreBackboneConfig, load_backbone_of, needs_of, store_list, with_defaults
@@ -129,7 +130,7 @@ def result_text(metrics: dict[str, float], out: str, backbone: str, weights: str
     Args:
         metrics: of the last validation.
         out: folder of the denoiser.
-        backbone: full timm name of its ViT.
+        backbone: full name of its ViT.
         weights: file of the ViT's weights; None: they are those of the hub.
     """
     distances = "   ".join(
@@ -142,11 +143,12 @@ def result_text(metrics: dict[str, float], out: str, backbone: str, weights: str
         if f"val/{name}" in metrics  # of few images there is no share
     )
     python = "" if weights is None else f", backbone_weights={weights!r}"
+    vit = " ".join(f"backbone.{option}={shlex.quote(value)}" for option, value in options_of(backbone).items())
     command = "" if weights is None else f" backbone.weights={shlex.quote(weights)}"
     return (
         f"raw -> denoised, on the validation images: {distances}\n"
         f"written: {out}   use it: dvt.load_denoised(weights={out!r}{python}), or\n"
-        f"dvt show image=... method=[raw,denoised] denoiser={out} backbone.timm={backbone}{command}"
+        f"dvt show image=... method=[raw,denoised] denoiser={out} {vit}{command}"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.config import BackboneConfig
 from dvt.backbone.load import load_from_config
+from dvt.backbone.names import TIMM, split_name
 from dvt.backbone.weights import RANDOM
 from dvt.cluster.config import EngineConfig
 from dvt.cluster.shared_files import PATIENCE_S, wait_until_visible
@@ -45,6 +46,9 @@ class Job:
     def __post_init__(self) -> None:
         """Make the paths absolute."""
         self.store = str(Path(self.store).absolute())
+        source, name = split_name(self.backbone.full_name)
+        if source != TIMM:
+            self.backbone = replace(self.backbone, source=source, name=name, timm=None)
         if self.backbone.weights not in (None, RANDOM):
             self.backbone = replace(self.backbone, weights=str(Path(self.backbone.weights).absolute()))
 

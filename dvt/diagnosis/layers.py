@@ -85,8 +85,10 @@ class BackboneLayers:
     def __call__(self, images: ImageBatch) -> Sequence[FeatureMaps]:
         """Features of every layer, in float32."""
         *blocks, output = self._backbone.forward_layers(images, self._blocks)
-        shown = [*blocks, output] if self._backbone.norm else blocks
-        return [features.patches.float() for features in shown]
+        maps = [features.patches for features in blocks]
+        if self._backbone.norm:
+            maps.append(output.patches.chunk(len(self._backbone.layers), dim=-1)[-1])  # of several layers, the last
+        return [each.float() for each in maps]
 
 
 class OutputAlone:

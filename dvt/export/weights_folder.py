@@ -22,26 +22,27 @@ def write_folder(fixed: FixedSize, info: ModelInfo, path: Path) -> list[Path]:
 
 
 def open_folder(path: Path) -> Runner:
-    """Read the folder back, as a function of images."""
-    return load_fixed_size(path)
+    """Read the folder back, as a function of images; the code of its ViT was trusted when that was loaded."""
+    return load_fixed_size(path, trust_remote_code=True)
 
 
 @own_torch_state()
-def load_fixed_size(folder: str | Path) -> FixedSize:
-    """Read a model that was exported as safetensors; nothing but the folder is needed.
+def load_fixed_size(folder: str | Path, *, trust_remote_code: bool = False) -> FixedSize:
+    """Read a model that was exported as safetensors: from the folder, and the library of its ViT.
 
     Args:
         folder: what `dvt export` wrote.
+        trust_remote_code: run the code of a repository, for transformers and torch.hub.
 
     Returns:
         The model, on the CPU: `(patches, prefix) = model(images)` for images of its one size.
 
     Raises:
         WeightsError: no such folder, half-written, damaged, or not of this model.
-        BackboneError: this version of timm does not know the ViT.
+        BackboneError: its library does not know the ViT, or is not installed.
     """
     state, info = read_model_folder(folder, kind="fixed_size")
-    reader = make_reader(info.spec.backbone, made_from=info.made_from)
+    reader = make_reader(info.spec.backbone, trust_remote_code=trust_remote_code, made_from=info.made_from)
     readout = Readout.of(reader.facts, info.spec.grid.image_hw, info.spec.grid.stride, info.spec.layers, info.spec.norm)
     weights_hash = info.spec.weights_hash or ""
     backbone = Backbone(reader, readout, name=info.spec.backbone, weights_hash=weights_hash, precision=Precision.fp32)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dvt.backbone.names import options_of
 from dvt.errors import StoreError, TrainingError
 from dvt.grid import PatchGrid
 from dvt.images import ImageFile
@@ -211,7 +212,7 @@ def _missing_text(without: list[ImageFile], asked: int, stores: tuple[FeatureSto
 def _backbone_options(spec: FeatureSpec) -> str:
     """The features of a store as options of a command."""
     options = {
-        "timm": spec.backbone,
+        **options_of(spec.backbone),
         "image_size": "[{},{}]".format(*spec.grid.image_hw),
         "layer": f"[{','.join(map(str, spec.layers))}]" if spec.earlier_layers else spec.layer,
         "norm": str(spec.norm).lower(),

@@ -6,8 +6,9 @@ from pathlib import Path
 from torch import Tensor
 
 from dvt.backbone.backbone import Backbone
-from dvt.backbone.config import DEFAULT_BACKBONE, BackboneConfig
+from dvt.backbone.config import DEFAULT_BACKBONE, BackboneConfig, blocks_of
 from dvt.backbone.load import load_backbone
+from dvt.backbone.names import TIMM, split_name
 from dvt.backbone.preprocess import Preprocess
 from dvt.backbone.vit import facts_of, published_name
 from dvt.backbone.weights import VitNotFetchedError
@@ -103,7 +104,8 @@ def load_denoised(
     name = named if backbone is not None else found.backbone or named
     info = found.info or found.info_for(facts_of(name))
     spec = info.spec
-    channels = spec.channels if info.made_from else facts_of(name).num_channels * len(spec.layers)
+    of_timm = split_name(name)[0] == TIMM  # another source is asked once, when the ViT is loaded
+    channels = facts_of(name).num_channels * len(spec.layers) if of_timm else spec.channels
     _refuse_other(
         found, {"backbone": spec.backbone, "channels": spec.channels}, {"backbone": name, "channels": channels}
     )
@@ -162,7 +164,7 @@ def load_denoised_from_config(wanted: BackboneConfig, weights: str, device: str)
         std=wanted.std,
         trust_remote_code=wanted.trust_remote_code,
     )
-    given = [wanted.layer] if isinstance(wanted.layer, int) else list(wanted.layer)
+    given = blocks_of(wanted.layer)
     if given not in ([-1], list(model.layers)) or (model.norm and not wanted.norm):
         raise ConfigError(
             f"{weights} was trained on {layers_text(model.layers)} {'after' if model.norm else 'before'} the final"

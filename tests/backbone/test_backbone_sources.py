@@ -328,7 +328,7 @@ def test_wrap_says_what_does_not_fit():
     stem = nn.Conv2d(3, 4, 8, stride=8)
     with pytest.raises(BackboneError, match="blocks='layers' is no part of Conv2d"):
         dvt.wrap_backbone(stem, patch=8, blocks="layers", device="cpu")
-    with pytest.raises(BackboneError, match=r"mean=\[0.5\]: give three numbers"):
+    with pytest.raises(ConfigError, match=r"mean=\[0.5\]: give three numbers"):
         dvt.wrap_backbone(stem, patch=8, mean=[0.5], device="cpu")
     with pytest.raises(BackboneError, match="only ViTs of timm can have a stride"):
         dvt.wrap_backbone(stem, patch=8, device="cpu").reader.set_stride(4)

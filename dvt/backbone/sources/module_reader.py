@@ -13,6 +13,7 @@ For (B, 3, y, x) images it returns (B, P + N, C) tokens, prefix tokens first, or
 convolutional or hierarchical network.
 """
 
+import copy
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -21,19 +22,19 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from dvt.backbone.reader import HookReader, TokenReader, Tokens, VitFacts
+from dvt.backbone.colours import three_numbers
+from dvt.backbone.reader import PLAIN, HookReader, TokenReader, Tokens, VitFacts
 from dvt.backbone.sources.libraries import fill_network
 from dvt.errors import BackboneError, DvtError, first_line
 from dvt.grid import PatchGrid
 from dvt.grid import image_hw as two_sides
+from dvt.options import type_name
 from dvt.shapes import ImageBatch
 
 SOURCE: Final = "module"
 
 Forward = Callable[[nn.Module, Tensor], Tensor]
 """Runs a module on normalised images."""
-_PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-"""Mean and std of a module that takes RGB in [0, 1]."""
 _EXPECTED = (
     "Expected (B, P + N, C) tokens, the P = num_prefix_tokens prefix tokens first, or a (B, C, H, W) map, for"
     " (B, 3, y, x) images"
@@ -119,14 +120,14 @@ class ModuleBlocksReader(HookReader):
 
 
 def module_reader(
-    network: nn.Module,
+    network: Any,
     *,
     name: str,
-    patch: int,
+    patch: Any,
     image_size: Any = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    num_prefix_tokens: int = 0,
+    mean: Any = None,
+    std: Any = None,
+    num_prefix_tokens: Any = 0,
     blocks: str | None = None,
     norm: str | None = None,
     forward: Forward | None = None,
@@ -146,14 +147,22 @@ def module_reader(
         forward: `forward(network, images)`; None: `network(images)`.
 
     Raises:
-        BackboneError: it returns something else, or raises; blocks or norm are not there.
+        BackboneError: it returns something else, or raises; blocks or norm are not there; no number of patches.
+        ConfigError: mean or std are not three numbers.
     """
+    if not isinstance(network, nn.Module):
+        raise BackboneError(f"{name} is of type {type_name(network)}, not a torch.nn.Module.")
+    for option, number, least in (("patch", patch, 1), ("num_prefix_tokens", num_prefix_tokens, 0)):
+        if type(number) is not int or number < least:
+            raise BackboneError(f"{name}: {option}={number!r}: give a whole number, at least {least}.")
     hw = (16 * patch, 16 * patch) if image_size is None else two_sides(image_size)
     network.eval()
     parts = dict(network.named_modules())
     for given, wanted in (("blocks", blocks), ("norm", norm)):
         if wanted is not None and wanted not in parts:
             raise BackboneError(f"{name}: {given}={wanted!r} is no part of {type(network).__name__}.")
+    if blocks is not None and not list(parts[blocks].children()):
+        raise BackboneError(f"{name}: blocks={blocks!r} has no blocks in it: give the name of their list.")
     facts = VitFacts(
         name=name,
         depth=1 if blocks is None else len(list(parts[blocks].children())),
@@ -164,8 +173,8 @@ def module_reader(
         patch=patch,
         native_hw=hw,
         image_hw=hw,
-        mean=_three("mean", mean, _PLAIN[0], name),
-        std=_three("std", std, _PLAIN[1], name),
+        mean=PLAIN[0] if mean is None else three_numbers(f"{name}: mean", mean),
+        std=PLAIN[1] if std is None else three_numbers(f"{name}: std", std, above_0=True),
         license=None,
     )
     reader: ModuleReader | ModuleBlocksReader
@@ -192,10 +201,14 @@ def factory_reader(name: str) -> TokenReader:
         raise BackboneError(f"{full_name}: give package.module:function, such as my_package.models:build.")
     try:
         function = getattr(importlib.import_module(place), function_name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:  # an empty or relative name: the last two
         raise BackboneError(
             f"{full_name} was not found ({first_line(error)}). Give package.module:function of a package that Python"
             " can import from here (PYTHONPATH, or an installed one)."
+        ) from error
+    except Exception as error:  # whatever the package raises
+        raise BackboneError(
+            f"{full_name}: the import of {place} raised {type(error).__name__}: {first_line(error)}"
         ) from error
     try:
         made = function()
@@ -204,11 +217,11 @@ def factory_reader(name: str) -> TokenReader:
     if not isinstance(made, nn.Module):
         raise BackboneError(f"{full_name} returned {type(made).__name__}, not a torch.nn.Module.")
     patch = getattr(made, "patch", None)
-    if not isinstance(patch, int) or isinstance(patch, bool) or patch < 1:
+    if patch is None:
         raise BackboneError(
-            f"{full_name}: the module has patch={patch!r}. Give it an attribute `patch`, the pixels between"
-            " neighbouring patches, a whole number above 0."
+            f"{full_name}: the module has patch=None. Give it an attribute `patch`, the pixels between neighbours."
         )
+    made = copy.deepcopy(made)  # the function may return the same module again
     options = ("image_size", "mean", "std", "num_prefix_tokens")
     given = {option: getattr(made, option) for option in options if getattr(made, option, None) is not None}
     named = {part: getattr(made, part) for part in ("blocks", "norm") if isinstance(getattr(made, part, None), str)}
@@ -260,14 +273,3 @@ def _tried(reader: ModuleReader | ModuleBlocksReader) -> int:
             f" {facts.native_hw[1]} px: {first_line(error)}. {_EXPECTED}."
         ) from error
     return tokens.patches.shape[2]
-
-
-def _three(
-    option: str, values: Sequence[float] | None, default: tuple[float, float, float], name: str
-) -> tuple[float, float, float]:
-    if values is None:
-        return default
-    if len(values) != 3:
-        raise BackboneError(f"{name}: {option}={list(values)}: give three numbers, for red, green and blue.")
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue

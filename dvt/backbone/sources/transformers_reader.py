@@ -1,6 +1,7 @@
 """ViTs of transformers (Hugging Face): every model whose blocks give patch tokens."""
 
 import inspect
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -16,11 +17,13 @@ from dvt.errors import BackboneError, WeightsError, first_line
 
 SOURCE: Final = "transformers"
 
+_log = logging.getLogger(__name__)
+
 _KINDS = (
     "Expected a plain ViT: one sequence of tokens from the patches to the last block (Dinov2, DINOv3ViT, ViT, ViTMAE,"
     " CLIPVision, SiglipVision, IJepa, ...). Another model goes in as a module: backbone.source=module."
 )
-_NORMS = ("layernorm", "post_layernorm", "norm", "layer_norm")
+_NORMS = ("layernorm", "post_layernorm", "norm", "layer_norm", "rms_norm")
 """Names that a final norm has."""
 _HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -47,8 +50,10 @@ class TransformersReader(HookReader):
         """
         self._name, self._config, self._trusts = name, config, trust_remote_code
         full_name = f"{SOURCE}:{name}"
-        if getattr(config, "depths", None) or getattr(config, "window_size", None):
+        if any(getattr(config, option, None) for option in ("depths", "window_size", "window_block_indices")):
             raise BackboneError(f"{full_name} cannot be used: it merges patches or attends in windows. {_KINDS}")
+        if getattr(config, "num_channels", 3) != 3:
+            raise BackboneError(f"{full_name} cannot be used: it takes {config.num_channels} channels, not RGB.")
         patch, side = _one_number(config, "patch_size", full_name), _native_hw(config, full_name)
         blocks = _find_blocks(network, config, full_name)
         norm = next((each for each in _NORMS if isinstance(getattr(network, each, None), nn.Module)), None)
@@ -118,8 +123,35 @@ class TransformersReader(HookReader):
         self.network.load_state_dict(loaded.state_dict())
 
     def fill(self, state: Mapping[str, Tensor], *, source: str) -> None:
-        """Give the network the weights of a file, by the names of transformers."""
-        fill_network(self.network, state, source=source, name=self.facts.name)
+        """Give the network the weights of a file, by the names that transformers has in memory or in its files."""
+        try:
+            fill_network(self.network, state, source=source, name=self.facts.name)
+        except WeightsError:
+            if not self._fill_as_loaded(state, source):
+                raise
+
+    def _fill_as_loaded(self, state: Mapping[str, Tensor], source: str) -> bool:
+        """Fill the network as transformers loads a file, with its tensors renamed; False where some do not fit."""
+        try:
+            with _quiet():
+                loaded, found = type(self.network).from_pretrained(  # type: ignore[attr-defined]
+                    None,
+                    config=self._config,
+                    state_dict=dict(state),
+                    dtype=torch.float32,
+                    output_loading_info=True,
+                    **_no_pooler(self._config),
+                )
+        except Exception as error:  # whatever transformers raises for shapes and names
+            _log.debug("%s: transformers does not load it: %s", source, error)
+            return False
+        aside = sorted(found["unexpected_keys"])
+        if found["missing_keys"] or any(key.startswith(f"{self._where}.") for key in aside):
+            return False
+        self.network.load_state_dict(loaded.state_dict())
+        if aside:
+            _log.warning("%s: laid aside, as no part of the ViT: %s.", source, ", ".join(aside[:8]))
+        return True
 
     @property
     def made_from(self) -> dict[str, Any]:
