@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 
+from dvt.errors import ConfigError
 from dvt.export.fixed_size import FixedSize
 from dvt.export.parity import Runner
 from dvt.weights.info import ModelInfo
@@ -57,16 +58,25 @@ def write_onnx(fixed: FixedSize, info: ModelInfo, path: Path) -> list[Path]:
 
     Returns:
         The paths written; the last is `path`.
+
+    Raises:
+        ConfigError: an operation of the ViT has no form in ONNX.
     """
-    with _quiet_folding():
-        program = torch.onnx.export(
-            trace(fixed),
-            dynamo=True,
-            dynamic_shapes=({0: "batch"},),  # the name of the axis
-            input_names=["images"],
-            output_names=["patches", "prefix"],
-            verbose=False,
-        )
+    try:
+        with _quiet_folding():
+            program = torch.onnx.export(
+                trace(fixed),
+                dynamo=True,
+                dynamic_shapes=({0: "batch"},),  # the name of the axis
+                input_names=["images"],
+                output_names=["patches", "prefix"],
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise ConfigError(
+            f"{path.name} was not written: torch.onnx does not convert {info.spec.backbone}. Give another format:"
+            " torch_export or safetensors."
+        ) from error
     assert program is not None, "the exporter of torch.export graphs gives a program"
     program.model.metadata_props[METADATA_KEY] = info.to_json()
     num_bytes = sum(tensor.nbytes for tensor in fixed.state_dict().values())

@@ -210,3 +210,26 @@ def test_a_vit_for_grey_images(tmp_path):
     ).save_pretrained(tmp_path)
     with pytest.raises(BackboneError, match="it takes 1 channels, not RGB"):
         dvt.load_backbone(f"transformers:{tmp_path}", device="cpu")
+
+
+def test_of_teacher_and_student_the_teacher_is_taken():
+    torch.manual_seed(0)
+    stem = nn.Conv2d(3, 4, 8, stride=8)
+    backbone = dvt.wrap_backbone(stem, patch=8, device="cpu")
+    parts = {"student": 1.0, "teacher": 2.0}
+    state = {
+        f"{part}.{name}": torch.full_like(tensor, value)
+        for part, value in parts.items()
+        for name, tensor in stem.state_dict().items()
+    }
+    backbone.reader.fill(state, source="a training")
+    assert float(stem.bias[0]) == 2.0
+
+
+@pytest.mark.sources
+@pytest.mark.export
+def test_what_onnx_cannot_say(tmp_path):
+    saved("Siglip2VisionModel", tmp_path / "vit")
+    backbone = dvt.load_backbone(f"transformers:{tmp_path / 'vit'}", device="cpu")
+    with pytest.raises(ConfigError, match=r"torch.onnx does not convert transformers:.*torch_export or safetensors"):
+        dvt.export_model(backbone, tmp_path / "a.onnx")

@@ -48,7 +48,7 @@ def fill_network(
     model = network.state_dict()
     inside, prefix = min(
         ((_under(state, prefix), prefix) for prefix in _prefixes(state)),
-        key=lambda each: len(key_report(model, each[0]).missing),
+        key=lambda each: (len(key_report(model, each[0]).missing), "student" in each[1]),  # a teacher, where both fit
     )
     aside = sorted(key for key in state if not key.startswith(prefix))
     aside += sorted(f"{prefix}{key}" for key in behind if inside.pop(key, None) is not None)
