@@ -189,6 +189,23 @@ def test_open_clip_and_timm_agree(clip, images):
 
 
 @pytest.mark.sources
+def test_a_tower_of_open_clip_that_norms_after_pooling_has_no_norm_on_its_tokens(tmp_path):
+    import json
+
+    import open_clip
+
+    vision = {"image_size": 64, "layers": 2, "width": 64, "patch_size": 32, "head_width": 16}
+    vision |= {"pool_type": "avg", "final_ln_after_pool": True}
+    text = {"context_length": 7, "vocab_size": 50, "width": 32, "heads": 2, "layers": 1}
+    (tmp_path / "dvt-late.json").write_text(json.dumps({"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}))
+    open_clip.add_model_config(tmp_path / "dvt-late.json")
+    with pytest.raises(BackboneError, match="has no final norm on its tokens"):
+        dvt.load_backbone("open_clip:dvt-late", weights="random", device="cpu")
+    backbone = dvt.load_backbone("open_clip:dvt-late", weights="random", norm=False, device="cpu")
+    assert backbone(torch.rand(1, 3, 64, 64)).patches.shape == (1, 2, 2, 64)
+
+
+@pytest.mark.sources
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -35,7 +35,7 @@ class OpenClipReader(HookReader):
             architecture: its name in OpenCLIP.
             tag: its weights.
         """
-        super().__init__(tower, facts, blocks="transformer.resblocks", norm="ln_post")
+        super().__init__(tower, facts, blocks="transformer.resblocks", norm="ln_post" if facts.has_norm else None)
         self._architecture, self._tag = architecture, tag
 
     def run(self, images: Tensor) -> Any:
@@ -125,7 +125,7 @@ def open_clip_reader(name: str) -> TokenReader:
         num_channels=tower.conv1.out_channels,
         num_prefix_tokens=1,
         has_class_token=True,
-        has_norm=True,
+        has_norm=not tower.final_ln_after_pool,  # else it norms the pooled token alone
         patch=tower.conv1.kernel_size[0],
         **common,
     )

@@ -44,7 +44,10 @@ class TorchHubReader(HookReader):
         if not isinstance(next(iter(vit.blocks.children()), None), nn.Module) or any(
             isinstance(block, nn.ModuleList) for block in vit.blocks
         ):
-            raise BackboneError(f"{full_name} cannot be used: its blocks are in chunks. Give block_chunks=0.")
+            raise BackboneError(
+                f"{full_name} cannot be used: its blocks are in chunks. Give a function of its hubconf.py that makes one"
+                " list of them, such as those of DINOv2 with their defaults."
+            )
         size = vit.patch_embed.patch_size
         patch = size if isinstance(size, int) else size[0]
         registers = next((getattr(vit, part) for part in _REGISTERS if getattr(vit, part, None) is not None), None)
