@@ -45,8 +45,8 @@ class TorchHubReader(HookReader):
             isinstance(block, nn.ModuleList) for block in vit.blocks
         ):
             raise BackboneError(
-                f"{full_name} cannot be used: its blocks are in chunks. Give a function of its hubconf.py that makes one"
-                " list of them, such as those of DINOv2 with their defaults."
+                f"{full_name} cannot be used: its blocks are in chunks. Give a function of its hubconf.py that makes"
+                " one list of them, such as those of DINOv2 with their defaults."
             )
         size = vit.patch_embed.patch_size
         patch = size if isinstance(size, int) else size[0]
