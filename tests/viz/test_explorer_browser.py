@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import torch
 from browser import chromium
-from planted import cosines, planted_image
+from planted_image import cosines, planted_image
 
 from dvt.grid import PatchGrid
 from dvt.viz.explorer import explorer_page, image_data, write_explorer

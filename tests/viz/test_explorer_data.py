@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from planted import cosines, planted_image
+from planted_image import cosines, planted_image
 
 from dvt.errors import DvtError
 from dvt.grid import PatchGrid

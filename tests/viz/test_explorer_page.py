@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from planted import planted_image
+from planted_image import planted_image
 
 import dvt
 from dvt.backbone.features import Features

@@ -20,9 +20,7 @@ class DptTrunk(nn.Module):
     borders are.
 
     Examples:
-        >>> from typing import Final
-
-    import torch
+        >>> import torch
         >>> trunk = DptTrunk(num_layers=4, num_channels=8, width=16)
         >>> trunk(torch.rand(2, 3, 5, 32)).shape
         torch.Size([2, 12, 20, 16])
