@@ -5,8 +5,8 @@ number of dimensions kept, C the number of channels.
 
     format, version     "dvt explorer", 1
     name                name of the image
-    photo               the photograph as a data URI; null: none
-    width, height       of the photograph in pixels; of the first map where there is none
+    photo               the image as a data URI; null: none
+    width, height       of the image in pixels; of the first map where there is none
     frame               left, top, width and height of the rectangle that the maps cover, as shares of the image
     channels            C
     cosine_error        max and mean difference between the cosines of these data and of the features; number of pairs
@@ -62,7 +62,7 @@ _STEPS = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 _QUERIES = 128
 """Patches per map whose cosines to all others are compared with the exact ones."""
 _PHOTO_SIDE, _PHOTO_QUALITY = 800, 85
-"""Longer side of the photograph in pixels, and its JPEG quality."""
+"""Longer side of the image in pixels, and its JPEG quality."""
 _NORM_SPAN = 100
 """Largest ratio of norms on the colour scale, as in the panels of `dvt show`."""
 
@@ -76,7 +76,7 @@ class ExplorerImage:
     maps: Mapping[str, MapOfAnySize]
     """(H, W, C) features by name of the method; H and W may differ, C must not."""
     photo: ImageLike | None = None
-    """The photograph that the maps cover; None: the page shows the maps alone."""
+    """The image that the maps cover; None: the page shows the maps alone."""
     terms: Mapping[str, MapOfAnySize] = field(default_factory=dict)
     """(H, W, C) artifact and residual of stage 1, by these names."""
     grid: PatchGrid | None = None
@@ -120,7 +120,7 @@ def image_data(image: ExplorerImage, max_bytes: int = image_budget(1)) -> dict[s
 
     Raises:
         DvtError: no methods, features that are not finite, maps of different channels, or a budget that is too small.
-        ImageError: the photograph cannot be read.
+        ImageError: the image cannot be read.
 
     Examples:
         >>> maps = torch.rand(2, 14, 14, 192, generator=torch.Generator().manual_seed(0))
@@ -250,17 +250,17 @@ def _bytes_of(num_patches: int, dimensions: int) -> int:
 
 
 def _photo_bytes() -> int:
-    """A size that few photographs exceed in base64."""
+    """A size that few images exceed in base64."""
     return _PHOTO_SIDE * _PHOTO_SIDE // 2
 
 
 def _text_bytes(names: Mapping[str, Any]) -> int:
-    """Size of everything that is neither photograph nor array: names, numbers, punctuation."""
+    """Size of everything that is neither image nor array: names, numbers, punctuation."""
     return 4000 + sum(300 + 12 * len(name) for name in names)
 
 
 def _photo(image: ImageLike) -> Image.Image:
-    """The photograph, made smaller where it is large."""
+    """The image, made smaller where it is large."""
     pixels = (read_image(image).permute(1, 2, 0).cpu() * 255).round().to(torch.uint8).numpy()
     photo = Image.fromarray(pixels)
     photo.thumbnail((_PHOTO_SIDE, _PHOTO_SIDE), Image.Resampling.LANCZOS)

@@ -456,7 +456,7 @@ const dvtExplorer = (() => {
     context.drawImage(source, x, y, width * box.width * state.zoom, height * box.height * state.zoom);
   }
 
-  /** One image in its box: photograph, then a layer, or two of them left and right of the divider. */
+  /** One image in its box: its pixels, then a layer, or two of them left and right of the divider. */
   function drawImage(context, box, target, layers) {
     context.save();
     context.beginPath();
