@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from dvt.backbone.colours import three_numbers
 from dvt.backbone.reader import PLAIN, HookReader, TokenReader, Tokens, VitFacts
-from dvt.backbone.sources.libraries import fill_network
+from dvt.backbone.sources.network_weights import fill_network
 from dvt.errors import BackboneError, DvtError, first_line
 from dvt.grid import PatchGrid
 from dvt.grid import image_hw as two_sides
@@ -41,7 +41,24 @@ _EXPECTED = (
 )
 
 
-class ModuleReader(TokenReader):
+class _OfModule(TokenReader):
+    """What both readers of modules share: how the module runs, and that it comes with its weights."""
+
+    _forward: Forward | None
+
+    def run(self, images: Tensor) -> Any:
+        """Run the module on normalised images."""
+        return self.network(images) if self._forward is None else self._forward(self.network, images)
+
+    def fetch(self) -> None:
+        """Nothing: the module comes with its weights."""
+
+    def fill(self, state: Mapping[str, Tensor], *, source: str) -> None:
+        """Give the module the weights of a file, by its own names."""
+        fill_network(self.network, state, source=source, name=self.facts.name)
+
+
+class ModuleReader(_OfModule):
     """A module whose blocks are not known: one layer, which is what it returns. Its norm, if any, is in it."""
 
     def __init__(self, network: nn.Module, facts: VitFacts, forward: Forward | None):
@@ -55,10 +72,6 @@ class ModuleReader(TokenReader):
         self.network, self.facts, self._forward = network, facts, forward
         self.norm = nn.Identity()
 
-    def run(self, images: Tensor) -> Any:
-        """Run the module on normalised images."""
-        return self.network(images) if self._forward is None else self._forward(self.network, images)
-
     @property
     def blocks(self) -> Sequence[nn.Module]:
         """The module itself."""
@@ -67,13 +80,6 @@ class ModuleReader(TokenReader):
     def tokens(self, images: ImageBatch, layers: Sequence[int], grid: PatchGrid) -> list[Tokens]:
         """What the module returns, as tokens."""
         return [as_tokens(self.run(images), self.facts.num_prefix_tokens, grid, self.facts.name)] * len(layers)
-
-    def fetch(self) -> None:
-        """Nothing: the module comes with its weights."""
-
-    def fill(self, state: Mapping[str, Tensor], *, source: str) -> None:
-        """Give the module the weights of a file, by its own names."""
-        fill_network(self.network, state, source=source, name=self.facts.name)
 
     def set_grad_checkpointing(self, enable: bool) -> None:
         """Refuse it: the blocks are not known."""
@@ -87,7 +93,7 @@ class ModuleReader(TokenReader):
         """Nothing: what is needed at one size is not known."""
 
 
-class ModuleBlocksReader(HookReader):
+class ModuleBlocksReader(_OfModule, HookReader):
     """A module whose blocks are known."""
 
     def __init__(self, network: nn.Module, facts: VitFacts, forward: Forward | None, *, blocks: str, norm: str | None):
@@ -102,17 +108,6 @@ class ModuleBlocksReader(HookReader):
         """
         super().__init__(network, facts, blocks=blocks, norm=norm)
         self._forward = forward
-
-    def run(self, images: Tensor) -> Any:
-        """Run the module on normalised images."""
-        return self.network(images) if self._forward is None else self._forward(self.network, images)
-
-    def fetch(self) -> None:
-        """Nothing: the module comes with its weights."""
-
-    def fill(self, state: Mapping[str, Tensor], *, source: str) -> None:
-        """Give the module the weights of a file, by its own names."""
-        fill_network(self.network, state, source=source, name=self.facts.name)
 
     def fix(self, grid: PatchGrid, layer: int, norm: bool) -> None:
         """Run all blocks: torch.export follows no early stop, and the module may count on their number."""

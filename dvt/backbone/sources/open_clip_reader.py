@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dvt.backbone.reader import HookReader, TokenReader, VitFacts
-from dvt.backbone.sources.libraries import fill_network, require
+from dvt.backbone.sources.libraries import require
+from dvt.backbone.sources.network_weights import fill_network
 from dvt.backbone.sources.timm_build import build_vit
 from dvt.backbone.sources.timm_reader import TimmReader
 from dvt.backbone.weights import LOCAL, VitNotFetchedError

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dvt.backbone.reader import IMAGENET, HookReader, VitFacts
-from dvt.backbone.sources.libraries import fill_network
+from dvt.backbone.sources.network_weights import fill_network
 from dvt.backbone.weights import LOCAL, VitNotFetchedError
 from dvt.errors import BackboneError, first_line
 from dvt.paths import expand_home

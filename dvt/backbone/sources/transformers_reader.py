@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dvt.backbone.reader import IMAGENET, HookReader, VitFacts
-from dvt.backbone.sources.libraries import fill_network, require
+from dvt.backbone.sources.libraries import require
+from dvt.backbone.sources.network_weights import fill_network
 from dvt.backbone.weights import LOCAL, VitNotFetchedError
 from dvt.errors import BackboneError, WeightsError, first_line
 
