@@ -21,7 +21,7 @@ from dvt.progress import SILENT
 SIZE = (16, 24)
 
 
-def two_images(count=3, seed=0):
+def random_images(count=3, seed=0):
     rng = torch.Generator().manual_seed(seed)
     return [torch.rand(3, 20 + number, 30, generator=rng) for number in range(count)]
 
@@ -36,7 +36,7 @@ def same(one, other):
 
 def test_a_picture_is_worked_out_once_and_its_features_stay_bit_identical(tmp_path):
     method = MeanColours()
-    cached, some = Cached(method, tmp_path / "deep" / "cache"), two_images()
+    cached, some = Cached(method, tmp_path / "deep" / "cache"), random_images()
     first, again = cached(some, SIZE), cached(some, SIZE)
     assert same(first, MeanColours()(some, SIZE)) and same(again, first)
     assert method.seen == [3] and len(files(tmp_path)) == 3
@@ -45,7 +45,7 @@ def test_a_picture_is_worked_out_once_and_its_features_stay_bit_identical(tmp_pa
 
 
 def test_pictures_that_are_new_are_worked_out_beside_those_that_are_not(tmp_path):
-    method, some = MeanColours(), two_images(5)
+    method, some = MeanColours(), random_images(5)
     cached = Cached(method, tmp_path)
     cached(some[1:3], SIZE)
     assert same(cached(some, SIZE), MeanColours()(some, SIZE))
@@ -53,13 +53,13 @@ def test_pictures_that_are_new_are_worked_out_beside_those_that_are_not(tmp_path
 
 
 def test_another_process_finds_them(tmp_path):
-    some = two_images()
+    some = random_images()
     first, method = Cached(MeanColours(), tmp_path)(some, SIZE), MeanColours()
     assert same(Cached(method, str(tmp_path))(some, SIZE), first) and method.seen == []
 
 
 def test_an_evaluation_that_was_stopped_goes_on(tmp_path):
-    method, some = MeanColours(), two_images(20)
+    method, some = MeanColours(), random_images(20)
     begun = features_of(Cached(method, tmp_path), iter(some), 20, SIZE, SILENT)
     next(begun)  # a batch of 16, and no more
     whole = list(features_of(Cached(method, tmp_path), iter(some), 20, SIZE, SILENT))
@@ -69,7 +69,7 @@ def test_an_evaluation_that_was_stopped_goes_on(tmp_path):
 
 @pytest.mark.parametrize("damage", [b"", b"garbage", None, save({"other": torch.zeros(1)})])
 def test_a_damaged_file_is_replaced(tmp_path, damage):
-    method, some = MeanColours(), two_images(2)
+    method, some = MeanColours(), random_images(2)
     cached = Cached(method, tmp_path)
     first = cached(some, SIZE)
     path = files(tmp_path)[0]
@@ -80,11 +80,11 @@ def test_a_damaged_file_is_replaced(tmp_path, damage):
 
 
 def test_methods_sizes_and_pictures_are_not_mixed(tmp_path):
-    some = two_images(1)
+    some = random_images(1)
     others = [MeanColours(), MeanColours(patch=4), Enlarged(MeanColours(), 2), Tiles(MeanColours(), 2)]
     for size in (SIZE, (24, 16)):
         for method in others:
-            for picture in (*some, *two_images(1, seed=1)):
+            for picture in (*some, *random_images(1, seed=1)):
                 assert same(Cached(method, tmp_path)([picture], size), method([picture], size))
     assert len(files(tmp_path)) == 2 * 4 * 2
     assert len({path.parent for path in files(tmp_path)}) == 4
@@ -105,7 +105,7 @@ def test_other_options_and_other_versions_are_worked_out_anew(tmp_path, monkeypa
             super().__init__()
             self.options = {"option": 1}
 
-    some = two_images(1)
+    some = random_images(1)
     Cached(MeanColours(), tmp_path)(some, SIZE)
     other, newer = Options(), MeanColours()
     Cached(other, tmp_path)(some, SIZE)
@@ -120,7 +120,7 @@ def test_a_vit_without_class_token_is_kept_too(tmp_path):
             features = super().__call__(pictures, image_hw)
             return Features(patches=features.patches, prefix=features.prefix[:, :0], grid=features.grid)
 
-    cached, some = Cached(Bare(), tmp_path), two_images()
+    cached, some = Cached(Bare(), tmp_path), random_images()
     assert same(cached(some, SIZE), cached(some, SIZE)) and cached(some, SIZE).prefix.shape == (3, 0, 3)
 
 
@@ -136,11 +136,11 @@ def test_it_stands_for_its_method(tmp_path):
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DiskError, match=r"cannot write .*file"):
-        Cached(MeanColours(), tmp_path / "file")(two_images(1), SIZE)
+        Cached(MeanColours(), tmp_path / "file")(random_images(1), SIZE)
 
 
 def test_methods_of_one_f_are_kept_after_one_run_of_stage_1(tmp_path):
-    backbone, images = dvt.load_backbone("vit_micro", image_size=32), two_images()
+    backbone, images = dvt.load_backbone("vit_micro", image_size=32), random_images()
     config = load_quality("tiny", {"num_views": 4})
     plain, fine = (Decomposed(backbone, replace(config, fine=number)) for number in (1, 2))
     other = Decomposed(backbone, config, seed=1)
