@@ -232,6 +232,24 @@ def test_clusters_are_the_same_each_time(page, browser, address):
         assert again.evaluate("dvtExplorer.clusters(4)") == found
 
 
+def test_other_images_are_shown_in_place(page, images):
+    raw = planted_image("raw.jpg", maps={"raw": images[0].maps["raw"]}, terms={})
+    page.keyboard.press("ArrowUp"), page.keyboard.press("2")
+    place = state(page, "place")
+    page.evaluate("(data) => dvtExplorer.show([data])", image_data(raw))
+    assert state(page, "view") == "colours" and state(page, "place") == place
+    assert page.locator("#image").is_hidden() and state(page, "right") == "raw"
+    page.evaluate("(data) => dvtExplorer.show(data, 1)", [image_data(each) for each in (raw, images[0])])
+    assert state(page, "left") == "raw" and state(page, "right") == "clean@fine"  # the last method is followed
+    assert page.locator("#image option:checked").inner_text() == NAMES[0]
+    page.locator("#right").select_option("raw")
+    page.evaluate("(data) => dvtExplorer.show([data], 0, '#view=norm')", image_data(images[1]))
+    assert state(page, "right") == "raw" and state(page, "view") == "colours"  # a chosen method and view stay
+    exact = cosines(images[1].maps["raw"])
+    found = page.evaluate("dvtExplorer.similarity('raw', 2, 3)")
+    assert (torch.tensor(found) - exact[2, 3]).abs().max() < 0.02
+
+
 def test_one_method_without_a_photograph(browser, tmp_path):
     features = torch.rand(5, 7, 16)
     features[2, 3] = 0

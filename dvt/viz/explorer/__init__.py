@@ -1,7 +1,7 @@
 """The explorer: features of images as one HTML file that compares methods in the browser, without server or network.
 
-`data` reduces and quantises features, `page` puts them into `template.html`, `explorer.css` and `explorer.js`, and
-`notebook` shows results in notebooks.
+`data` reduces and quantises features, `page` writes a file of them, `template.html`, `body.html`, `explorer.css` and
+`explorer.js`, and `notebook` shows results in notebooks.
 """
 
 from dvt.viz.explorer.data import ExplorerImage, image_data

@@ -12,6 +12,8 @@ const dvtExplorer = (() => {
   const CLICK_PX = 5; // a pointer that moved less than this has clicked
   const element = (id) => document.getElementById(id);
   const settings = JSON.parse(element("settings").textContent);
+  /** Name and data of every image; data inside the page are parsed on first use. */
+  let sources = settings.images.map((name, number) => ({ name, data: () => JSON.parse(element(`image-${number}`).textContent) }));
 
   /* ---------------------------------------------------------------- data */
 
@@ -49,7 +51,7 @@ const dvtExplorer = (() => {
 
   /** Everything about one image, read on first use. */
   function readImage(number) {
-    const stored = JSON.parse(element(`image-${number}`).textContent);
+    const stored = sources[number].data();
     const offset = decoded(stored.offset, Float32Array);
     const step = decoded(stored.step, Float32Array);
     const maps = stored.maps.map((each) => {
@@ -318,7 +320,7 @@ const dvtExplorer = (() => {
     const escaped = (name) => encodeURIComponent(name).replaceAll("%40", "@").replaceAll("%3A", ":");
     const parts = [`image=${escaped(image().name)}`, `patch=${chosenPatch().join(",")}`, `view=${state.view}`,
       `method=${[state.left, state.right].map(escaped).join(",")}`, `clusters=${state.clusters}`];
-    if (state.other !== null) parts.push(`with=${escaped(settings.images[state.other])}`);
+    if (state.other !== null) parts.push(`with=${escaped(sources[state.other].name)}`);
     return `#${parts.join("&")}`;
   }
 
@@ -334,7 +336,7 @@ const dvtExplorer = (() => {
   /** Take the state from the end of a link; what is unknown or wrong is left as it is. */
   function restore(hash) {
     const given = { image: [], with: [], patch: [], view: [], method: [], clusters: [], ...parsedLink(hash) };
-    const numberOf = ([name]) => { const at = settings.images.indexOf(name); return at < 0 ? null : at; };
+    const numberOf = ([name]) => { const at = sources.findIndex((source) => source.name === name); return at < 0 ? null : at; };
     state.image = numberOf(given.image) ?? state.image;
     state.other = numberOf(given.with);
     fitState();
@@ -356,7 +358,7 @@ const dvtExplorer = (() => {
     if (!names.includes(state.left)) state.left = names[0];
     if (!names.includes(state.right)) state.right = names[names.length - 1];
     if (!available(state.view)) state.view = "similarity";
-    if (state.other === state.image) state.other = null;
+    if (state.other === state.image || state.other >= sources.length) state.other = null;
   }
 
   /* ---------------------------------------------------------------- layers: what is painted over the image */
@@ -573,7 +575,7 @@ const dvtExplorer = (() => {
 
   let waiting = 0;
   function draw() {
-    if (!waiting) waiting = requestAnimationFrame(() => { waiting = 0; drawNow(); });
+    if (!waiting && sources.length) waiting = requestAnimationFrame(() => { waiting = 0; drawNow(); });
   }
 
   const termView = () => state.view === "artifact" || state.view === "residual";
@@ -680,8 +682,8 @@ const dvtExplorer = (() => {
   /** Bring every control to the state, show those that have an effect, and draw. */
   function update() {
     fitState();
-    const several = settings.images.length > 1, paired = state.other !== null;
-    const names = settings.images.map((name, number) => [String(number), name]);
+    const several = sources.length > 1, paired = state.other !== null;
+    const names = sources.map(({ name }, number) => [String(number), name]);
     fill(element("image"), names, state.image);
     fill(element("other"), [["", "none"], ...names.filter(([key]) => key !== String(state.image))], paired ? state.other : "");
     const shown = termView() ? [["norm", "norm"], ["direction", "direction"]] : image().maps.map((map) => [map.name, map.name]);
@@ -709,11 +711,29 @@ const dvtExplorer = (() => {
     draw();
   }
 
+  let changed = false; // by the person who looks at the page
+
   /** Change the state, then the page and its address. */
   function change(values) {
+    changed = true;
     Object.assign(state, values);
     update();
     remember();
+  }
+
+  /**
+   * Show other images, or the same ones with more methods; patch, view and options stay.
+   * `images` are data in the layout of data.py, `number` is the one to show. `hash` is a link to a state, which is taken
+   * until someone changes the state in the page.
+   */
+  function show(images, number = 0, hash = "") {
+    const rightmost = sources.length > 0 && state.right === image().maps.at(-1).name; // a new last method is shown there
+    sources = images.map((data) => ({ name: data.name, data: () => data }));
+    read.clear();
+    Object.assign(state, { image: number, hover: null, right: rightmost ? null : state.right });
+    if (hash && !changed) restore(hash);
+    document.body.classList.remove("empty");
+    update();
   }
 
   let remembering = 0;
@@ -873,8 +893,8 @@ const dvtExplorer = (() => {
   const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
   function pressed(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const typing = event.target.closest("input:not([type=checkbox]), select");
+    if (event.ctrlKey || event.metaKey || event.altKey || !sources.length || event.target.closest("select")) return;
+    const typing = event.target.closest("input:not([type=checkbox])");
     const view = VIEWS[Number(event.key) - 1];
     if (view && available(view[0])) change({ view: view[0] });
     else if (event.key === "+" || event.key === "=") zoomBy(1.25, framePlace(image(), state.place));
@@ -918,20 +938,27 @@ const dvtExplorer = (() => {
     document.addEventListener("keydown", pressed);
     document.querySelector("footer").addEventListener("toggle", describeAccuracy, true);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", labelTheme);
-    window.addEventListener("hashchange", () => { restore(location.hash); update(); });
+    window.addEventListener("hashchange", () => {
+      if (!sources.length) return;
+      restore(location.hash);
+      update();
+    });
     new ResizeObserver(draw).observe(document.body);
   }
 
   document.body.classList.toggle("embedded", settings.embedded);
+  document.body.classList.toggle("empty", !sources.length);
   makeViews();
   makeSurface(element("stage"));
   connect();
   labelTheme();
-  restore(location.hash);
-  update();
+  if (sources.length) {
+    restore(location.hash);
+    update();
+  }
 
   return {
-    state, timing, change,
+    state, timing, change, show,
     /** Cosines to the patch in row and column of a method, as [rows][columns]; of another image where `other` is given. */
     similarity(method, row, column, other = state.image) {
       const source = image(), target = imageAt(other);

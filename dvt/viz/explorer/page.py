@@ -76,24 +76,49 @@ def explorer_page(
     """
     if not images:
         raise DvtError("there is nothing to explore: no images were given. Give at least one.")
+    data = [explorer_settings([image["name"] for image in images], patch_xy, embedded=embedded)]
+    data += [_json_script(f"image-{number}", image) for number, image in enumerate(images)]
+    parts = files("dvt.viz.explorer")
+    return Template(parts.joinpath("template.html").read_text(encoding="utf-8")).substitute(
+        title=escape(title),
+        body=explorer_body(title, about),
+        style=parts.joinpath("explorer.css").read_text(encoding="utf-8"),
+        script=parts.joinpath("explorer.js").read_text(encoding="utf-8"),
+        data="\n".join(data),
+    )
+
+
+def explorer_body(title: str, about: str = "", controls: str = "") -> str:
+    """The elements that `explorer.js` works on, as HTML, for a page of another kind.
+
+    Args:
+        title: heading.
+        about: line below the heading.
+        controls: HTML between the heading and the explorer.
+    """
+    body = files("dvt.viz.explorer").joinpath("body.html").read_text(encoding="utf-8")
+    return Template(body).substitute(title=escape(title), about=escape(about), controls=controls)
+
+
+def explorer_settings(
+    names: Sequence[str], patch_xy: tuple[float, float] = (0.5, 0.5), *, embedded: bool = False
+) -> str:
+    """What `explorer.js` needs besides the images, as a script element that holds JSON.
+
+    Args:
+        names: names of the images in the page; none: they are given later, by `dvtExplorer.show`.
+        patch_xy: place of the first patch, x then y in [0, 1] of what the maps cover.
+        embedded: for a frame inside another page.
+    """
     settings = {
         "dvt": __version__,
-        "images": [image["name"] for image in images],
+        "images": list(names),
         "patch": list(patch_xy),
         "embedded": embedded,
         "colour_maps": {meaning: _table(name) for meaning, name in COLOUR_MAPS.items()},
         "cluster_colours": CLUSTER_COLOURS,
     }
-    data = [_json_script("settings", settings)]
-    data += [_json_script(f"image-{number}", image) for number, image in enumerate(images)]
-    parts = files("dvt.viz.explorer")
-    return Template(parts.joinpath("template.html").read_text(encoding="utf-8")).substitute(
-        title=escape(title),
-        about=escape(about),
-        style=parts.joinpath("explorer.css").read_text(encoding="utf-8"),
-        script=parts.joinpath("explorer.js").read_text(encoding="utf-8"),
-        data="\n".join(data),
-    )
+    return _json_script("settings", settings)
 
 
 def _json_script(element_id: str, value: Any) -> str:
