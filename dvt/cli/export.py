@@ -21,6 +21,7 @@ usage: dvt export out=NAME [denoiser=FOLDER] [key=value ...]
   dvt export backbone=dinov2_base denoiser=runs/denoiser out=model.onnx      ONNX, at 518 x 518 px
   dvt export backbone=dino_small backbone.image_size=[480,640] out=raw.pt2   torch.export, the ViT alone
   dvt export backbone=dinov2_base denoiser=runs/denoiser out=exported/       weights.safetensors and config.json
+  dvt export backbone=dinov2_base denoiser=runs/denoiser out=both.onnx raw=true      raw and clean features in one file
 
 The exported model takes images (B, 3, height, width), RGB in [0, 1], not normalised, and gives patches (B, H, W, C)
 and prefix tokens (B, P, C). It is compared with PyTorch; above the tolerance nothing is left and the exit code is 1."""
@@ -40,6 +41,9 @@ class Options:
     distilled ViT. Its layer and norm are taken."""
     format: ExportFormat = ExportFormat.auto
     """auto (by the name of out), onnx, torch_export or safetensors."""
+    raw: bool = False
+    """Also give the features in front of the denoiser, as a third output `raw`: one file then shows both. For onnx and
+    torch_export."""
     tolerance: float | None = None
     """Largest difference from PyTorch that is accepted; left out: 1e-3 for onnx, else 1e-4."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
@@ -55,7 +59,7 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     model = load_model(options)
     say(f"{model.full_name}, {model.grid} -> {options.out} ({wanted})")
     try:
-        exported = export_model(model, options.out, wanted, tolerance=options.tolerance)
+        exported = export_model(model, options.out, wanted, tolerance=options.tolerance, raw=options.raw)
     except ParityError as error:
         return Result(code=complain(str(error), CRASH))
     print(exported_text(exported))
@@ -78,14 +82,17 @@ def load_model(options: Options) -> "Backbone | DenoisedBackbone":
 
 def exported_text(exported: "Exported") -> str:
     """Text about the written file."""
-    grid = exported.info.spec.grid.finer(exported.info.architecture.get("fine", 1))
-    channels = exported.info.spec.channels
+    coarse, channels = exported.info.spec.grid, exported.info.spec.channels
+    grid = coarse.finer(exported.info.architecture.get("fine", 1))
     (height, width), (rows, columns) = grid.image_hw, grid.hw
+    gives = f"patches (B, {rows}, {columns}, {channels}), prefix (B, {exported.num_prefix_tokens}, {channels})"
+    if exported.gives_raw:
+        gives += f", raw (B, {coarse.hw[0]}, {coarse.hw[1]}, {channels})"
     return "\n".join(
         [
             f"{exported.path}   {exported.num_bytes / 2**20:.1f} MiB, {exported.format}",
             f"takes   images (B, 3, {height}, {width}) float32 RGB in [0, 1], not normalised",
-            f"gives   patches (B, {rows}, {columns}, {channels}), prefix (B, {exported.num_prefix_tokens}, {channels})",
+            f"gives   {gives}",
             f"parity  {exported.parity}; tolerance {exported.tolerance:g}",
         ]
     )

@@ -27,13 +27,20 @@ class FixedSize(nn.Module):
     Attributes:
         grid: the patches of an image.
         num_prefix_tokens: P, class and register tokens.
+        raw: whether it gives the features in front of the denoiser as well.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, reader: TokenReader, layers: tuple[int, ...], norm: bool, grid: PatchGrid, denoiser: Denoiser | None
+        self,
+        reader: TokenReader,
+        layers: tuple[int, ...],
+        norm: bool,
+        grid: PatchGrid,
+        denoiser: Denoiser | None,
+        raw: bool,
     ):
         """Join what `fixed_size` has prepared.
 
@@ -43,24 +50,27 @@ class FixedSize(nn.Module):
             norm: whether the final norm is applied to them.
             grid: the patches of an image.
             denoiser: the denoiser, already at the size, or None.
+            raw: whether to give the features in front of the denoiser as well.
         """
         super().__init__()
-        self.grid, self.num_prefix_tokens = grid, reader.facts.num_prefix_tokens
+        self.grid, self.num_prefix_tokens, self.raw = grid, reader.facts.num_prefix_tokens, raw
         self.register_buffer("mean", torch.tensor(reader.facts.mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(reader.facts.std).view(3, 1, 1))
         self._reader, self._layers, self._norm = reader, layers, norm
         self.vit, self.denoiser = reader.network, denoiser
         self.requires_grad_(False).eval()
 
-    def forward(self, images: ImageBatch) -> tuple[FeatureMaps, PrefixTokens]:
+    def forward(
+        self, images: ImageBatch
+    ) -> tuple[FeatureMaps, PrefixTokens] | tuple[FeatureMaps, PrefixTokens, FeatureMaps]:
         """The features of a batch of images.
 
         Args:
             images: (B, 3, y, x) RGB in [0, 1], not normalised, float32, of the size of `grid`.
 
         Returns:
-            Patches (B, H, W, C), the cells of a denoiser that is finer, and prefix tokens (B, P, C) where P may be 0;
-            float32.
+            Patches (B, H, W, C), the cells of a denoiser that is finer; prefix tokens (B, P, C) where P may be 0; with
+            `raw`, the patches in front of the denoiser; float32.
 
         Raises:
             GeometryError: images of another size.
@@ -78,29 +88,45 @@ class FixedSize(nn.Module):
         norm = self._reader.norm if self._norm and self._reader.norm is not None else nn.Identity()
         patches = [norm(taken[layer].patches) for layer in self._layers]
         prefix = torch.cat([norm(taken[layer].prefix) for layer in self._layers], dim=-1)
-        joined = torch.cat((*patches, *(taken[layer].patches for layer in earlier)), dim=-1)
-        joined = joined.reshape(joined.shape[0], *self.grid.hw, joined.shape[2])
-        return (joined if self.denoiser is None else self.denoiser(joined)), prefix
+        own = self._map(torch.cat(patches, dim=-1))
+        if self.denoiser is None:
+            return own, prefix
+        before = [self._map(taken[layer].patches) for layer in earlier]
+        clean = self.denoiser(torch.cat((own, *before), dim=-1))
+        return (clean, prefix, own) if self.raw else (clean, prefix)
+
+    def _map(self, tokens: Tensor) -> Tensor:
+        """(B, H * W, C) as (B, H, W, C)."""
+        return tokens.reshape(tokens.shape[0], *self.grid.hw, tokens.shape[2])
 
 
-def fixed_size(model: Backbone | DenoisedBackbone, image_hw: tuple[int, int] | None = None) -> FixedSize:
+def fixed_size(
+    model: Backbone | DenoisedBackbone, image_hw: tuple[int, int] | None = None, raw: bool = False
+) -> FixedSize:
     """A backbone at one image size; the backbone itself is left as it is.
 
     Args:
         model: the backbone, raw, denoised or distilled, in float32.
         image_hw: height and width of the images; None: the default size of the model.
+        raw: whether to give the features in front of the denoiser as well.
 
     Returns:
         A module of its own on the CPU.
 
     Raises:
         GeometryError: the size does not fit patch and stride.
-        ConfigError: the backbone was loaded in half precision.
+        ConfigError: the backbone was loaded in half precision, or `raw` without raw features in front of a denoiser.
     """
     if model.precision is not Precision.fp32:
         raise ConfigError(
             f"{model.name} was loaded with precision={model.precision}; what is exported computes in float32. Load it"
             " with precision=fp32 (what runs the file can convert it)."
+        )
+    if raw and not (isinstance(model, DenoisedBackbone) and not model.has_own_vit):
+        why = "its ViT was trained together with its denoiser" if isinstance(model, DenoisedBackbone) else "no denoiser"
+        raise ConfigError(
+            f"raw=true exports the features in front of a denoiser as well, and {model.full_name} has none that are raw"
+            f" ({why}). Leave raw out, or give the denoiser of a frozen ViT."
         )
     backbone = model.backbone if isinstance(model, DenoisedBackbone) else model
     grid = backbone.grid if image_hw is None else backbone.grid_for(image_hw)
@@ -111,4 +137,4 @@ def fixed_size(model: Backbone | DenoisedBackbone, image_hw: tuple[int, int] | N
     if isinstance(model, DenoisedBackbone):
         denoiser = copy.deepcopy(model.denoiser).cpu()
         denoiser.set_grid(grid.hw)
-    return FixedSize(reader, backbone.layers, backbone.norm, grid, denoiser)
+    return FixedSize(reader, backbone.layers, backbone.norm, grid, denoiser, raw)

@@ -20,6 +20,8 @@ DESCRIPTION_FILE = "dvt.json"
 """Name of the description among the extra files of a `.pt2`."""
 METADATA_KEY = "dvt"
 """Key of the description in the metadata of an ONNX model."""
+OUTPUTS = ("patches", "prefix", "raw")
+"""Names of the outputs of an ONNX model; the last one where it was asked for."""
 ONE_FILE_BYTES = 1_900_000_000
 """Larger weights go into `<name>.onnx.data`: an ONNX file cannot hold 2 GiB."""
 
@@ -46,9 +48,9 @@ def open_pt2(path: Path) -> Runner:
     """Read a `.pt2` file back, as a function of images."""
     module: Any = torch.export.load(path).module()
 
-    def run(images: Tensor) -> tuple[Tensor, Tensor]:
-        patches, prefix = module(images)
-        return patches, prefix
+    def run(images: Tensor) -> tuple[Tensor, ...]:
+        outputs: tuple[Tensor, ...] = module(images)
+        return outputs
 
     return run
 
@@ -69,7 +71,7 @@ def write_onnx(fixed: FixedSize, info: ModelInfo, path: Path) -> list[Path]:
                 dynamo=True,
                 dynamic_shapes=({0: "batch"},),  # the name of the axis
                 input_names=["images"],
-                output_names=["patches", "prefix"],
+                output_names=list(OUTPUTS[: 3 if fixed.raw else 2]),
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
@@ -91,9 +93,8 @@ def open_onnx(path: Path) -> Runner:
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
-    def run(images: Tensor) -> tuple[Tensor, Tensor]:
-        patches, prefix = session.run(["patches", "prefix"], {"images": images.numpy()})
-        return torch.from_numpy(patches), torch.from_numpy(prefix)
+    def run(images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(torch.from_numpy(each) for each in session.run(None, {"images": images.numpy()}))
 
     return run
 

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from dvt.backbone.features import Features
 from dvt.errors import DvtError
-from dvt.shapes import FeatureMaps, ImageBatch, PrefixTokens
+from dvt.shapes import ImageBatch
 
-Runner: TypeAlias = Callable[[ImageBatch], tuple[FeatureMaps, PrefixTokens]]
-"""An exported model, read back: images to patches and prefix tokens."""
+Runner: TypeAlias = Callable[[ImageBatch], tuple[Tensor, ...]]
+"""An exported model, read back: images to patches, prefix tokens and, where it gives them, raw patches."""
 
 
 class ParityError(DvtError):
@@ -50,6 +51,7 @@ def compare(
     model: Callable[[ImageBatch], Features],
     image_hw: tuple[int, int],
     batch_sizes: Sequence[int] = (1, 2),
+    raw: Callable[[ImageBatch], Features] | None = None,
 ) -> Parity:
     """Run both on the same random images.
 
@@ -58,18 +60,20 @@ def compare(
         model: the backbone that it was made from, on the CPU.
         image_hw: height and width of the images.
         batch_sizes: batch sizes to try; the model takes any.
+        raw: the ViT in front of the denoiser, where the exported model gives its features as well.
 
     Returns:
-        The comparison, over all batches and over patches and prefix tokens alike.
+        The comparison, over all batches and over all outputs alike.
     """
     generator = torch.Generator().manual_seed(0)
     differences, cosines, values = [], [], []
     for count in batch_sizes:
         images = torch.rand(count, 3, *image_hw, generator=generator)
         features = model(images)
-        patches, prefix = exported(images)
-        expected = torch.cat([features.prefix, features.patches.flatten(1, 2)], dim=1).double()
-        got = torch.cat([prefix, patches.flatten(1, 2)], dim=1).double()
+        wanted = [features.patches, *([] if raw is None else [raw(images).patches])]
+        patches, prefix, *more = exported(images)
+        expected = torch.cat([features.prefix, *(each.flatten(1, 2) for each in wanted)], dim=1).double()
+        got = torch.cat([prefix, *(each.flatten(1, 2) for each in (patches, *more))], dim=1).double()
         assert got.shape == expected.shape, (got.shape, expected.shape)
         differences.append((got - expected).abs().max())
         cosines.append(functional.cosine_similarity(got, expected, dim=-1).min())

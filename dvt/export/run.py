@@ -61,6 +61,8 @@ class Exported:
     """Backbone, layer, size; the same text is in the file."""
     num_prefix_tokens: int
     """P, prefix tokens of its output."""
+    gives_raw: bool
+    """Whether the features in front of the denoiser are an output as well."""
     num_bytes: int
     """Size on the disk."""
     parity: Parity
@@ -77,12 +79,14 @@ def export_model(
     format: ExportFormat | str = ExportFormat.auto,
     image_hw: tuple[int, int] | None = None,
     tolerance: float | None = None,
+    raw: bool = False,
 ) -> Exported:
     """Write a backbone at one image size as ONNX, torch.export or safetensors, and check what was written.
 
     The exported model takes (B, 3, height, width) float32 RGB in [0, 1], not normalised, for any B, and returns patches
-    (B, H, W, C) and prefix tokens (B, P, C). It is compared with `model` on random images; if they differ by more than
-    the tolerance, nothing is left and an older export of that name stays.
+    (B, H, W, C) and prefix tokens (B, P, C), and with `raw` the patches in front of the denoiser. It is compared with
+    `model` on random images; if they differ by more than the tolerance, nothing is left and an older export of that
+    name stays.
 
     Args:
         model: the backbone, raw, denoised or distilled, in float32 on any device; it is not changed.
@@ -90,9 +94,11 @@ def export_model(
         format: `onnx`, `torch_export`, `safetensors`, or `auto`: by the name.
         image_hw: height and width of the images; None: the default size of the model.
         tolerance: largest absolute difference that is accepted; None: `TOLERANCES` of the format.
+        raw: whether to give the features in front of the denoiser as a third output; not for safetensors.
 
     Raises:
-        ConfigError: name and format do not go together, a package is missing, or the model is in half precision.
+        ConfigError: name and format do not go together, a package is missing, the model is in half precision, or
+            `raw` for a model or format that has no such output.
         GeometryError: the size does not fit patch and stride.
         WeightsError: the model gives NaN or infinity in PyTorch.
         ParityError: the difference is above the tolerance.
@@ -104,13 +110,20 @@ def export_model(
     accepted = TOLERANCES[kind] if tolerance is None else tolerance
     if not accepted >= 0:
         raise ConfigError(f"tolerance={accepted}: give 0 or more.")
+    if raw and kind is ExportFormat.safetensors:
+        raise ConfigError(
+            "raw=true is for onnx and torch_export: a folder of safetensors holds ViT and denoiser apart, so both"
+            " features can be computed from it. Leave raw out."
+        )
     _check_finite(model)
-    fixed = fixed_size(model, image_hw)
+    fixed = fixed_size(model, image_hw, raw)
     info = describe(model, fixed.grid)
     with one_writer(lock_beside(out), out), _folder_aside(out, fixed) as aside:
         with disk_errors(out):
             files = _WAYS[kind].write(fixed, info, aside / out.name)
-        parity = compare(_WAYS[kind].open(aside / out.name), _on_cpu(model), fixed.grid.image_hw)
+        on_cpu = _on_cpu(model)
+        before = on_cpu.backbone if raw and isinstance(on_cpu, DenoisedBackbone) else None
+        parity = compare(_WAYS[kind].open(aside / out.name), on_cpu, fixed.grid.image_hw, raw=before)
         if not parity.within(accepted):
             raise ParityError(
                 f"{out} was not written: what format={kind} computes is too far from PyTorch. {parity};"
@@ -118,7 +131,7 @@ def export_model(
             )
         num_bytes = sum(file.stat().st_size for file in files)
         _move([file.relative_to(aside) for file in files], aside, out.parent)
-    return Exported(out, kind, info, fixed.num_prefix_tokens, num_bytes, parity, accepted)
+    return Exported(out, kind, info, fixed.num_prefix_tokens, raw, num_bytes, parity, accepted)
 
 
 @torch.no_grad()

@@ -95,6 +95,12 @@ def test_with_a_denoiser_at_another_size(dvt, denoiser):
     torch.testing.assert_close(prefix, expected.prefix)
 
 
+def test_raw_features_as_well(dvt, denoiser):
+    result = dvt("export", *TINY[:2], "backbone.image_size=[32,64]", "denoiser=denoiser", "out=both.pt2", "raw=true")
+    assert result.code == 0 and "prefix (B, 1, 192), raw (B, 2, 4, 192)" in result.out, result.err
+    assert len(torch.export.load("both.pt2").module()(torch.rand(1, 3, 32, 64))) == 3
+
+
 def test_the_size_of_the_denoiser_is_the_default(dvt, denoiser):
     assert "(B, 3, 64, 96)" in dvt("export", *TINY[:2], "denoiser=denoiser", "out=clean").out
     exported = read_model_info("clean")
@@ -127,6 +133,7 @@ def test_a_denoiser_that_does_not_fit(dvt, denoiser, options, part):
         (["out=model.pt2", "quality=fast"], "there is no option 'quality'"),
         (["out=model.pt2", "backbone.precision=bf16"], "Load it with precision=fp32"),
         (["out=model.pt2", "backbone.image_size=65"], "height 65 does not divide"),
+        (["out=model.pt2", "raw=true"], "no denoiser"),
         (["out="], "out= is empty"),
     ],
 )

@@ -14,7 +14,7 @@ from dvt.backbone.load import load_backbone
 from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
-from dvt.errors import WeightsError
+from dvt.errors import ConfigError, WeightsError
 from dvt.export import graph_files
 from dvt.export.run import export_model
 from dvt.export.weights_folder import load_fixed_size
@@ -75,6 +75,25 @@ def test_onnx(model, tmp_path, images):
     assert (info.kind, info.spec.layer, info.spec.norm, info.spec.grid) == ("fixed_size", 0, True, backbone.grid)
     assert info.architecture["head_channels"] == 16
     assert not any(part in path.read_bytes() for part in OF_THIS_MACHINE)
+
+
+def test_onnx_with_raw_features_as_well(model, tmp_path, images):
+    backbone, path = model(image_hw=(64, 96), layers=(0,)), tmp_path / "model.onnx"
+    exported = export_model(backbone, path, raw=True)
+    found, views = session(path), images(3, 64, 96)
+    assert [each.name for each in found.get_outputs()] == ["patches", "prefix", "raw"] and exported.gives_raw
+    patches, prefix, raw = found.run(None, {"images": views.numpy()})
+    assert_close(patches, prefix, backbone(views))
+    assert_close(raw, prefix, backbone.backbone(views))
+    assert abs(raw - patches).max() > 0.1
+
+
+def test_raw_features_are_refused_where_there_are_none(model, tmp_path):
+    with pytest.raises(ConfigError, match="no denoiser"):
+        export_model(model(denoised=False), tmp_path / "model.onnx", raw=True)
+    with pytest.raises(ConfigError, match="holds ViT and denoiser apart"):
+        export_model(model(), tmp_path / "folder", raw=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
