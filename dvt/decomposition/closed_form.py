@@ -167,7 +167,7 @@ def solve_weighted(
             " the weights and the precision of the backbone."
         )
     unexplained = group_sum - field_at_groups(nodes.solve_factored_(node_sum.clone()))
-    vectors = torch.cholesky_solve(unexplained, factor).float()
+    vectors = torch.cholesky_solve(unexplained, factor).float().contiguous()  # it comes column by column
     artifact, offsets = vectors[:num_patches], vectors.new_zeros(num_views, raw.shape[1])
     offsets[: len(vectors) - num_patches] = vectors[num_patches:]
     for each, values in zip(groups, (artifact, offsets), strict=False):
