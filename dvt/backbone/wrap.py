@@ -57,7 +57,8 @@ def wrap_backbone(
         precision: `fp32`, `fp16`, `bf16` or `fp64`.
 
     Raises:
-        BackboneError: the module returns something else, or raises; blocks or norm are no parts of it.
+        BackboneError: the module returns something else, or raises; blocks or norm are no parts of it; `forward` runs
+            another module than it is given.
         ConfigError: an image size, mean, std, device or precision that does not exist.
         GeometryError: image size and patch do not go together.
 

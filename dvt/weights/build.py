@@ -208,5 +208,6 @@ def _refuse_other(weights: Weights, made_for: Mapping[str, object], given: Mappi
         lines = "".join(f"\n  {fault}" for fault in faults)
         raise WeightsError(
             f"{weights.source} does not belong to this backbone:{lines}\n"
-            "Give the backbone, and its weights (backbone_weights=...), that it was trained with."
+            "Give the backbone that it was trained with: its weights (backbone_weights=..., on the command line"
+            " backbone.weights=...), and mean and std of the colours where they were given then."
         )

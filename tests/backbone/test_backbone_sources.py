@@ -139,6 +139,16 @@ def test_what_transformers_has_without_a_grid_of_patches_is_refused(tmp_path):
 
 
 @pytest.mark.sources
+def test_a_model_with_tokens_behind_the_patches_is_refused_when_it_is_loaded(tmp_path):
+    from transformers import YolosConfig, YolosModel
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    YolosModel(YolosConfig(image_size=[64, 64], num_detection_tokens=5, **sizes)).save_pretrained(tmp_path)
+    with pytest.raises(BackboneError, match=r"tokens of shape \(1, 22, 16\) .* expected \(B, 17, C\)"):
+        dvt.load_backbone(f"transformers:{tmp_path}", device="cpu")
+
+
+@pytest.mark.sources
 def test_a_repository_with_code_of_its_own_is_run_only_where_it_is_trusted(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config"}}')
     (tmp_path / "mine.py").write_text("raise SystemExit('code was run')")
@@ -339,6 +349,16 @@ def test_a_map_of_a_convolutional_network_is_a_grid_of_patches(images):
 def test_a_function_that_gives_something_else(factories, text, said):
     with pytest.raises(BackboneError, match=said):
         dvt.load_backbone(f"module:{factories(text)}:build", device="cpu")
+
+
+def test_a_forward_has_to_run_the_module_that_it_is_given():
+    tower = Tower()
+    given = {"patch": 8, "num_prefix_tokens": 1, "image_size": 64, "device": "cpu"}
+    for other in (lambda net, x: tower(x), lambda net, x: tower.last(net(x))):
+        with pytest.raises(BackboneError, match="forward= runs a module of its own, not the one that it is given"):
+            dvt.wrap_backbone(tower, forward=other, **given)
+    for own in (lambda net, x: net(x), lambda net, x: net.last(net(x))):
+        dvt.wrap_backbone(tower, forward=own, **given)
 
 
 def test_wrap_says_what_does_not_fit():

@@ -44,11 +44,12 @@ _EXPECTED = (
 class _OfModule(TokenReader):
     """What both readers of modules share: how the module runs, and that it comes with its weights."""
 
-    _forward: Forward | None
+    forward: Forward | None
+    """Runs it on normalised images; None: the module is called."""
 
     def run(self, images: Tensor) -> Any:
         """Run the module on normalised images."""
-        return self.network(images) if self._forward is None else self._forward(self.network, images)
+        return self.network(images) if self.forward is None else self.forward(self.network, images)
 
     def fetch(self) -> None:
         """Nothing: the module comes with its weights."""
@@ -69,7 +70,7 @@ class ModuleReader(_OfModule):
             facts: what it is.
             forward: runs it on normalised images; None: calls it.
         """
-        self.network, self.facts, self._forward = network, facts, forward
+        self.network, self.facts, self.forward = network, facts, forward
         self.norm = nn.Identity()
 
     @property
@@ -107,7 +108,7 @@ class ModuleBlocksReader(_OfModule, HookReader):
             norm: name of its final norm; None: there is none.
         """
         super().__init__(network, facts, blocks=blocks, norm=norm)
-        self._forward = forward
+        self.forward = forward
 
     def fix(self, grid: PatchGrid, layer: int, norm: bool) -> None:
         """Run all blocks: torch.export follows no early stop, and the module may count on their number."""
@@ -254,12 +255,14 @@ def _tried(reader: ModuleReader | ModuleBlocksReader) -> int:
     """The channels of a module, from one try with a black image.
 
     Raises:
-        BackboneError: it raises, or returns something else than tokens or a map.
+        BackboneError: it raises, or returns something else than tokens or a map; its `forward` runs another module.
     """
     facts, like = reader.facts, next(reader.network.parameters(), torch.zeros(()))
     black = torch.zeros(1, 3, *facts.native_hw, dtype=like.dtype, device=like.device)
     try:
         (tokens,) = reader.tokens(black, [facts.depth - 1], PatchGrid.of(facts.native_hw, facts.patch))
+        if reader.forward is not None:
+            _check_forward(reader.network, reader.forward, black, facts.name)
     except DvtError:
         raise
     except Exception as error:
@@ -268,3 +271,26 @@ def _tried(reader: ModuleReader | ModuleBlocksReader) -> int:
             f" {facts.native_hw[1]} px: {first_line(error)}. {_EXPECTED}."
         ) from error
     return tokens.patches.shape[2]
+
+
+def _check_forward(network: nn.Module, forward: Forward, images: Tensor, name: str) -> None:
+    """Refuse a `forward` that runs the module it was written beside, whatever module it is given.
+
+    A twin that shares the weights is given to it, and no part of the network itself may run.
+
+    Raises:
+        BackboneError: a part of the network ran.
+    """
+    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    twin, ran = copy.deepcopy(network, shared), []  # copies the structure alone
+    handles = [part.register_forward_pre_hook(lambda *_: ran.append(True)) for part in network.modules()]
+    try:
+        forward(twin, images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if ran:
+        raise BackboneError(
+            f"{name}: forward= runs a module of its own, not the one that it is given. Students and exports are copies"
+            " of the module, and this forward would read the original: write forward(module, images) with that module."
+        )

@@ -15,6 +15,7 @@ from dvt.backbone.sources.libraries import require
 from dvt.backbone.sources.network_weights import fill_network
 from dvt.backbone.weights import LOCAL, VitNotFetchedError
 from dvt.errors import BackboneError, WeightsError, first_line
+from dvt.grid import PatchGrid
 
 SOURCE: Final = "transformers"
 
@@ -198,7 +199,24 @@ def transformers_reader(name: str, *, trust_remote_code: bool, made_from: Mappin
             f" ({first_line(error)})."
         ) from error
     colours = (made_from["mean"], made_from["std"]) if made_from else _colours(name, config)
-    return TransformersReader(name, network, config, colours, trust_remote_code)
+    reader = TransformersReader(name, network, config, colours, trust_remote_code)
+    _try_block(reader)
+    return reader
+
+
+@torch.no_grad()
+def _try_block(reader: TransformersReader) -> None:
+    """Run the first block on a black image.
+
+    Raises:
+        BackboneError: it raises, or gives something else than prefix tokens and patches, such as detection tokens.
+    """
+    facts = reader.facts
+    black = torch.zeros(1, 3, *facts.native_hw)
+    try:
+        reader.tokens(black, [0], PatchGrid.of(facts.native_hw, facts.patch))
+    except Exception as error:  # whatever the network raises
+        raise BackboneError(f"{facts.name} cannot be used: {first_line(error)} {_KINDS}") from error
 
 
 @contextmanager
