@@ -138,4 +138,9 @@ class Detection:
     @staticmethod
     def _of_videos(scenes: Sequence[Scene]) -> str:
         videos = {scene.group for scene in scenes if scene.group}
-        return f" of {len(videos)} videos: frames of one video are alike" if videos else ""
+        if not videos:
+            return ""
+        return (
+            f" of {len(videos)} videos: frames of one video are alike, and ± over the seeds of the detector does not"
+            " contain the choice of videos"
+        )
