@@ -11,6 +11,7 @@ from dvt.backbone.config import BackboneConfig
 from dvt.backbone.names import TIMM
 from dvt.cli.console import DONE, MISSING, SOME_FAILED, USAGE, complain, say, say_failures
 from dvt.cli.outcome import Result
+from dvt.cli.page_option import Report
 from dvt.diagnosis.config import DoctorConfig
 from dvt.errors import ConfigError
 from dvt.images import MAX_PIXELS
@@ -28,6 +29,7 @@ usage: dvt doctor images=FOLDER [out=doctor.png] [key=value ...]
   dvt doctor images=photos/                                          DINOv2-B
   dvt doctor images=photos/ backbone=augreg_tiny                     a small ViT: a minute on two CPU cores
   dvt doctor images=photos/ backbone.timm=vit_small_patch16_224.dino num_images=40 layers=[8,9,10,11]
+  dvt doctor images=photos/ backbone=dino_small report=html          a page with an explorer of the layers as well
   dvt doctor images=photos/ backbone=dino_small json=true > dino.json"""
 
 GROUPS = ("backbone",)
@@ -42,6 +44,8 @@ class Options(DoctorConfig):
     """An image folder, a glob such as 'photos/**/*.jpg', or a .txt list of paths; 16 images or more, better 100."""
     out: str = "doctor.png"
     """Image to write: scores over depth, and maps of every layer."""
+    report: Report = Report.none
+    """html: everything as one page beside the image, doctor.html, with the features of some images in an explorer."""
     json: bool = False
     """Print everything as JSON, with the maps, instead of the table and the diagnosis."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
@@ -75,13 +79,14 @@ def print_environment() -> int:
 
 
 def work(options: Options, choices: dict[str, str]) -> Result:
-    """Diagnose a ViT, write the image, print table, diagnosis and advice."""
+    """Diagnose a ViT, write the image and the page, print table, diagnosis and advice."""
     from dvt.backbone.load import load_from_config
     from dvt.cli.advice import advice
     from dvt.cli.reporter import TerminalReporter
     from dvt.diagnosis.diagnose import diagnose_layers
     from dvt.diagnosis.figure import draw_diagnosis
     from dvt.diagnosis.layers import BackboneLayers
+    from dvt.diagnosis.page import write_diagnosis_page
     from dvt.diagnosis.windows import choose_images
     from dvt.files import to_json
     from dvt.images import find_images
@@ -92,6 +97,7 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     images = find_images(options.images)
     chosen = choose_images(images, options.num_images, options.seed, options.max_pixels)
     check_output(Path(options.out), images)
+    page = Path(options.out).with_suffix(".html") if options.report is Report.html else None
     start = time.monotonic()
     with one_writer(lock_beside(Path(options.out)), options.out):
         backbone = load_from_config(options.backbone, pick_device(options.device))
@@ -101,7 +107,10 @@ def work(options: Options, choices: dict[str, str]) -> Result:
             diagnosis = diagnose_layers(layers, chosen, options, max_pixels=options.max_pixels, reporter=reporter)
         given = options.images if isinstance(options.images, str) else "IMAGES"
         lines = advice(diagnosis, backbone=backbone_arguments(options.backbone), images=shlex.quote(given))
-        save_png(draw_diagnosis(diagnosis), options.out)
+        figure = draw_diagnosis(diagnosis)
+        save_png(figure, options.out)
+        if page is not None:
+            write_diagnosis_page(page, diagnosis, lines, figure, layers, chosen.images, max_pixels=options.max_pixels)
     if options.json:
         body = diagnosis.to_json() | {"environment": environment(backbone.device)}
         body["diagnosis"]["advice"] = lines
@@ -109,7 +118,8 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     else:
         print(diagnosis, "\n".join(lines), sep="\n\n")
     say_failures(diagnosis.failed)
-    say(f"{options.out} written; {time.monotonic() - start:.0f} s")
+    written = " and ".join(str(path) for path in (options.out, page) if path is not None)
+    say(f"{written} written; {time.monotonic() - start:.0f} s")
     return Result(code=SOME_FAILED if diagnosis.failed else DONE)
 
 

@@ -3,13 +3,13 @@
 import math
 import sys
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dvt.cli.console import DONE, MISSING, SOME_FAILED, say, say_failures
 from dvt.cli.method_options import MethodsOptions, check_methods, load_methods, with_suffixes
 from dvt.cli.outcome import Result
+from dvt.cli.page_option import Report
 from dvt.diagnosis.config import ArtifactScoresConfig
 from dvt.errors import ConfigError, DvtError, EvaluationError
 from dvt.evaluation.config.depth import LinearDepthConfig
@@ -21,11 +21,10 @@ from dvt.evaluation.config.video import VideoSegmentationConfig
 from dvt.evaluation.tasks import TASKS, make_task
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from dvt.backbone.backbone import Backbone
     from dvt.evaluation.result import TaskResult
     from dvt.evaluation.task import Task
+    from dvt.images import ImageFile
     from dvt.methods.method import Method
 
 HEAD = """\
@@ -53,15 +52,6 @@ _NUM_SHOWN = 3
 """Images on the page where none are given."""
 
 
-class Report(str, Enum):
-    """Written beside the tables."""
-
-    none = "none"
-    """Nothing."""
-    html = "html"
-    """One self-contained page with tables, plots and images; the plots as pareto.svg, the main scores as summary.md."""
-
-
 @dataclass(kw_only=True, slots=True)
 class Options(MethodsOptions):
     """Options of `dvt evaluate`."""
@@ -75,8 +65,8 @@ class Options(MethodsOptions):
     """Folder for tables (.md, .json), expensive features (more than 8 passes), and the report; default: the table is
     printed, nothing is kept."""
     report: Report = Report.none
-    """html: all results in out as one page with tables, plots and images, report.html; score against passes as
-    pareto.svg, the main scores as summary.md."""
+    """html: all results in out as one page with tables, plots and the features of some images, report.html; score
+    against passes as pareto.svg, the main scores as summary.md."""
     report_images: Any = None
     """Images that the report shows; a few of the data when left out."""
     method: list[str] = field(default_factory=lambda: ["raw", "tiles", "decomposed"])
@@ -108,12 +98,16 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     from dvt.cli.reporter import TerminalReporter
     from dvt.evaluation.run import evaluate as score
     from dvt.files import DiskError
+    from dvt.viz.explorer.data import require_room
 
     options = with_suffixes(options)
     check_methods(options, choices["quality"])
     out = checked_out(options)
     tasks = make_tasks(options)  # data that are missing are found before a model is loaded
+    shown = files_to_show(options)
     backbone, methods = load_methods(options, one_size=False)
+    if shown:
+        require_room(len(shown), sum(method.grid_for(backbone.grid.image_hw).num_patches for method in methods))
     results, failed = [], dict[str, str]()
     for task in tasks:
         try:
@@ -142,7 +136,7 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     if out is not None:
         say(f"written: {', '.join(str(out / f'{result.task}.md') for result in results)}")
         if options.report is Report.html:
-            report(backbone, methods, options, out)
+            report(backbone, methods, shown, out)
     main = results[0].mean(methods[-1].name, results[0].metrics[0].name)
     return Result(math.nan if tasks[0].name in failed else main, code=SOME_FAILED if failed else DONE)
 
@@ -220,7 +214,24 @@ def print_result(result: "TaskResult") -> None:
         say(line)
 
 
-def report(backbone: "Backbone", methods: "list[Method]", options: Options, out: Path) -> None:
+def files_to_show(options: Options) -> "list[ImageFile]":
+    """The images whose features the report shows; none without a report.
+
+    Raises:
+        ImageError: `report_images` holds none.
+    """
+    from dvt.images import find_images
+    from dvt.images.read import has_colours
+
+    if options.report is not Report.html:
+        return []
+    if options.report_images is not None:
+        return find_images(options.report_images)
+    files = [file for file in find_images(options.data) if has_colours(file.path)]  # labels and depths have none
+    return [files[number * len(files) // _NUM_SHOWN] for number in range(min(_NUM_SHOWN, len(files)))]
+
+
+def report(backbone: "Backbone", methods: "list[Method]", shown: "list[ImageFile]", out: Path) -> None:
     """Write the page, the plot and the summary of all results in a folder, and print where they are."""
     from dvt.evaluation.report import write_report
     from dvt.evaluation.summary import read_results, summary_markdown, summary_svg
@@ -229,8 +240,8 @@ def report(backbone: "Backbone", methods: "list[Method]", options: Options, out:
 
     results = read_results(out)
     data = dict.fromkeys(Path(result.data).name for result in results)
-    shown = panels(backbone, [cached(method, out / "features") for method in methods], options)
-    write_report(out / "report.html", results, shown, f"{backbone.full_name} on {', '.join(data)}")
+    frame = features_frame(backbone, [cached(method, out / "features") for method in methods], shown)
+    write_report(out / "report.html", results, frame, f"{backbone.full_name} on {', '.join(data)}")
     write_atomic(out / "summary.md", summary_markdown(results).encode())
     plot = summary_svg(results)
     if plot is not None:
@@ -239,22 +250,17 @@ def report(backbone: "Backbone", methods: "list[Method]", options: Options, out:
     say(f"written: {', '.join(str(out / name) for name in names)}")
 
 
-def panels(backbone: "Backbone", methods: "list[Method]", options: Options) -> "list[tuple[str, Image.Image]]":
-    """Panels of the features of some images, for the page."""
-    from dvt.images import find_images, read_image
-    from dvt.images.read import has_colours
+def features_frame(backbone: "Backbone", methods: "list[Method]", shown: "list[ImageFile]") -> str | None:
+    """The features of some images by all methods, as an explorer; None without images."""
+    from dvt.images import read_image
     from dvt.methods.method import maps_of
-    from dvt.viz import draw_panel, method_rows
+    from dvt.viz.explorer import ExplorerImage, explorer_frame, image_data
+    from dvt.viz.explorer.data import image_budget
 
-    if options.report_images is not None:
-        chosen = find_images(options.report_images)
-    else:
-        files = [file for file in find_images(options.data) if has_colours(file.path)]  # labels and depths have none
-        chosen = [files[number * len(files) // _NUM_SHOWN] for number in range(min(_NUM_SHOWN, len(files)))]
-    shown = []
-    for file in chosen:
+    images = []
+    for file in shown:
         image = read_image(file.path)
-        view = backbone.preprocess(image)
         maps = maps_of(methods, image, backbone.grid.image_hw)
-        shown.append((file.key, draw_panel(method_rows(view, maps), tile_px=160)))
-    return shown
+        seen = ExplorerImage(name=file.key, maps=maps, photo=image, grid=backbone.grid)
+        images.append(image_data(seen, image_budget(len(shown))))
+    return explorer_frame(images, title="Features", about=str(backbone.grid)) if images else None

@@ -1,26 +1,24 @@
-"""The HTML report of an evaluation: tables, findings, plots and panels of features, in one file."""
+"""The HTML report of an evaluation: tables, findings, plots and the features in an explorer, in one file."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from PIL import Image
-
 from dvt.evaluation.result import TaskResult
 from dvt.evaluation.summary import main_metrics, pareto_svg, settings_that_differ, summary_svg, summary_table
 from dvt.evaluation.table import findings, notes, protocol_text, table
-from dvt.viz.page import html_figure, html_list, html_table, write_page
+from dvt.viz.page import html_list, html_table, write_page
 
 
 def write_report(
-    path: str | Path, results: Sequence[TaskResult], panels: Sequence[tuple[str, Image.Image]] = (), title: str = "dvt"
+    path: str | Path, results: Sequence[TaskResult], explorer: str | None = None, title: str = "dvt"
 ) -> None:
     """Write results as one self-contained HTML page.
 
     Args:
         path: the file; an existing one is replaced.
         results: one section each; above those of several, their main scores together.
-        panels: images with a caption each, below the results.
+        explorer: what `explorer_frame` returned for some images, below the results; None: nothing.
         title: of the page.
 
     Raises:
@@ -28,8 +26,8 @@ def write_report(
     """
     parts = list(_summary(results)) if len(results) > 1 else []
     parts += [part for result in results for part in _section(result)]
-    if panels:
-        parts += ["<h2>Features</h2>", *(html_figure(caption, image) for caption, image in panels)]
+    if explorer is not None:
+        parts += ["<h2>Features</h2>", explorer]
     write_page(path, title, parts)
 
 

@@ -1,5 +1,6 @@
 """`dvt doctor` prints a table, words and commands, and draws an image."""
 
+import html
 import json
 import shutil
 
@@ -36,6 +37,23 @@ def test_table_words_and_image(dvt, photos, tmp_path):
     assert "16 of 17 images" in result.err and "doctor.png written" in result.err
     with Image.open(tmp_path / "doctor.png") as image:
         assert min(image.size) > 600
+
+
+def test_the_page_shows_the_layers_of_some_images(dvt, photos, tmp_path):
+    result = dvt("doctor", "images=photos", *TINY, *FEW, "report=html", "out=new/a.png")
+    assert result.code == 0, result.err
+    assert "new/a.png and new/a.html written" in result.err
+    page = (tmp_path / "new/a.html").read_text(encoding="utf-8")
+    assert page.count("<iframe") == 1 and page.count("data:image/png") == 1 and "http" not in page.split("<iframe")[0]
+    inside = html.unescape(page.split('srcdoc="')[1].split('"></iframe>')[0])
+    images = [json.loads(inside.split(f'id="image-{number}">')[1].split("</script>")[0]) for number in range(3)]
+    assert 'id="image-3"' not in inside
+    for image in images:
+        assert [(each["name"], each["rows"], each["columns"]) for each in image["maps"]] == [
+            ("block 5 + norm", 4, 4), ("block 5", 4, 4), ("block 3", 4, 4),
+        ]  # fmt: skip
+        assert (image["width"], image["height"]) == (90, 70)
+    assert all(line in html.unescape(page) for line in result.out.splitlines())
 
 
 def test_json(dvt, photos, tmp_path):

@@ -1,5 +1,6 @@
 """`dvt evaluate`: a table on stdout, files where they were asked for, and every slip named before the work begins."""
 
+import html
 import json
 import shutil
 
@@ -64,7 +65,10 @@ def test_what_was_scored_is_not_scored_again_nor_lost_to_other_settings(tiny, ca
     assert list(written["rows"]) == ["raw", "raw@2x"] and written["data"] == "camvid"
     assert (tmp_path / "run/knn_segmentation.md").exists()
     page = (tmp_path / "run/report.html").read_text()
-    assert page.count("data:image/png") == 3 and "raw@2x" in page and "annot" not in page, "labels are not shown"
+    assert page.count("<iframe") == 1 and "raw@2x" in page and "annot" not in page, "labels are not shown"
+    inside = html.unescape(page.split('srcdoc="')[1].split('"></iframe>')[0])
+    shown = [json.loads(part.split("</script>")[0]) for part in inside.split('id="image-')[1:] for part in [part[3:]]]
+    assert [[each["name"] for each in image["maps"]] for image in shown] == [["raw", "raw@2x"]] * 3
     other = tiny("evaluate", *_KNN, camvid, "method=[raw]", "out=run", "knn_segmentation.num_neighbours=3")
     assert other.code == 2 and "num_neighbours: 20 in the file, 3 in the request" in other.err
     assert json.loads((tmp_path / "run/knn_segmentation.json").read_text()) == written

@@ -5,6 +5,6 @@
 """
 
 from dvt.viz.explorer.data import ExplorerImage, image_data
-from dvt.viz.explorer.page import explorer_page, write_explorer
+from dvt.viz.explorer.page import explorer_frame, explorer_page, write_explorer
 
-__all__ = ["ExplorerImage", "explorer_page", "image_data", "write_explorer"]
+__all__ = ["ExplorerImage", "explorer_frame", "explorer_page", "image_data", "write_explorer"]

@@ -1,12 +1,10 @@
 """Results as HTML in notebooks: a small explorer in a frame."""
 
-from html import escape
-
 from dvt.errors import DvtError
 from dvt.grid import PatchGrid
 from dvt.shapes import FeatureMap, FeatureMaps, FineMap
 from dvt.viz.explorer.data import ExplorerImage, image_data
-from dvt.viz.explorer.page import explorer_page
+from dvt.viz.explorer.page import explorer_frame
 
 MAX_BYTES = 900_000
 """Largest size of what a notebook stores of one result."""
@@ -63,8 +61,4 @@ def _frame(images: list[ExplorerImage], title: str, about: str) -> str | None:
         data = [image_data(image, budget) for image in images]
     except DvtError:
         return None
-    page = explorer_page(data, title=title, about=about, embedded=True)
-    return (
-        f'<iframe title="{escape(title)}" sandbox="allow-scripts" style="width: 100%; height: 820px; border: 0"'
-        f' srcdoc="{escape(page)}"></iframe>'
-    )
+    return explorer_frame(data, title=title, about=about)

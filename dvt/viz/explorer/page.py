@@ -88,6 +88,27 @@ def explorer_page(
     )
 
 
+def explorer_frame(
+    images: Sequence[Mapping[str, Any]], *, title: str, about: str = "", patch_xy: tuple[float, float] = (0.5, 0.5)
+) -> str:
+    """An explorer page in a frame, as a part of another page.
+
+    Args:
+        images: what `image_data` returned, one per image.
+        title: title of the frame and heading in it.
+        about: line below the heading.
+        patch_xy: place of the first patch, as in `explorer_page`.
+
+    Raises:
+        DvtError: no images.
+    """
+    page = explorer_page(images, title=title, about=about, patch_xy=patch_xy, embedded=True)
+    return (
+        f'<iframe title="{escape(title)}" sandbox="allow-scripts" style="width: 100%; height: 820px; border: 0"'
+        f' srcdoc="{escape(page)}"></iframe>'
+    )
+
+
 def explorer_body(title: str, about: str = "", controls: str = "") -> str:
     """The elements that `explorer.js` works on, as HTML, for a page of another kind.
 
