@@ -1,4 +1,4 @@
-"""The HTML page of the demo: images and numbers in one file that loads nothing else, and a link to the explorer."""
+"""The HTML page of the demo: images and numbers, and the explorer, a file beside it, in a frame."""
 
 from html import escape
 from pathlib import Path
@@ -25,7 +25,6 @@ def write_demo_page(result: DemoResult) -> Path:
     Raises:
         DiskError: the disk is full or refuses.
     """
-    terms, *panels = result.panels
     times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.seconds.items())
     scores = result.scores
     parts = [
@@ -38,16 +37,17 @@ def write_demo_page(result: DemoResult) -> Path:
         "<h2>Stage 1: raw = clean + artifact + residual</h2>",
         "<p>The ViT sees many random crops of one image. What moves with the image is <b>clean</b>; what stays at its"
         " place on the grid is the <b>artifact</b>; the rest is the residual. No training, no other images.</p>",
-        html_figure(*terms),
+        html_figure("The terms of stage 1", result.terms),
         "<p>Clean is a function of the place in the image. It can be read finer than a patch, from the same passes:"
         f" here at {FINE} x {FINE} cells a patch.</p>",
         "<h2>Stages 2 and 3: the same in one pass</h2>",
         "<p>A transformer block behind the frozen ViT is trained on such pairs and cleans new images in one forward"
         " pass (denoised). Or a copy of the ViT itself learns them, with a linear layer on all of its blocks (clean"
         " ViT): it comes closer to stage 1. Both ship with dvt.</p>",
-        f'<p>Move over these images, and compare the methods patch by patch: <a href="{result.explorer.name}">the'
-        " explorer</a>.</p>",
-        *(html_figure(*panel) for panel in panels),
+        "<p>Compare them on all six images: move over a patch, drag the line, choose another view, as"
+        f' <a href="{result.explorer.name}">a page of its own</a> or here.</p>',
+        f'<iframe title="explorer" src="{result.explorer.name}"'
+        ' style="width: 100%; height: 860px; border: 0"></iframe>',
     ]
     if result.video is not None:
         parts += [

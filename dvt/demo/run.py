@@ -29,7 +29,7 @@ from dvt.srt.backbone import SrtBackbone
 from dvt.srt.config import SrtConfig
 from dvt.store import FeatureStore
 from dvt.training.config import LoggerConfig, LoggerKind, OptimizerConfig, TrainerConfig
-from dvt.viz import PCABasis, colour_row, decomposition_rows, draw_panel, method_rows, save_png, write_video
+from dvt.viz import PCABasis, colour_row, decomposition_rows, draw_panel, save_png, write_video
 from dvt.viz.explorer import ExplorerImage, image_data, write_explorer
 from dvt.viz.explorer.data import image_budget
 from dvt.weights.build import load_denoised, load_denoiser
@@ -51,8 +51,8 @@ class DemoResult:
     """Output folder."""
     backbone: str
     """Name of the ViT."""
-    panels: list[tuple[str, Path]]
-    """Captions and image files: the four terms, then the methods side by side."""
+    terms: Path
+    """Image of the four terms of stage 1, of the first image."""
     explorer: Path
     """The page that compares the methods in the browser."""
     scores: TaskResult
@@ -105,10 +105,10 @@ def _run_all(config: DemoConfig, reporter: Reporter) -> DemoResult:
     lap("scores")
 
     reporter.note("\nimages and video")
-    panels = _draw_panels(wholes, backbone, shipped, out, reporter)
+    terms = _draw(wholes, backbone, shipped, out, reporter)
     video = _write_walk(wholes[-2], backbone, shipped["denoised"], out, config.num_frames, reporter)
     lap("images")
-    return DemoResult(out, backbone.full_name, panels, out / EXPLORER, scores, video, seconds)
+    return DemoResult(out, backbone.full_name, terms, out / EXPLORER, scores, video, seconds)
 
 
 def _train(backbone: Backbone, out: Path, config: DemoConfig, reporter: Reporter) -> DenoisedBackbone:
@@ -144,34 +144,29 @@ def _score(
     return evaluate(task, methods, "pieces of six photographs", cache=False, out=out / "scores", reporter=reporter)
 
 
-def _draw_panels(
+def _draw(
     images: list[ImageFile], backbone: Backbone, shipped: Mapping[str, Model], out: Path, reporter: Reporter
-) -> list[tuple[str, Path]]:
-    """The four terms of the first image, then the methods side by side for every image; and the explorer of all."""
-    store = FeatureStore.open(out / "store")
-    panels: list[tuple[str, Path]] = []
+) -> Path:
+    """The four terms of the first image, and the explorer of all of them; returns the image of the terms."""
+    store, terms_png = FeatureStore.open(out / "store"), out / "terms.png"
     explored: list[dict[str, Any]] = []
     reporter.start(len(images), "images", "draw")
     for file in images:
         record = store[file.key]
         raw, clean, artifact = record.raw.float(), record.clean.float(), record.artifact.float()
         fine = record.field.read(backbone.grid.finer(FINE))
-        image, name = backbone.preprocess(read_image(file.path)), file.path.stem
-        residual = raw - clean - artifact
-        if not panels:
-            panels.append(("The terms of stage 1", out / "terms.png"))
-            save_png(draw_panel(decomposition_rows(image, raw, clean, artifact, residual, fine)), panels[-1][1])
+        image, residual = backbone.preprocess(read_image(file.path)), raw - clean - artifact
+        if not explored:
+            save_png(draw_panel(decomposition_rows(image, raw, clean, artifact, residual, fine)), terms_png)
         cells = f"stage 1, {FINE} x {FINE} cells a patch"
         maps = {"raw": raw, "stage 1": clean, cells: fine}
         maps |= {name: model(image[None]).patches[0].cpu() for name, model in shipped.items()}
-        panels.append((name, out / f"{name}.png"))
-        save_png(draw_panel(method_rows(image, maps)[:2]), panels[-1][1])
         terms = {"artifact": artifact, "residual": residual}
-        shown = ExplorerImage(name=name, maps=maps, photo=file.path, terms=terms, grid=backbone.grid)
+        shown = ExplorerImage(name=file.path.stem, maps=maps, photo=file.path, terms=terms, grid=backbone.grid)
         explored.append(image_data(shown, image_budget(len(images))))
         reporter.advance()
     write_explorer(out / EXPLORER, explored, title="Six images", about=f"{backbone.full_name}, {backbone.grid}")
-    return panels
+    return terms_png
 
 
 def _write_walk(

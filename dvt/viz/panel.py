@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TypeAlias
+from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -12,8 +12,6 @@ from torch import Tensor
 from dvt.errors import DvtError
 from dvt.images import read_image
 from dvt.shapes import Float
-
-Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _INK, _PAPER, _FRAME = (24, 24, 24), (255, 255, 255), (190, 190, 190)
 _Resampling = Image.Resampling
@@ -38,8 +36,8 @@ class _Style:
 
     tile_px: int
     gap: int
-    font: Font
-    title_font: Font
+    font: ImageFont.FreeTypeFont
+    title_font: ImageFont.FreeTypeFont
 
     @classmethod
     def of(cls, tile_px: int) -> "_Style":
@@ -99,7 +97,7 @@ def _row_strip(labels: list[str], images: list[Image.Image], widths: list[int], 
     return strip
 
 
-def _text_strip(text: str, font: Font, width_px: int) -> Image.Image:
+def _text_strip(text: str, font: ImageFont.FreeTypeFont, width_px: int) -> Image.Image:
     lines, step = wrap(text, font, width_px), line_height(font)
     strip = Image.new("RGB", (width_px, step * max(1, len(lines))), _PAPER)
     draw = ImageDraw.Draw(strip)
@@ -148,18 +146,20 @@ def _rgb(image: Image.Image) -> Image.Image:
     return Image.fromarray((pixels * 255).round().to(torch.uint8).numpy())
 
 
-def default_font(size_px: int) -> Font:
-    """Pillow's built-in font, which is the same on every machine."""
-    return ImageFont.load_default(size_px)
+def default_font(size_px: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which matplotlib ships with: the same on every machine."""
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size_px)
 
 
-def line_height(font: Font) -> int:
+def line_height(font: ImageFont.FreeTypeFont) -> int:
     """Pixels from one line to the next."""
     _, top, _, bottom = font.getbbox("ÅÉgjpqy|")
     return round(1.2 * (bottom - top))
 
 
-def wrap(text: str, font: Font, width_px: int) -> list[str]:
+def wrap(text: str, font: ImageFont.FreeTypeFont, width_px: int) -> list[str]:
     """Break a text into lines of at most `width_px`: between words, or inside a word that is too wide."""
     lines = [""]
     for word in text.split():
