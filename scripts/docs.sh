@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # Builds the documentation site into site/; warnings are errors. Needs Python >= 3.10 and a package index; makes
 # .venv-docs in the checkout and keeps it for the next time. Neither torch nor timm is installed: options and docstrings
-# are read without them.
+# are read without them. The page that runs a ViT in the browser needs both, from the .venv of scripts/test.sh, and
+# packages of npm.
 #
 #   scripts/docs.sh           build
-#   scripts/docs.sh serve     show it while writing
+#   scripts/docs.sh text      build without the page that runs a ViT in the browser
+#   scripts/docs.sh serve     show it while writing, also without that page
 #   PYTHON=python3.12 scripts/docs.sh      another Python, when .venv-docs is made
 set -euo pipefail
 
 case "${1:-}" in
-    "") mkdocs=(build --strict) ;;
+    "" | text) mkdocs=(build --strict) ;;
     serve) mkdocs=(serve --strict) ;;
-    *) echo "usage: scripts/docs.sh [serve]" >&2; exit 2 ;;
+    *) echo "usage: scripts/docs.sh [text | serve]" >&2; exit 2 ;;
 esac
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -42,6 +44,19 @@ for line in requires("denoising-vit"):
     "$bin/python" -m pip uninstall --quiet --yes denoising-vit
     "$bin/python" -m pip install --quiet --requirement .venv-docs/requirements.txt
     echo "$stamp" >.venv-docs/complete
+fi
+
+rm -rf build/web
+if [[ $# == 0 ]]; then
+    step "the page that runs a ViT in the browser"
+    if [[ ! -x .venv/bin/python ]]; then
+        echo "It needs .venv, which scripts/test.sh makes. Run that first, or leave the page out: scripts/docs.sh text" >&2
+        exit 1
+    fi
+    PYTHON=$python scripts/npm_packages.sh
+    OMP_NUM_THREADS=1 .venv/bin/python web/build.py build/web
+else
+    echo "The page that runs a ViT in the browser is left out."
 fi
 
 step "documentation: mkdocs"

@@ -1,4 +1,4 @@
-"""What `mkdocs build` adds to docs/: the reference of all options, the benchmark records, and links.
+"""What `mkdocs build` adds to docs/: the reference of all options, the benchmark records, links, the page of web/.
 
 The options are read from the dataclasses that the command line reads them from, so that they cannot go stale. Needs
 neither torch nor a GPU: `dvt.cli` is imported without them.
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "benchmarks" / "records"
+BROWSER_PAGE = ROOT / "build" / "web"
+"""The page that runs a ViT in the browser, as `web/build.py` wrote it."""
+BROWSER_INDEX = "browser/index.html"
+"""Its place below docs/."""
+LEFT_OUT = "This site was built without the page that runs a ViT in the browser: scripts/docs.sh says what it needs."
 OPTIONS_PAGE = "reference/options.md"
 GROUPS = ("quality", "recipe", "engine", "trainer", "logger")
 """Config groups whose files are shown; the group `backbone` is the catalogue."""
@@ -51,6 +56,12 @@ def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
 
     for name, text in generated_pages().items():
         files.append(File.generated(config, name, content=text))
+    if not BROWSER_PAGE.is_dir():
+        files.append(File.generated(config, BROWSER_INDEX, content=LEFT_OUT))
+    for path in sorted(BROWSER_PAGE.rglob("*")):
+        if path.is_file():
+            name = path.relative_to(BROWSER_PAGE).as_posix()
+            files.append(File.generated(config, posixpath.join(posixpath.dirname(BROWSER_INDEX), name), abs_src_path=str(path)))
     return files
 
 

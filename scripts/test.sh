@@ -29,17 +29,23 @@ unset PYTHONDONTWRITEBYTECODE
 
 step() { printf '\n== %s  (%d s)\n' "$1" "$SECONDS"; }
 
-# The wheel and the documentation have their own environments. They start at once, beside the installation of .venv, each
-# in its own process group, which ends with this script.
+# What does not need .venv starts at once, beside its installation; the documentation, which needs it, beside the tests.
+# Each is in its own process group, which ends with this script.
+started=()
+begin() {
+    set -m
+    PYTHON=$python "$@" >"$logs/$(basename "$1")" 2>&1 &
+    started+=("$!")
+    set +m
+}
+finish() {  # the number of what was begun, and its name
+    wait "${started[$1]}" || { cat "$logs/$2"; exit 1; }
+}
 if [[ $tests != "$fast" ]]; then
     logs=$(mktemp -d)
-    set -m
-    PYTHON=$python scripts/test_wheel.sh >"$logs/wheel" 2>&1 &
-    wheel=$!
-    PYTHON=$python scripts/docs.sh >"$logs/docs" 2>&1 &
-    docs=$!
-    set +m
-    trap 'kill -- "-$wheel" "-$docs" 2>/dev/null || true; rm -rf "$logs"' EXIT
+    trap 'for group in "${started[@]}"; do kill -- "-$group" 2>/dev/null || true; done; rm -rf "$logs"' EXIT
+    begin scripts/test_wheel.sh
+    begin scripts/browser_tools.sh
 fi
 
 # .venv is complete when it was made for this folder and these requirements.
@@ -63,15 +69,22 @@ step "types: mypy"
 step "import layers: import-linter"
 "$bin/lint-imports"
 
+if [[ $tests != "$fast" ]]; then
+    step "a browser and packages of npm"
+    finish 1 browser_tools.sh
+    cat "$logs/browser_tools.sh"
+    begin scripts/docs.sh
+fi
+
 step "tests: pytest"
 "$bin/python" -m pytest -m "$tests" -n 2 --dist loadscope --no-loadscope-reorder
 
 if [[ $tests != "$fast" ]]; then
     step "the wheel in an empty environment"
-    wait "$wheel" || { cat "$logs/wheel"; exit 1; }
+    finish 0 test_wheel.sh
 
     step "documentation: mkdocs, warnings are errors"
-    wait "$docs" || { cat "$logs/docs"; exit 1; }
+    finish 2 docs.sh
 fi
 
 step "all good"

@@ -1,21 +1,44 @@
-"""Chromium for tests that open pages: Debian's or another one of the machine, driven by Playwright."""
+"""Chromium for tests that open pages: Debian's or another one of the machine, driven by Playwright; packages of npm."""
 
+import json
 import shutil
+import subprocess
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parents[1]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 @contextmanager
-def chromium():
+def chromium(*flags):
     """A headless Chromium; skips the test where there is none, or no Playwright."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.skip(f"needs one of {', '.join(NAMES)}: apt-get install chromium")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", *flags])
         yield browser
         browser.close()
+
+
+def npm_packages():
+    """The folder of the packages of web/package.json; skips the test where they cannot be installed."""
+    command = [ROOT / "scripts" / "npm_packages.sh"]
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    except subprocess.SubprocessError as error:
+        pytest.skip(f"npm cannot install web/package.json: {error} {getattr(error, 'stderr', '')}")
+    return ROOT / "web" / "node_modules"
+
+
+def assert_accessible(page):
+    """axe-core finds no serious fault in a page."""
+    page.evaluate((npm_packages() / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run().then((result) => result.violations)")
+    serious = [each for each in found if each["impact"] in ("serious", "critical")]
+    assert serious == [], json.dumps(serious, indent=1)

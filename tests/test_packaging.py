@@ -112,9 +112,9 @@ def test_the_tests_of_the_sdist_run(tmp_path):
         archive.extractall(tmp_path / "unpacked", filter="data")
     (root,) = (tmp_path / "unpacked").iterdir()
     assert root.name == NAME
-    for folder in ("dvt", "configs", "checkpoints", "tests", "scripts", "docs", "benchmarks", ".ci", ".github"):
+    for folder in ("dvt", "configs", "checkpoints", "tests", "scripts", "docs", "benchmarks", "web", ".ci", ".github"):
         files = [path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file()]
-        sources = [path for path in files if "__pycache__" not in path.parts]
+        sources = [path for path in files if not {"__pycache__", "node_modules"} & {*path.parts}]
         assert sources and all((root / path).is_file() for path in sources), folder
     files = ("tests/test_grid.py", "tests/backbone/test_backbone_micro.py")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]

@@ -12,7 +12,7 @@ SCRIPT = (ROOT / "scripts" / "test.sh").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("mode", ["", "--ci", "--all"])
-@pytest.mark.parametrize("failing", ["", "ruff", "pytest", "test_wheel.sh", "docs.sh"])
+@pytest.mark.parametrize("failing", ["", "ruff", "pytest", "test_wheel.sh", "browser_tools.sh", "docs.sh"])
 def test_test_sh_fails_if_and_only_if_one_of_its_parts_fails(tmp_path, mode, failing):
     def command(path, name):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -22,7 +22,7 @@ def test_test_sh_fails_if_and_only_if_one_of_its_parts_fails(tmp_path, mode, fai
 
     for name in ("python", "ruff", "mypy", "lint-imports"):
         command(tmp_path / ".venv" / "bin" / name, name)
-    for name in ("test_wheel.sh", "docs.sh"):
+    for name in ("test_wheel.sh", "browser_tools.sh", "docs.sh"):
         command(tmp_path / "scripts" / name, name)
     shutil.copy(ROOT / "scripts" / "test.sh", tmp_path / "scripts")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)

@@ -17,8 +17,9 @@ const dvtExplorer = (() => {
 
   /* ---------------------------------------------------------------- data */
 
-  /** The bytes of a base64 text, as an array of the given type. */
+  /** The bytes of a base64 text, as an array of the given type; an array is returned as it is. */
   function decoded(text, Type) {
+    if (text instanceof Type) return text;
     const binary = atob(text);
     const bytes = new Uint8Array(binary.length);
     for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
@@ -52,13 +53,14 @@ const dvtExplorer = (() => {
   /** Everything about one image, read on first use. */
   function readImage(number) {
     const stored = sources[number].data();
-    const offset = decoded(stored.offset, Float32Array);
-    const step = decoded(stored.step, Float32Array);
-    const maps = stored.maps.map((each) => {
-      const map = readMap(each);
-      map.features = directions(decoded(each.features, Int8Array), offset, step, map.norms);
-      return map;
-    });
+    const maps = stored.maps.map(readMap);
+    const reduced = stored.basis !== null;
+    if (reduced) {
+      const offset = decoded(stored.offset, Float32Array), step = decoded(stored.step, Float32Array);
+      maps.forEach((map, method) => {
+        map.features = directions(decoded(stored.maps[method].features, Int8Array), offset, step, map.norms);
+      });
+    } else maps.forEach((map, method) => { map.features = decoded(stored.maps[method].features, Float32Array); });
     const photo = stored.photo === null ? null : new Image();
     if (photo) {
       photo.onload = draw;
@@ -66,9 +68,9 @@ const dvtExplorer = (() => {
     }
     const finest = maps.reduce((best, map) => (map.rows > best.rows ? map : best));
     return { name: stored.name, width: stored.width, height: stored.height, frame: stored.frame, photo, maps, finest,
-      size: offset.length, channels: stored.channels, error: stored.cosine_error, normRange: stored.norm_range,
-      termRange: stored.term_range, terms: stored.terms.map(readMap), basis: decoded(stored.basis, Int8Array),
-      basisStep: decoded(stored.basis_step, Float32Array) };
+      size: maps[0].features.length / maps[0].norms.length, channels: stored.channels, error: stored.cosine_error,
+      normRange: stored.norm_range, termRange: stored.term_range, terms: stored.terms.map(readMap),
+      basis: reduced ? decoded(stored.basis, Int8Array) : null, basisStep: reduced ? decoded(stored.basis_step, Float32Array) : null };
   }
 
   const read = new Map();
@@ -105,11 +107,23 @@ const dvtExplorer = (() => {
 
   /** A direction of one image, (K), in the dimensions of another image: through the C channels that both share. */
   function carried(query, from, to) {
+    const vector = inChannels(query, from);
+    return to.basis === null ? vector : inDimensions(vector, to);
+  }
+
+  /** (K) to (C). */
+  function inChannels(query, from) {
+    if (from.basis === null) return query;
     const vector = new Float32Array(from.channels);
     for (let k = 0; k < from.size; k++) {
       const weight = query[k] * from.basisStep[k];
       for (let c = 0; c < from.channels; c++) vector[c] += weight * from.basis[k * from.channels + c];
     }
+    return vector;
+  }
+
+  /** (C) to (K). */
+  function inDimensions(vector, to) {
     const found = new Float32Array(to.size);
     for (let k = 0; k < to.size; k++) {
       let sum = 0;
@@ -664,12 +678,14 @@ const dvtExplorer = (() => {
     const { size, channels, error, maps } = image();
     const times = timing.similarity_ms.slice().sort((a, b) => a - b);
     const speed = times.length ? ` Similarity of all methods takes ${times[times.length >> 1].toFixed(1)} ms here.` : "";
-    element("accuracy-summary").textContent = `Accuracy: cosines within ${error.max.toFixed(3)}`;
+    element("accuracy-summary").textContent = error ? `Accuracy: cosines within ${error.max.toFixed(3)}` : "Accuracy: features in full";
+    const stored = error
+      ? `Features of ${channels} channels, reduced by PCA to ${size} dimensions and stored in 8 bits. ` +
+        `Cosines differ from the original features by at most ${error.max.toFixed(3)}, ${error.mean.toFixed(4)} on average ` +
+        `(${error.pairs.toLocaleString("en")} pairs).`
+      : `All ${channels} channels of the features in 32 bits, computed in this page.`;
     element("accuracy").textContent =
-      `${image().name}: ${maps.map((map) => `${map.name} ${map.rows} × ${map.columns}`).join(", ")}. ` +
-      `Features of ${channels} channels, reduced by PCA to ${size} dimensions and stored in 8 bits. ` +
-      `Cosines differ from the original features by at most ${error.max.toFixed(3)}, ${error.mean.toFixed(4)} on average ` +
-      `(${error.pairs.toLocaleString("en")} pairs).${speed} Made by dvt ${settings.dvt}.`;
+      `${image().name}: ${maps.map((map) => `${map.name} ${map.rows} × ${map.columns}`).join(", ")}. ${stored}${speed} Made by dvt ${settings.dvt}.`;
   }
 
   /* ---------------------------------------------------------------- controls */

@@ -77,7 +77,7 @@ def explorer_page(
     if not images:
         raise DvtError("there is nothing to explore: no images were given. Give at least one.")
     data = [explorer_settings([image["name"] for image in images], patch_xy, embedded=embedded)]
-    data += [_json_script(f"image-{number}", image) for number, image in enumerate(images)]
+    data += [json_script(f"image-{number}", image) for number, image in enumerate(images)]
     parts = files("dvt.viz.explorer")
     return Template(parts.joinpath("template.html").read_text(encoding="utf-8")).substitute(
         title=escape(title),
@@ -139,10 +139,10 @@ def explorer_settings(
         "colour_maps": {meaning: _table(name) for meaning, name in COLOUR_MAPS.items()},
         "cluster_colours": CLUSTER_COLOURS,
     }
-    return _json_script("settings", settings)
+    return json_script("settings", settings)
 
 
-def _json_script(element_id: str, value: Any) -> str:
+def json_script(element_id: str, value: Any) -> str:
     """JSON inside a script element; "<" is written as an escape, so that no text in it can end the element."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return f'<script type="application/json" id="{element_id}">{text}</script>'
