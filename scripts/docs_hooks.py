@@ -60,8 +60,8 @@ def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
         files.append(File.generated(config, BROWSER_INDEX, content=LEFT_OUT))
     for path in sorted(BROWSER_PAGE.rglob("*")):
         if path.is_file():
-            name = path.relative_to(BROWSER_PAGE).as_posix()
-            files.append(File.generated(config, posixpath.join(posixpath.dirname(BROWSER_INDEX), name), abs_src_path=str(path)))
+            place = posixpath.join(posixpath.dirname(BROWSER_INDEX), path.relative_to(BROWSER_PAGE).as_posix())
+            files.append(File.generated(config, place, abs_src_path=str(path)))
     return files
 
 

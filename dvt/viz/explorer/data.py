@@ -17,8 +17,8 @@ number of dimensions kept, C the number of channels.
     maps                name, rows, columns; features int8 (N, K); norms float32 (N); colours uint8 (N, 3), PCA colours
     terms               artifact and residual of stage 1: name, rows, columns; norms and colours as in maps
 
-A page that computes features by itself gives `dvtExplorer.show` the same, with typed arrays in place of base64, and without
-PCA: basis and cosine_error are null, offset, step and basis_step are left out, and features are float32 (N, C),
+A page that computes features by itself gives `dvtExplorer.show` the same, with typed arrays in place of base64, and
+without PCA: basis and cosine_error are null, offset, step and basis_step are left out, and features are float32 (N, C),
 directions of length 1.
 
 The PCA is not centred and is fitted to directions (vectors of length 1), so that it keeps cosines. Its K dimensions are
