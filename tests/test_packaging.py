@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[1]
 NAME = f"denoising_vit-{__version__}"
 EXTRAS = {
     "av": "video",
+    "fastapi": "view",
+    "uvicorn": "view",
     "torchmetrics": "detection",
     "onnx": "onnx",
     "onnxruntime": "onnx",
@@ -101,7 +103,7 @@ def test_messages_name_extras_that_exist(metadata):
     files = [path for folder in ("dvt", "configs") for path in (ROOT / folder).rglob("*") if path.suffix != ".pyc"]
     texts = [path.read_text(encoding="utf-8") for path in files if path.suffix in (".py", ".yaml")]
     named = {name for text in texts for name in re.findall(r"denoising-vit\[(\w+)\]", text)}
-    assert {"demo", "onnx", "ray", "slurm", "sweep", "tensorboard", "video"} <= named
+    assert {"demo", "onnx", "ray", "slurm", "sweep", "tensorboard", "video", "view"} <= named
     assert named <= set(metadata.get_all("Provides-Extra"))
     assert not any(re.search(r"(?<![\w.-])dvt\[[a-z]+\]", text) for text in texts), "dvt[...] is another project"
 

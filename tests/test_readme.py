@@ -85,7 +85,7 @@ def test_python_of_the_first_screen(place, monkeypatch):
 @pytest.mark.docs
 def test_commands_and_the_python_that_reads_their_results(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
-    found = commands(offline(README))
+    found = [command for command in commands(offline(README)) if command[0] != "view"]  # it does not end by itself
     assert {verb for verb, *_ in found} == set(SMALL)
     for verb, *arguments in found:
         small = [*SMALL[verb], *(["stream.quality=tiny"] if "out=runs/streamed" in arguments else [])]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dvt.backbone.features import FeatureExtractor
 from dvt.errors import BackboneError
+from dvt.progress import SILENT, Reporter
 from dvt.shapes import FeatureMaps
 
 _log = logging.getLogger(__name__)
@@ -19,7 +20,11 @@ _fitting: WeakKeyDictionary[FeatureExtractor, int] = WeakKeyDictionary()
 
 
 def extract(
-    backbone: FeatureExtractor, render: Callable[[slice], Tensor], count: int, batch_size: int = 32
+    backbone: FeatureExtractor,
+    render: Callable[[slice], Tensor],
+    count: int,
+    batch_size: int = 32,
+    reporter: Reporter = SILENT,
 ) -> FeatureMaps:
     """The patch features of images or views.
 
@@ -31,6 +36,7 @@ def extract(
         render: makes the images of a part of the list: (B, 3, y, x) RGB in [0, 1], all of one size.
         count: number of images, at least 1.
         batch_size: most images per forward pass, at least 1.
+        reporter: advances by the images of each batch.
 
     Returns:
         (count, H, W, C) float32 on the backbone's device.
@@ -62,6 +68,7 @@ def extract(
                 _log.warning("out of memory on %s: batches of %d are halved.", backbone.device, part.stop - start)
             batch_size = _fitting[backbone] = (part.stop - start) // 2
         else:
+            reporter.advance(part.stop - part.start)
             start = part.stop
     assert out is not None
     return out

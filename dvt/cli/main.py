@@ -27,6 +27,7 @@ VERBS = {
     "train": "stage 2: a denoiser, from a store",
     "distill": "stage 3: a ViT that gives clean features without a denoiser",
     "show": "draw the features of images and videos, method beside method",
+    "view": "the explorer live: drop an image into the browser",
     "evaluate": "score methods side by side in tasks on labelled data",
     "doctor": "find the artifacts of a ViT and say what to do; env: versions and devices",
     "store": "what a feature store holds (status), whether it is whole (verify)",

@@ -14,11 +14,8 @@ from dvt.paths import expand_home
 if TYPE_CHECKING:
     from dvt.backbone.backbone import Backbone
     from dvt.cli.show import Options
-    from dvt.decomposition.result import Decomposition
     from dvt.images import ImageFile
     from dvt.methods.method import Method
-    from dvt.shapes import FeatureMap, ImageTensor
-    from dvt.viz.explorer import ExplorerImage
 
 
 def wants_page(out: str | None) -> bool:
@@ -66,6 +63,7 @@ def _files(image: str) -> "list[ImageFile]":
 def _write(files: "list[ImageFile]", out: Path, options: "Options") -> dict[str, str]:
     """Write the page; returns the reasons of images that failed, by key."""
     from dvt.images import read_image
+    from dvt.methods.explored import explorer_image
     from dvt.viz.explorer import image_data, write_explorer
     from dvt.viz.explorer.data import image_budget, require_room
 
@@ -80,7 +78,7 @@ def _write(files: "list[ImageFile]", out: Path, options: "Options") -> dict[str,
         except (FileNameError, ImageError) as error:
             failed[file.key] = str(error)
             continue
-        images.append(image_data(explorer_image(image, file.key, backbone, methods), image_budget(len(files))))
+        images.append(image_data(explorer_image(image, file.key, backbone.grid, methods), image_budget(len(files))))
         if len(files) > 1:
             say(f"{number}/{len(files)} {file.key}")
     say_failures(failed)
@@ -103,25 +101,3 @@ def _num_patches(backbone: "Backbone", methods: "list[Method]") -> int:
     terms = 2 if any(isinstance(method, Decomposed) for method in methods) else 0
     grids = [method.grid_for(backbone.grid.image_hw) for method in methods]
     return sum(grid.num_patches for grid in grids) + terms * backbone.grid.num_patches
-
-
-def explorer_image(image: "ImageTensor", name: str, backbone: "Backbone", methods: "list[Method]") -> "ExplorerImage":
-    """The features of an image by every method; artifact and residual are those of the first stage 1 among them."""
-    from dvt.methods.decomposed import Decomposed
-    from dvt.methods.method import maps_of
-    from dvt.viz.explorer import ExplorerImage
-
-    image_hw = backbone.grid.image_hw
-    maps: dict[str, FeatureMap] = {}
-    fitted: list[tuple[Decomposed, Decomposition]] = []  # methods of the same F share its fit
-    for method in methods:
-        if not isinstance(method, Decomposed):
-            maps |= maps_of([method], image, image_hw)
-            continue
-        found = next((found for other, found in fitted if other.same_field(method)), None)
-        if found is None:
-            found = method.decompose(image, image_hw)
-            fitted.append((method, found))
-        maps[method.name] = method.features_from(found, image_hw)
-    terms = {"artifact": fitted[0][1].artifact, "residual": fitted[0][1].residual} if fitted else {}
-    return ExplorerImage(name=name, maps=maps, photo=image, terms=terms, grid=backbone.grid)

@@ -24,6 +24,7 @@ from dvt.decomposition.solution import Solution, ViewTokens
 from dvt.errors import DecompositionError
 from dvt.field import BilinearField, NodeGrid
 from dvt.grid import PatchGrid
+from dvt.progress import SILENT, Reporter
 from dvt.shapes import Float
 
 _CHUNK = 4096
@@ -46,13 +47,14 @@ class Fit(NamedTuple):
     offsets: Tensor
 
 
-def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
+def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig, reporter: Reporter = SILENT) -> Solution:
     """Solve for F and G of one image.
 
     Args:
         tokens: raw features and positions of all views. The sums run on their device. So does the small system in
             float64, except on devices without float64, where it runs on the CPU.
         config: grid, regularisation, reweightings.
+        reporter: counts the solutions, one more than reweightings.
 
     Memory in addition to the tokens: 16 M^1.5 bytes for the factor of M nodes of a square image, 24 P^2 bytes for G at
     P patch positions (with offsets of V views, P + V), and up to 1 GB.
@@ -75,7 +77,9 @@ def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
     border = border_weights(tokens.grid, config.border_weight).to(raw.device)
     weight, turned_down = border.expand(len(tokens.raw), -1).flatten(), 0.0
     ridge = torch.full((num_patches,), float(config.artifact_ridge), device=raw.device)
+    reporter.start(1 + config.reweightings, "solutions", "stage 1, closed form")
     fit = solve_weighted(model, raw, weight, ridge, config)
+    reporter.advance()
     for _ in range(config.reweightings):
         errors = squared_errors(model, raw, fit).reshape(-1, num_patches)
         usual = errors.median(dim=0).values  # per patch position
@@ -83,6 +87,7 @@ def solve_closed_form(tokens: ViewTokens, config: ClosedFormConfig) -> Solution:
         turned_down = float((errors > config.outlier_scale * usual).float().mean())
         ridge = artifact_pull(usual, len(errors), fit.artifact * (1 + ridge)[:, None], config)
         fit = solve_weighted(model, raw, weight, ridge, config)
+        reporter.advance()
     if config.view_offset:
         fit = fit._replace(nodes=fit.nodes + context_of_offsets(model, weight, fit.offsets, config.offset_radius))
     constant = fit.artifact.mean(dim=0)  # the fit cannot separate a constant: it goes to F

@@ -19,6 +19,7 @@ from dvt.decomposition.solution import Solution, ViewTokens, held_out_error, joi
 from dvt.errors import DecompositionError, ImageError
 from dvt.images import MAX_PIXELS, ImageLike, read_image
 from dvt.numbers import takes_numbers
+from dvt.progress import SILENT, Reporter
 from dvt.shapes import FeatureMap, ImageTensor
 from dvt.torch_state import own_torch_state
 from dvt.views.coordinates import crop_xy
@@ -80,9 +81,16 @@ def decompose(
 @takes_numbers
 @own_torch_state()
 def decompose_image(
-    image: ImageTensor, backbone: FeatureExtractor, config: DecomposeConfig, seed: int
+    image: ImageTensor,
+    backbone: FeatureExtractor,
+    config: DecomposeConfig,
+    seed: int,
+    reporter: Reporter = SILENT,
 ) -> Decomposition:
     """`decompose` for an image in memory, with all options given.
+
+    The reporter counts the views, then the solutions of the closed form or the steps of the gradient solver, of each
+    layer. An exception that it raises ends the work.
 
     Memory: 4 (V + 1) H W C bytes for the features of all views in float32, on the backbone's device, plus the memory
     of the solver. Nothing is kept between images.
@@ -96,10 +104,10 @@ def decompose_image(
     fine_grid = backbone.grid.finer(config.fine)
     check_fine_size(fine_grid)
     start_s = perf_counter()
-    tokens, held_out = extract_tokens(image, backbone, config, seed)
+    tokens, held_out = extract_tokens(image, backbone, config, seed, reporter)
     _synchronise(backbone.device)
     extracted_s = perf_counter()
-    solution = solve(tokens, config, seed)
+    solution = solve(tokens, config, seed, reporter)
     with torch.no_grad():
         clean = clean_map(solution, tokens)
         diagnostics = _diagnostics(tokens, held_out, clean, solution)
@@ -120,7 +128,11 @@ def decompose_image(
 
 
 def extract_tokens(
-    image: ImageTensor, backbone: FeatureExtractor, config: DecomposeConfig, seed: int
+    image: ImageTensor,
+    backbone: FeatureExtractor,
+    config: DecomposeConfig,
+    seed: int,
+    reporter: Reporter = SILENT,
 ) -> tuple[ViewTokens, ViewTokens | None]:
     """Raw features and positions of the views and the full view, and of the random held-out views, if any.
 
@@ -134,8 +146,9 @@ def extract_tokens(
     crops = sample_crops(source_hw, grid, count, seed, views)
     kept = random_crops(source_hw, grid.image_hw, count + held, seed, views)[count:]
     crops = [*kept, *crops, Crop.whole(source_hw)]
+    reporter.start(len(crops), "views", "stage 1, features of views")
     raw = extract(
-        backbone, lambda part: render_views(source, crops[part], grid.image_hw), len(crops), config.batch_size
+        backbone, lambda part: render_views(source, crops[part], grid.image_hw), len(crops), config.batch_size, reporter
     )
     _check_finite(raw)
     image_xy = crop_xy(crops, grid, source_hw, views.coordinates).to(raw.device)
@@ -147,14 +160,14 @@ def extract_tokens(
     return fitted, apart if held else None
 
 
-def solve(tokens: ViewTokens, config: DecomposeConfig, seed: int) -> Solution:
+def solve(tokens: ViewTokens, config: DecomposeConfig, seed: int, reporter: Reporter = SILENT) -> Solution:
     """F and G by the configured solver; of every layer for itself.
 
     Raises:
         DecompositionError: the solver runs out of memory, or the system has no solution.
     """
     try:
-        solution = joined([_solve_layer(layer, config, seed) for layer in tokens.by_layer()])
+        solution = joined([_solve_layer(layer, config, seed, reporter) for layer in tokens.by_layer()])
     except torch.OutOfMemoryError as error:
         raise DecompositionError(
             f"the solver does not fit into the memory of {tokens.raw.device} beside the features of"
@@ -163,11 +176,11 @@ def solve(tokens: ViewTokens, config: DecomposeConfig, seed: int) -> Solution:
     return replace(solution, field=replace(solution.field, samples_per_patch=config.samples_per_patch))
 
 
-def _solve_layer(tokens: ViewTokens, config: DecomposeConfig, seed: int) -> Solution:
+def _solve_layer(tokens: ViewTokens, config: DecomposeConfig, seed: int, reporter: Reporter) -> Solution:
     if config.solver is Solver.closed_form:
-        return solve_closed_form(tokens, config.closed_form)
-    start = solve_closed_form(tokens, config.closed_form) if config.gradient.warm_start else None
-    return solve_gradient(tokens, config.gradient, config.encoding, seed, start)
+        return solve_closed_form(tokens, config.closed_form, reporter)
+    start = solve_closed_form(tokens, config.closed_form, reporter) if config.gradient.warm_start else None
+    return solve_gradient(tokens, config.gradient, config.encoding, seed, start, reporter)
 
 
 def clean_map(solution: Solution, tokens: ViewTokens) -> FeatureMap:

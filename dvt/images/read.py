@@ -1,8 +1,10 @@
 """read_image: a file, PIL image, array or tensor -> (3, height, width) float32 RGB in [0, 1]."""
 
+import io
 import math
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,6 +18,7 @@ from torch import Tensor
 from dvt.errors import ImageError
 from dvt.images.formats import HEIF_HINT, IMAGE_EXTENSIONS, MAX_PIXELS, PILLOW_FORMATS, has_heif
 from dvt.images.pillow_settings import pillow_settings
+from dvt.images.resize import resize
 from dvt.images.untrusted import check_gif_frame, check_size, damage_named
 from dvt.numbers import takes_numbers
 from dvt.paths import expand_home
@@ -90,13 +93,76 @@ def read_image(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> ImageTensor
     )
 
 
+@own_torch_state()
+def read_encoded(content: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> ImageTensor:
+    """Read the content of an image file, as `read_image` reads the file.
+
+    Args:
+        content: the bytes of the file.
+        name: what errors call it.
+        max_pixels: more pixels than this are refused before they are decoded.
+
+    Returns:
+        (3, H, W) float32 in [0, 1], contiguous, on the CPU.
+
+    Raises:
+        ImageError: empty, not an image, damaged, or too large.
+
+    Examples:
+        >>> from PIL import Image
+        >>> file = io.BytesIO()
+        >>> Image.new("RGB", (20, 10), (255, 0, 0)).save(file, "PNG")
+        >>> read_encoded(file.getvalue(), "red.png").shape
+        torch.Size([3, 10, 20])
+    """
+    _check_not_empty(name, len(content))
+    with pillow_settings(), _open(content, name, max_pixels) as image:
+        return _decode(image, name, max_pixels)
+
+
+def check_encoded(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> None:
+    """`check_header` of the content of a file.
+
+    Raises:
+        ImageError: empty, not an image, or too large.
+    """
+    _check_not_empty(name, len(content))
+    with pillow_settings(), _open(content, name, max_pixels) as image:
+        check_size(name, image.size, max_pixels)
+
+
+@own_torch_state()
+def read_thumbnail(path: Path, side: int, *, max_pixels: int = MAX_PIXELS) -> ImageTensor:
+    """Read an image file, made smaller. A JPEG is decoded at a fraction of its size, which is quick.
+
+    Args:
+        path: the file.
+        side: the longer side of the result in pixels, unless the image is smaller.
+        max_pixels: larger files are refused.
+
+    Returns:
+        (3, H, W) float32 in [0, 1], contiguous, on the CPU.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    _check_file(path)
+    with pillow_settings(), _open(path, str(path), max_pixels) as image:
+        check_size(str(path), image.size, max_pixels)
+        image.draft(None, (side, side))
+        pixels = _decode(image, str(path), max_pixels)
+    height, width = pixels.shape[-2:]
+    share = min(1, side / max(height, width))
+    return resize(pixels, (max(1, round(height * share)), max(1, round(width * share)))).clamp(0, 1)
+
+
 def has_colours(path: Path) -> bool:
     """Whether an image file has colour channels; label and depth maps have one channel, or a palette.
 
     Raises:
         ImageError: it cannot be opened as an image.
     """
-    with _open(path) as image:
+    with _open(path, str(path)) as image:
         return len(image.getbands()) >= 3
 
 
@@ -106,7 +172,7 @@ def orientation_of(path: Path) -> int:
     Raises:
         ImageError: it cannot be opened as an image.
     """
-    with pillow_settings(), _open(path) as image:
+    with pillow_settings(), _open(path, str(path)) as image:
         return _orientation(image)
 
 
@@ -117,13 +183,13 @@ def check_header(path: Path, max_pixels: int = MAX_PIXELS) -> None:
         ImageError: missing, not an image, or too large.
     """
     _check_file(path)
-    with pillow_settings(), _open(path, max_pixels) as image:
+    with pillow_settings(), _open(path, str(path), max_pixels) as image:
         check_size(str(path), image.size, max_pixels)
 
 
 def _read_file(path: Path, max_pixels: int) -> ImageTensor:
     _check_file(path)
-    with pillow_settings(), _open(path, max_pixels) as image:
+    with pillow_settings(), _open(path, str(path), max_pixels) as image:
         return _decode(image, str(path), max_pixels)
 
 
@@ -138,42 +204,60 @@ def _check_file(path: Path) -> None:
         raise ImageError(f"{path} is a folder; expected one image file. Use find_images to list the images in it.")
     if not stat.S_ISREG(status.st_mode):
         raise ImageError(f"{path} is not a regular file but a device, pipe or socket. Expected an image file.")
-    if status.st_size == 0:
-        raise ImageError(f"{path} is empty (0 bytes). Expected an image file; copy or download it again.")
+    _check_not_empty(str(path), status.st_size)
 
 
-def _open(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    with damage_named(str(path)):
+def _check_not_empty(name: str, num_bytes: int) -> None:
+    if num_bytes == 0:
+        raise ImageError(f"{name} is empty (0 bytes). Expected an image file; copy or download it again.")
+
+
+def _open(file: Path | bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Open a file, or its content; the pixels are not decoded."""
+    with damage_named(name):
         try:
-            check_gif_frame(path, max_pixels)
-            return Image.open(path, formats=PILLOW_FORMATS)
+            with _bytes_of(file) as stream:
+                check_gif_frame(stream, name, max_pixels)
+            return Image.open(_opened(file), formats=PILLOW_FORMATS)
         except UnidentifiedImageError as error:
-            if (brand := _iso_brand(path)) in _HEIF_BRANDS:
-                return _open_heif(path)
+            with _bytes_of(file) as stream:
+                brand = _iso_brand(stream)
+            if brand in _HEIF_BRANDS:
+                return _open_heif(file, name)
             if brand in _AVIF_BRANDS:
-                raise ImageError(f"{path} is an AVIF image, which this Pillow does not read: convert it.") from error
+                raise ImageError(f"{name} is an AVIF image, which this Pillow does not read: convert it.") from error
             raise ImageError(
-                f"{path} is not an image Pillow can read. Expected the content of one of"
+                f"{name} is not an image Pillow can read. Expected the content of one of"
                 f" {' '.join(IMAGE_EXTENSIONS)}, whatever its name; convert it or leave it out."
             ) from error
         except PermissionError as error:
-            raise _unreadable(path, error) from error
+            raise _unreadable(Path(name), error) from error
 
 
-def _iso_brand(path: Path) -> bytes:
+def _opened(file: Path | bytes) -> Path | io.BytesIO:
+    """What Pillow opens; it closes a path that it has opened."""
+    return io.BytesIO(file) if isinstance(file, bytes) else file
+
+
+@contextmanager
+def _bytes_of(file: Path | bytes) -> Iterator[io.BufferedIOBase]:
+    with io.BytesIO(file) if isinstance(file, bytes) else file.open("rb") as stream:
+        yield stream
+
+
+def _iso_brand(stream: io.BufferedIOBase) -> bytes:
     """The brand of a file in the ISO base media format, such as b"heic"; empty for others."""
-    with path.open("rb") as file:
-        head = file.read(12)
+    head = stream.read(12)
     return head[8:] if head[4:8] == b"ftyp" else b""
 
 
-def _open_heif(path: Path) -> Image.Image:
+def _open_heif(file: Path | bytes, name: str) -> Image.Image:
     if not has_heif():
-        raise ImageError(f"{path} is a HEIC image: {HEIF_HINT}, or convert it.")
+        raise ImageError(f"{name} is a HEIC image: {HEIF_HINT}, or convert it.")
     import pillow_heif
 
     pillow_heif.register_heif_opener()
-    return Image.open(path, formats=("HEIF",))
+    return Image.open(_opened(file), formats=("HEIF",))
 
 
 def _decode(image: Image.Image, name: str, max_pixels: int) -> ImageTensor:

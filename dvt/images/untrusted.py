@@ -3,8 +3,7 @@
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import BinaryIO
+from io import BufferedIOBase
 
 from dvt.errors import DvtError, ImageError
 
@@ -51,33 +50,37 @@ def check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
         raise ImageError(f"{name} has {width} x {height} pixels. Expected at least 1 x 1.")
 
 
-def check_gif_frame(path: Path, max_pixels: int) -> None:
+def check_gif_frame(file: BufferedIOBase, name: str, max_pixels: int) -> None:
     """Check the size of the first frame of a GIF; Pillow fills a frame of that size when it opens the file.
+
+    Args:
+        file: an image of any format, at its beginning.
+        name: of the image, for the error.
+        max_pixels: the most that are allowed.
 
     Raises:
         ImageError: it has more pixels than are allowed.
         OSError: the file cannot be read.
     """
-    with path.open("rb") as file:
-        head = file.read(13)
-        if not head.startswith((b"GIF87a", b"GIF89a")) or len(head) < 13:
+    head = file.read(13)
+    if not head.startswith((b"GIF87a", b"GIF89a")) or len(head) < 13:
+        return
+    if head[10] & 128:
+        file.seek(3 << (head[10] & 7) + 1, 1)
+    while byte := file.read(1):
+        if byte == b"!":
+            file.seek(1, 1)
+            _skip_blocks(file)
+        elif byte == b",":
+            place = file.read(8)
+            if len(place) == 8:
+                _, _, width, height = struct.unpack("<4H", place)
+                if width * height > max_pixels:
+                    check_size(name, (width, height), max_pixels)
             return
-        if head[10] & 128:
-            file.seek(3 << (head[10] & 7) + 1, 1)
-        while byte := file.read(1):
-            if byte == b"!":
-                file.seek(1, 1)
-                _skip_blocks(file)
-            elif byte == b",":
-                place = file.read(8)
-                if len(place) == 8:
-                    _, _, width, height = struct.unpack("<4H", place)
-                    if width * height > max_pixels:
-                        check_size(str(path), (width, height), max_pixels)
-                return
 
 
-def _skip_blocks(file: BinaryIO) -> None:
+def _skip_blocks(file: BufferedIOBase) -> None:
     """Skip the blocks of an extension of a GIF, up to the empty one."""
     while length := file.read(1):
         if length == b"\0":

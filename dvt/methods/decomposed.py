@@ -19,6 +19,7 @@ from dvt.methods.config import Position, PositionKind
 from dvt.methods.method import Images, Method, Model, OnePass
 from dvt.methods.names import MethodName
 from dvt.methods.position import to_cells
+from dvt.progress import SILENT, Reporter
 from dvt.runtime import seed_for
 from dvt.shapes import AnySizeImage, FineMap, ImageBatch
 from dvt.spec import FeatureSpec
@@ -78,10 +79,11 @@ class Decomposed:
         """Features of images."""
         return self.read([self], images, image_hw)[0]
 
-    def decompose(self, image: AnySizeImage, image_hw: tuple[int, int]) -> Decomposition:
+    def decompose(self, image: AnySizeImage, image_hw: tuple[int, int], reporter: Reporter = SILENT) -> Decomposition:
         """Stage 1 of one image, from which `features_from` reads the features of this method."""
         content = hashlib.sha256(image.contiguous().cpu().numpy().tobytes()).hexdigest()
-        return decompose_image(image, AtSize(self._raw.model, image_hw), self._config, seed_for(self._seed, content))
+        seed = seed_for(self._seed, content)
+        return decompose_image(image, AtSize(self._raw.model, image_hw), self._config, seed, reporter)
 
     def features_from(self, found: Decomposition, image_hw: tuple[int, int]) -> FineMap:
         """Features of this method, on the CPU; `found` may come from another method of the same F and G."""

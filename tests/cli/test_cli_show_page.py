@@ -93,7 +93,7 @@ def test_what_cannot_be_written_is_refused_before_the_work(tiny, photo, tmp_path
 def test_features_that_are_not_finite(tiny, photo, tmp_path, monkeypatch):
     photo("cat.jpg")
     broken = torch.full((4, 4, 8), torch.nan)
-    monkeypatch.setattr("dvt.methods.method.maps_of", lambda methods, *_: {methods[0].name: broken})
+    monkeypatch.setattr("dvt.methods.explored.maps_of", lambda methods, *_: {methods[0].name: broken})
     result = tiny("show", "image=cat.jpg", "method=[raw]", "out=cat.html")
     assert result.code == 2 and "raw of cat.jpg has values that are NaN or infinite" in result.err
     assert not (tmp_path / "cat.html").exists()

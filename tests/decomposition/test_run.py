@@ -6,11 +6,13 @@ import pytest
 import torch
 from PIL import Image
 from planted import PlantedBackbone, coordinate_image
+from reporters import ActAt, Collect
 
 import dvt
 from dvt.backbone.load import load_backbone
 from dvt.decomposition.config import DecomposeConfig, Encoding, Solver
 from dvt.decomposition.quality import load_quality, qualities
+from dvt.decomposition.run import decompose_image
 from dvt.errors import BackboneError, ConfigError, DecompositionError, DvtError, GeometryError, ImageError
 from dvt.field import Field
 from dvt.grid import PatchGrid
@@ -232,3 +234,26 @@ def test_options_that_do_not_exist_are_refused_with_the_nearest(options, text):
         load_quality("fast", options)
     assert text in str(error.value)
     assert isinstance(error.value, DvtError)
+
+
+@pytest.mark.parametrize(
+    ("options", "solver"),
+    [
+        ({}, (3, "solutions", "stage 1, closed form")),
+        ({"solver": "gradient", "gradient": {"num_steps": 7}}, (7, "steps", "stage 1, neural field")),
+    ],
+)
+def test_progress_is_reported_and_an_error_of_the_reporter_ends_the_work(vit, image, options, solver):
+    config = load_quality("tiny", {"views": {"num_views": 5, "held_out_views": 2}, "batch_size": 4, **options})
+    silent = decompose_image(image, vit, config, 0)
+    seen = Collect()
+    watched = decompose_image(image, vit, config, 0, seen)
+    assert seen.tasks == [(8, "views", "stage 1, features of views"), solver] and seen.num_done == solver[0]
+    assert torch.equal(silent.clean, watched.clean)
+    for unit, step in (("views", 4), (solver[1], 1)):
+
+        def stop():
+            raise KeyError("enough")
+
+        with pytest.raises(KeyError, match="enough"):
+            decompose_image(image, vit, config, 0, ActAt(step, stop, unit))

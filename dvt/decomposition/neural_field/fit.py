@@ -18,6 +18,7 @@ from dvt.decomposition.neural_field.model import (
 from dvt.decomposition.neural_field.objective import objective, phase_at
 from dvt.decomposition.neural_field.table_adam import TableAdam
 from dvt.decomposition.solution import Solution, ViewTokens
+from dvt.progress import SILENT, Reporter
 from dvt.schedules import warmup_then_cosine
 
 _BETAS, _EPS = (0.9, 0.99), 1e-15
@@ -25,7 +26,12 @@ _BETAS, _EPS = (0.9, 0.99), 1e-15
 
 
 def solve_gradient(
-    tokens: ViewTokens, config: GradientConfig, encoding: Encoding, seed: int, start: Solution | None = None
+    tokens: ViewTokens,
+    config: GradientConfig,
+    encoding: Encoding,
+    seed: int,
+    start: Solution | None = None,
+    reporter: Reporter = SILENT,
 ) -> Solution:
     """Fit F, G and h to the views of one image.
 
@@ -37,6 +43,7 @@ def solve_gradient(
             because gradients are added in no fixed order.
         start: solution to begin at, such as the closed form: F is its field plus a network that starts at zero.
             None: the network alone and a random G, as in the paper.
+        reporter: counts the steps.
     """
     device = tokens.raw.device
     num_channels = tokens.raw.shape[-1]
@@ -52,6 +59,7 @@ def solve_gradient(
     optimizer = FitOptimizer(model, config)
     raw, image_xy = tokens.raw.reshape(-1, num_channels), tokens.image_xy.reshape(-1, 2)
     distance = raw.new_zeros(())
+    reporter.start(config.num_steps, "steps", "stage 1, neural field")
     for step, pick in enumerate(draw_tokens(len(raw), config, seed, device)):
         batch = raw[pick]
         loss = objective(
@@ -63,6 +71,7 @@ def solve_gradient(
         )
         optimizer.step(loss.total * config.loss_scale)
         distance = loss.distance.detach()
+        reporter.advance()
     optimizer.finish()
     model.requires_grad_(False)
     artifact = model.artifact.as_map().clone()

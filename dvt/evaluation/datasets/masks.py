@@ -94,7 +94,8 @@ def read_mask(path: Path, *, soft: bool = False) -> ObjectMask:
     """
     with pillow_settings():
         try:
-            check_gif_frame(path, MAX_PIXELS)
+            with path.open("rb") as file:
+                check_gif_frame(file, str(path), MAX_PIXELS)
             with Image.open(path, formats=PILLOW_FORMATS) as image:
                 check_size(str(path), image.size, MAX_PIXELS)
                 mode, pixels = image.mode, np.array(image)
