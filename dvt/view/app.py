@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from PIL import Image
@@ -112,7 +113,7 @@ def make_app(
     async def submit_upload(request: Request, choice: Chosen, name: str = "") -> dict[str, Any]:
         content = await _body(request)
         shown = _printable(name) or "the image"
-        check_encoded(content, shown, max_pixels)  # at once, whatever is in the queue
+        await run_in_threadpool(check_encoded, content, shown, max_pixels)  # at once, whatever is in the queue
         return submitted(Job(name=shown, content=content, choice=choice))
 
     @app.post("/api/jobs/{job_id}/again")
