@@ -93,11 +93,15 @@ def make_app(
             raise _NotFoundError("This result is no longer kept. Give the image again.")
         return job
 
+    def replaced(instead: str = "") -> Job | None:
+        return jobs.get(instead)
+
     def choice_of(backbone: str = "", layer: str = "", size: str = "", methods: str = "") -> Choice:
         return choose(offers, backbone=backbone, layer=layer, size=size, methods=methods)
 
     Chosen = Annotated[Choice, Depends(choice_of)]
     TheJob = Annotated[Job, Depends(job_of)]
+    Replaced = Annotated[Job | None, Depends(replaced)]
 
     @app.get("/api/images/{number}")
     def thumbnail(number: int) -> Response:
@@ -105,23 +109,23 @@ def make_app(
         return Response(thumbnails.jpeg(number), media_type="image/jpeg", headers={"cache-control": "max-age=3600"})
 
     @app.post("/api/images/{number}")
-    def submit_image(number: int, choice: Chosen) -> dict[str, Any]:
+    def submit_image(number: int, choice: Chosen, before: Replaced) -> dict[str, Any]:
         image = image_at(number)
-        return submitted(Job(name=image.key, content=image.path, choice=choice))
+        return submitted(Job(name=image.key, content=image.path, choice=choice), before)
 
     @app.post("/api/jobs")
-    async def submit_upload(request: Request, choice: Chosen, name: str = "") -> dict[str, Any]:
+    async def submit_upload(request: Request, choice: Chosen, before: Replaced, name: str = "") -> dict[str, Any]:
         content = await _body(request)
         shown = _printable(name) or "the image"
         await run_in_threadpool(check_encoded, content, shown, max_pixels)  # at once, whatever is in the queue
-        return submitted(Job(name=shown, content=content, choice=choice))
+        return submitted(Job(name=shown, content=content, choice=choice), before)
 
     @app.post("/api/jobs/{job_id}/again")
-    def submit_again(job: TheJob, choice: Chosen) -> dict[str, Any]:
-        return submitted(Job(name=job.name, content=job.content, choice=choice))
+    def submit_again(job: TheJob, choice: Chosen, before: Replaced) -> dict[str, Any]:
+        return submitted(Job(name=job.name, content=job.content, choice=choice), before)
 
-    def submitted(job: Job) -> dict[str, Any]:
-        jobs.submit(job)
+    def submitted(job: Job, before: Job | None) -> dict[str, Any]:
+        jobs.submit(job, instead=before)
         return jobs.status(job)
 
     @app.get("/api/jobs/{job_id}")

@@ -127,13 +127,19 @@ class Jobs:
         self._thread = threading.Thread(target=self._run, name="dvt view", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job, instead: Job | None = None) -> None:
         """Put a job at the end of the queue.
+
+        Args:
+            job: the job.
+            instead: one whose place it takes, which is cancelled: nobody waits for it any more.
 
         Raises:
             QueueFullError: too many are there.
         """
         with self._changed:
+            if instead is not None:
+                self._stop(instead)
             waiting = sum(each.state is State.waiting for each in self._jobs.values())
             if waiting >= MAX_WAITING:
                 raise QueueFullError(f"{waiting} images wait already, and no more are taken. Try again in a moment.")
@@ -149,9 +155,7 @@ class Jobs:
     def cancel(self, job: Job) -> None:
         """End a job that waits or runs; what it has computed so far stays."""
         with self._changed:
-            job.stopped.set()
-            if job.state is State.waiting:
-                job.state = State.cancelled
+            self._stop(job)
 
     def status(self, job: Job) -> dict[str, Any]:
         """What a page needs to know of a job, as plain JSON."""
@@ -213,6 +217,11 @@ class Jobs:
                     return job
                 self._changed.wait()
             return None
+
+    def _stop(self, job: Job) -> None:
+        job.stopped.set()
+        if job.state is State.waiting:
+            job.state = State.cancelled
 
     def _fail(self, job: Job, text: str) -> None:
         job.error, job.state = text, State.failed

@@ -14,6 +14,7 @@ const dvtView = (() => {
   let current = null; // status of the job that the page follows
   let results = []; // of the last jobs: { id, status, data }
   let number = null; // of the image of the server that was chosen last
+  let unreachable = false; // the server did not answer, and the page says so
   let changing = 0; // timer: several options may change at once
 
   /* ---------------------------------------------------------------- server */
@@ -24,7 +25,7 @@ const dvtView = (() => {
     try {
       answer = await fetch(path, { method, body, headers: body ? { "content-type": "application/octet-stream" } : {} });
     } catch {
-      throw Object.assign(new Error("The server does not answer. If it was ended, start dvt view again."), { silent: true });
+      throw Object.assign(new Error("The server does not answer. If it was ended, start dvt view again."), { unreachable: true });
     }
     if (answer.ok) return answer.json();
     let text = `The server answers with an error (${answer.status}).`;
@@ -41,38 +42,32 @@ const dvtView = (() => {
     return new URLSearchParams({ ...chosen, ...more }).toString();
   }
 
-  /** Begin a job; the one that this page follows so far makes room for it. */
+  /** Begin a job in place of the one that this page follows so far, which goes on if the image is refused. */
   async function submit(path, body, more) {
     clearTimeout(changing);
     complain("");
-    const before = current;
-    announce("Sending the image ...", true);
     try {
-      if (before && !ENDED.includes(before.state)) await ask("DELETE", `/api/jobs/${before.id}`).catch(() => {});
-      const status = await ask("POST", `${path}?${query(more)}`, body);
+      const status = await ask("POST", `${path}?${query({ instead: current ? current.id : "", ...more })}`, body);
       history.replaceState(null, "", `?job=${status.id}${location.hash}`);
       follow(status);
       return true;
     } catch (error) {
       complain(error.message);
-      if (before && current === before) follow(before);
-      else announce("");
       return false;
     }
   }
 
-  function submitFile(file) {
+  async function submitFile(file) {
     if (file.size > given.max_upload_bytes) {
       return complain(`${file.name} has ${Math.ceil(file.size / 1e6)} MB; the page takes files of up to ${given.max_upload_bytes / 1e6} MB. Make it smaller.`);
     }
     if (file.size === 0) return complain(`${file.name} is empty, or is a folder. Give an image file.`);
-    press(null);
-    return submit("/api/jobs", file, { name: file.name });
+    if (await submit("/api/jobs", file, { name: file.name })) press(null);
   }
 
-  function submitNumber(wanted) {
-    press(wanted);
-    return submit(`/api/images/${wanted}`);
+  async function submitNumber(wanted) {
+    number = wanted; // N and P may be quicker than the server
+    if (await submit(`/api/images/${wanted}`)) press(wanted);
   }
 
   /** Compute the image of the last job again, with the options as they are now. */
@@ -101,10 +96,12 @@ const dvtView = (() => {
       if (current.id !== status.id) return;
       try {
         status = await ask("GET", `/api/jobs/${status.id}`);
-        complain("");
+        if (unreachable) complain("");
+        unreachable = false;
       } catch (error) {
+        unreachable = Boolean(error.unreachable);
         complain(error.message);
-        if (!error.silent) return announce("");
+        if (!error.unreachable) return announce("");
         await wait(RETRY_MS);
       }
       if (current.id !== status.id) return;
@@ -139,7 +136,7 @@ const dvtView = (() => {
       running: `${task || "reading the image"}${counted}`,
       done: `${status.name}: done`,
       failed: status.version ? `${status.name}: not all methods could be computed` : `${status.name} could not be shown`,
-      cancelled: status.version ? `${status.name}: cancelled; what was computed before is shown` : `${status.name}: cancelled`,
+      cancelled: `${status.name}: cancelled`,
     };
     announce(texts[state], !ENDED.includes(state), state === "running" && total ? completed / total : null);
     if (state === "failed") complain(status.error);

@@ -190,7 +190,7 @@ def test_a_reload_in_the_middle_finds_the_job_and_the_state(page, encoded):
     assert page.evaluate("dvtExplorer.state.view") == "norm" and page.locator("#right").input_value() == "raw"
     assert page.locator("#layer").input_value() == "2"
     page.locator("#cancel").click()
-    until_said(page, "cat.png: cancelled; what was computed before is shown")
+    until_said(page, "cat.png: cancelled")
 
 
 def test_a_cancelled_job_can_run_again(page, encoded):
@@ -212,6 +212,16 @@ def test_a_new_image_ends_the_job_of_the_old_one(page, encoded):
     give(page, encoded(), "new.png")
     until(page, "document.title.startsWith('new.png')")
     assert page.evaluate("(id) => fetch(`/api/jobs/${id}`).then((each) => each.json())", old)["state"] == "cancelled"
+
+
+def test_a_refused_image_leaves_the_job_running(page, encoded):
+    give(page, encoded())
+    until_said(page, "stage 1, neural field, ")
+    job, completed = page.evaluate("[dvtView.status().id, dvtView.status().completed]")
+    give(page, b"no image", "bad.png")
+    until_said(page, "bad.png is not an image", "#fault")
+    until(page, f"dvtView.status().completed > {completed}")
+    assert page.evaluate("dvtView.status().id") == job and page.locator("#fault").is_visible()
 
 
 def test_an_unknown_job_of_an_old_link(browser, address):

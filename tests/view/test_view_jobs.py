@@ -111,6 +111,18 @@ def test_a_waiting_job_is_cancelled_and_never_begins(jobs, steps):
     assert steps.begun == ["a", "c"] and first.state is State.done
 
 
+def test_a_job_can_take_the_place_of_another(jobs, steps):
+    running, waiting = submitted(jobs, "a"), submitted(jobs, "b")
+    until(lambda: running.state is State.running)
+    new, newer = (Job(name=name, content=b"", choice=CHOICE) for name in "cd")
+    jobs.submit(new, instead=waiting)
+    jobs.submit(newer, instead=running)
+    assert waiting.state is State.cancelled and running.stopped.is_set() and jobs.status(newer)["ahead"] == 2
+    steps.go(5)
+    until(lambda: newer.state is State.done)
+    assert running.state is State.cancelled and new.state is State.done
+
+
 def test_a_failure_stops_nothing(jobs, steps, caplog):
     broken, fault, good = (submitted(jobs, name) for name in ("broken", "fault", "good"))
     steps.go(4)
