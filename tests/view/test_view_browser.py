@@ -11,7 +11,7 @@ import sys
 import time
 
 import pytest
-from browser import axe_core, chromium, serious_faults
+from browser import assert_accessible, chromium
 from PIL import Image
 
 pytestmark = [pytest.mark.browser, pytest.mark.network]
@@ -292,21 +292,15 @@ def test_a_camera_that_is_not_allowed(page):
     until_said(page, "The browser was not allowed to use the camera", "#fault")
 
 
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory):
-    return axe_core(tmp_path_factory.mktemp("axe"))
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_screen(browser, address, axe, encoded, scheme, width):
+def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_screen(browser, address, encoded, scheme, width):
     with opened(browser, address, color_scheme=scheme, viewport={"width": width, "height": 844}) as page:
-        page.evaluate(axe)
-        assert serious_faults(page) == []
+        assert_accessible(page)
         give(page, encoded())
         until_said(page, "stage 1, neural field, ")
         give(page, b"no image", "bad.png")
         until_said(page, "bad.png is not an image", "#fault")
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-        assert serious_faults(page) == []
+        assert_accessible(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
