@@ -7,6 +7,7 @@ without others.
 
 import shutil
 import sys
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -79,10 +80,11 @@ def write_example(source: Path, path: Path) -> Path:
 
 def page(first: dict[str, object], photos: list[Path], grid: PatchGrid, model_bytes: int) -> str:
     """The text of the page; `first` is the image that it shows when it opens."""
-    model = {"file": MODEL_FILE, "name": MODEL_FILE, "title": "vit_micro with its denoiser", "bytes": model_bytes}
+    model = {"file": MODEL_FILE, "title": "vit_micro with its denoiser", "bytes": model_bytes}
     examples = "".join(
-        f'<button type="button" title="{path.stem}"><img src="examples/{path.name}" alt="{path.stem}"></button>'
-        for path in photos
+        f'<button type="button" title="{escape(each.credit)}">'
+        f'<img src="examples/{path.name}" alt="{each.name}"></button>'
+        for each, path in zip(EXAMPLES, photos, strict=True)
     )
     (height, width), (rows, columns) = grid.image_hw, grid.hw
     about_model = f"{model['title']}, {height} × {width} px, {rows} × {columns} patches"
@@ -90,7 +92,7 @@ def page(first: dict[str, object], photos: list[Path], grid: PatchGrid, model_by
     controls = Template(controls).substitute(examples=examples, model=about_model)
     explorer = files("dvt.viz.explorer")
     title = "Try it in the browser"
-    about = "A small ViT and its denoiser run on your device. Your images stay on it."
+    about = "Features of a Vision Transformer, computed on your device. Images and models stay on it."
     data = [
         explorer_settings([str(first["name"])], EYE),
         json_script("image-0", first),

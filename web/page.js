@@ -3,7 +3,7 @@
 import { readImageFile } from "./image_file.js";
 
 const element = (id) => document.getElementById(id);
-const settings = JSON.parse(element("page-settings").textContent); // {model: {file, name, title, bytes}, max_pixels}
+const settings = JSON.parse(element("page-settings").textContent); // {model: {file, title, bytes}, max_pixels}
 const example = JSON.parse(element("image-0").textContent);
 const MAX_SHOWN = 12; // images of the explorer; the oldest makes room
 const MAX_MODEL_BYTES = 2e9; // a browser holds no larger array
@@ -50,14 +50,14 @@ function stopWorker(reason) {
 let chosen = null; // a file of the user; null: the model of this page
 
 /** The bytes of the model of this page, with progress. */
-async function fetched({ file, name, bytes }) {
+async function fetched({ file, bytes }) {
   const response = await fetch(file, { signal: task.signal });
   if (!response.ok) throw new Error(`The model of this page could not be fetched (${response.status}). Check the connection and try again.`);
   const found = new Uint8Array(bytes);
   const reader = response.body.getReader();
   for (let at = 0; ;) {
     const { done, value } = await reader.read();
-    if (done) return { bytes: found.buffer, name };
+    if (done) return { bytes: found.buffer, name: file };
     found.set(value, at);
     at += value.length;
     say(`Fetching the model, ${(at / 1e6).toFixed(0)} of ${(bytes / 1e6).toFixed(0)} MB …`, at / bytes);
@@ -124,8 +124,8 @@ async function takeImage(file) {
   dvtExplorer.show(shown, shown.length - 1);
   notes.forEach((note) => complain(note, "note"));
   done(`${file.name}: features in ${seconds.toFixed(2)} s on the ${model.device}. ${model.why}`);
-  const stage = element("stage").getBoundingClientRect();
-  if (stage.top > 0.7 * innerHeight) element("views").scrollIntoView(); // on a phone the images are below the controls
+  const hidden = document.querySelector(".maps").getBoundingClientRect().top > innerHeight - 100; // as on a phone
+  if (hidden) (element("problems").firstElementChild ?? element("views")).scrollIntoView();
 }
 
 /* ---------------------------------------------------------------- one thing at a time */
