@@ -13,6 +13,6 @@ if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
     exit 0
 fi
 export DEBIAN_FRONTEND=noninteractive
-if ! { apt-get update -qq && apt-get install -qq --no-install-recommends chromium fonts-dejavu-core; } >/dev/null; then
+if ! { timeout 120 apt-get update -qq && timeout 300 apt-get install -qq --no-install-recommends chromium fonts-dejavu-core; } >/dev/null; then
     echo "apt-get could not install chromium: the tests that open pages are skipped."
 fi

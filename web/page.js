@@ -28,7 +28,7 @@ async function ask(request, transfer = []) {
       if (error === undefined) answered(result);
       else failed(new Error(error));
     };
-    worker.onerror = (event) => stopWorker(new Error(`This browser cannot run the model: ${event.message || "it does not start module workers"}.`));
+    worker.onerror = (event) => stopWorker(new Error(`The script that runs the model stopped${event.message ? ` (${event.message})` : ""}. Check the connection and try again; browsers before 2024 cannot run it.`));
   }
   const id = ++asked;
   return new Promise((answered, failed) => {
@@ -51,16 +51,20 @@ let chosen = null; // a file of the user; null: the model of this page
 
 /** The bytes of the model of this page, with progress. */
 async function fetched({ file, bytes }) {
-  const response = await fetch(file, { signal: task.signal });
-  if (!response.ok) throw new Error(`The model of this page could not be fetched (${response.status}). Check the connection and try again.`);
-  const found = new Uint8Array(bytes);
-  const reader = response.body.getReader();
-  for (let at = 0; ;) {
-    const { done, value } = await reader.read();
-    if (done) return { bytes: found.buffer, name: file };
-    found.set(value, at);
-    at += value.length;
-    say(`Fetching the model, ${(at / 1e6).toFixed(0)} of ${(bytes / 1e6).toFixed(0)} MB …`, at / bytes);
+  try {
+    const response = await fetch(file, { signal: task.signal });
+    if (!response.ok) throw new Error(`status ${response.status}`);
+    const found = new Uint8Array(bytes), reader = response.body.getReader();
+    for (let at = 0; ;) {
+      const { done, value } = await reader.read();
+      if (done) return { bytes: found.buffer, name: file };
+      found.set(value, at);
+      at += value.length;
+      say(`Fetching the model, ${(at / 1e6).toFixed(0)} of ${(bytes / 1e6).toFixed(0)} MB …`, at / bytes);
+    }
+  } catch (error) {
+    task.signal.throwIfAborted();
+    throw new Error(`The model of this page could not be fetched (${error.message}). Check the connection and try again.`);
   }
 }
 

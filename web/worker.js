@@ -52,7 +52,9 @@ async function whyNoGpu(device) {
 
 async function start(provider, stage, name = "the model") {
   stage("Loading ONNX Runtime");
-  ort = await import(`./ort.${provider}.bundle.min.mjs`);
+  ort = await import(`./ort.${provider}.bundle.min.mjs`).catch((error) => {
+    throw new Error(`ONNX Runtime could not be fetched (${error.message}). Check the connection and try again.`);
+  });
   ort.env.wasm.numThreads = 1; // more need headers that few web servers send
   ort.env.logLevel = "error";
   stage("Preparing the model");

@@ -441,6 +441,16 @@ def test_stop(page, photo):
     assert problems(page) == ""
 
 
+def test_without_a_connection(page, photo):
+    page.context.set_offline(True)
+    assert "could not be fetched" in give_bad(page, photo)
+    page.context.set_offline(False)
+    give(page, photo)
+    page.context.set_offline(True)
+    give(page, photo)  # nothing more is fetched
+    assert problems(page) == ""
+
+
 def test_on_a_phone(browser, address, photo):
     phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
     with opened(browser, address, **phone) as page:
