@@ -12,6 +12,7 @@ NEXT = """\
 dvt doctor    backbone=dinov2_base images=photos/                     does your ViT have artifacts?
 dvt show      image=photo.jpg backbone=dinov2_base                    the four terms of one of your images
 dvt show      image=photo.jpg backbone=dinov2_base out=photo.html     the same as a page to explore in the browser
+dvt view      backbone=dinov2_base                                    the same live: drop images into the browser
 dvt show      image=photo.jpg backbone=dinov2_base fine=2             and the clean features at 2 x 2 cells per patch
 dvt decompose images=photos/ store=runs/photos backbone=dinov2_base   stage 1 on a folder
 dvt train     store=runs/photos out=runs/denoiser                     stage 2

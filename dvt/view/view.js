@@ -9,7 +9,7 @@ const dvtView = (() => {
   const POLL_MS = 100, SLOW_POLL_MS = 400, RETRY_MS = 2000;
   const MAX_RESULTS = 6; // images that can be compared with each other
   const ENDED = ["done", "failed", "cancelled"];
-  const firstHash = location.hash;
+  const firstHash = location.hash, firstJob = new URLSearchParams(location.search).get("job");
 
   let current = null; // status of the job that the page follows
   let results = []; // of the last jobs: { id, status, data }
@@ -119,7 +119,7 @@ const dvtView = (() => {
     const result = { id: status.id, status, data };
     results = [...results.filter((each) => each.id !== status.id && each.data.name !== data.name), result].slice(-MAX_RESULTS);
     const shown = results.filter((each) => sameKind(each, result));
-    dvtExplorer.show(shown.map((each) => each.data), shown.indexOf(result), firstHash);
+    dvtExplorer.show(shown.map((each) => each.data), shown.indexOf(result), status.id === firstJob ? firstHash : "");
     const map = data.maps[0];
     element("about").textContent = `${data.name}: ${status.backbone}, layer ${layerText(status.layer)}, ${map.rows} × ${map.columns} patches`;
     document.title = `${data.name} · dvt view`;
@@ -128,12 +128,14 @@ const dvtView = (() => {
   /** The job in words, with its progress. */
   function describe(status) {
     const { state, ahead, task, unit, completed, total } = status;
+    const focused = [element("cancel"), element("again")].includes(document.activeElement);
     element("cancel").hidden = ENDED.includes(state);
     element("again").hidden = !["failed", "cancelled"].includes(state);
-    const counted = total > 0 && unit ? `, ${completed} of ${total}` : "";
+    if (focused) element(element("again").hidden ? "cancel" : "again").focus(); // one button takes the place of the other
+    element("job-count").textContent = state === "running" && total > 0 && unit ? `, ${completed} of ${total}` : "";
     const texts = {
       waiting: ahead ? `${status.name} waits: ${ahead === 1 ? "1 image is" : `${ahead} images are`} before it` : `${status.name} waits`,
-      running: `${task || "reading the image"}${counted}`,
+      running: task || "reading the image",
       done: `${status.name}: done`,
       failed: status.version ? `${status.name}: not all methods could be computed` : `${status.name} could not be shown`,
       cancelled: `${status.name}: cancelled`,
@@ -318,10 +320,9 @@ const dvtView = (() => {
 
   /** Find the job of the address again. */
   async function restore() {
-    const id = new URLSearchParams(location.search).get("job");
-    if (!id) return;
+    if (!firstJob) return;
     try {
-      const status = await ask("GET", `/api/jobs/${encodeURIComponent(id)}`);
+      const status = await ask("GET", `/api/jobs/${encodeURIComponent(firstJob)}`);
       restoreOptions(status);
       follow(status);
     } catch (error) {

@@ -108,7 +108,7 @@ def test_an_image_is_shown_and_stage_1_follows(page, encoded, kind):
     assert page.locator("main").is_hidden() and page.locator("#drop-text").is_visible()
     give(page, encoded(), kind=kind)
     until_shown(page, *QUICK)
-    until_said(page, "stage 1, neural field, ")
+    until_said(page, "stage 1, neural field")
     assert page.locator("#cancel").is_visible() and page.locator("#fault").is_hidden()
     assert page.locator("#about").inner_text() == "cat.png: vit_micro, layer 5, 4 × 4 patches"
     assert page.evaluate("dvtExplorer.state.right") == "decomposed:tiny"
@@ -185,29 +185,31 @@ def test_a_reload_in_the_middle_finds_the_job_and_the_state(page, encoded):
     job = page.evaluate("dvtView.status().id")
     page.reload()
     until_shown(page, "raw", "decomposed:tiny")
-    until_said(page, "stage 1, neural field, ")
+    until_said(page, "stage 1, neural field")
     assert page.evaluate("dvtView.status().id") == job and page.url.partition("?job=")[2].startswith(job)
     assert page.evaluate("dvtExplorer.state.view") == "norm" and page.locator("#right").input_value() == "raw"
     assert page.locator("#layer").input_value() == "2"
-    page.locator("#cancel").click()
-    until_said(page, "cat.png: cancelled")
+    give(page, encoded(), "new.png")  # the link was that of the other image
+    until(page, "document.title.startsWith('new.png')")
+    assert page.evaluate("dvtView.status().name") == "new.png" and page.evaluate("dvtExplorer.state.view") == "norm"
+    assert page.locator("#image option:checked").inner_text() == "new.png"
 
 
 def test_a_cancelled_job_can_run_again(page, encoded):
     give(page, encoded())
-    until_said(page, "stage 1, neural field, ")
+    until_said(page, "stage 1, neural field")
     page.locator("#cancel").click()
     until_said(page, "cat.png: cancelled")
     assert page.locator("#cancel").is_hidden()
     first = page.evaluate("dvtView.status().id")
     page.locator("#again").click()
-    until_said(page, "stage 1, neural field, ")
+    until_said(page, "stage 1, neural field")
     assert page.evaluate("dvtView.status().id") != first
 
 
 def test_a_new_image_ends_the_job_of_the_old_one(page, encoded):
     give(page, encoded(), "old.png")
-    until_said(page, "stage 1, neural field, ")
+    until_said(page, "stage 1, neural field")
     old = page.evaluate("dvtView.status().id")
     give(page, encoded(), "new.png")
     until(page, "document.title.startsWith('new.png')")
@@ -216,7 +218,7 @@ def test_a_new_image_ends_the_job_of_the_old_one(page, encoded):
 
 def test_a_refused_image_leaves_the_job_running(page, encoded):
     give(page, encoded())
-    until_said(page, "stage 1, neural field, ")
+    until_said(page, "stage 1, neural field")
     job, completed = page.evaluate("[dvtView.status().id, dvtView.status().completed]")
     give(page, b"no image", "bad.png")
     until_said(page, "bad.png is not an image", "#fault")
@@ -270,10 +272,11 @@ def test_without_a_mouse(page, encoded):
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
     chooser.value.set_files({"name": "keys.png", "mimeType": "image/png", "buffer": encoded()})
-    until_said(page, "stage 1, neural field, ")
+    until_said(page, "stage 1, neural field")
     page.locator("#cancel").focus()
     page.keyboard.press("Enter")
     until_said(page, "keys.png: cancelled")
+    assert page.evaluate("document.activeElement.id") == "again"
 
 
 def test_the_camera(browser, address):
@@ -298,7 +301,7 @@ def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_screen(browser,
     with opened(browser, address, color_scheme=scheme, viewport={"width": width, "height": 844}) as page:
         assert_accessible(page)
         give(page, encoded())
-        until_said(page, "stage 1, neural field, ")
+        until_said(page, "stage 1, neural field")
         give(page, b"no image", "bad.png")
         until_said(page, "bad.png is not an image", "#fault")
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
