@@ -7,13 +7,15 @@
 #   scripts/docs.sh           build
 #   scripts/docs.sh text      build without the page that runs a ViT in the browser
 #   scripts/docs.sh serve     show it while writing, also without that page
+#   scripts/docs.sh environment            make .venv-docs alone
 #   PYTHON=python3.12 scripts/docs.sh      another Python, when .venv-docs is made
 set -euo pipefail
 
 case "${1:-}" in
     "" | text) mkdocs=(build --strict) ;;
     serve) mkdocs=(serve --strict) ;;
-    *) echo "usage: scripts/docs.sh [text | serve]" >&2; exit 2 ;;
+    environment) mkdocs=() ;;
+    *) echo "usage: scripts/docs.sh [text | serve | environment]" >&2; exit 2 ;;
 esac
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -45,6 +47,8 @@ for line in requires("denoising-vit"):
     "$bin/python" -m pip install --quiet --requirement .venv-docs/requirements.txt
     echo "$stamp" >.venv-docs/complete
 fi
+
+if [[ ${#mkdocs[@]} == 0 ]]; then exit 0; fi
 
 rm -rf build/web
 if [[ $# == 0 ]]; then

@@ -46,6 +46,7 @@ if [[ $tests != "$fast" ]]; then
     trap 'for group in "${started[@]}"; do kill -- "-$group" 2>/dev/null || true; done; rm -rf "$logs"' EXIT
     begin scripts/test_wheel.sh
     begin scripts/browser_tools.sh
+    begin scripts/docs.sh environment
 fi
 
 # .venv is complete when it was made for this folder and these requirements.
@@ -73,6 +74,7 @@ if [[ $tests != "$fast" ]]; then
     step "a browser and packages of npm"
     finish 1 browser_tools.sh
     cat "$logs/browser_tools.sh"
+    finish 2 docs.sh
     begin scripts/docs.sh
 fi
 
@@ -84,7 +86,7 @@ if [[ $tests != "$fast" ]]; then
     finish 0 test_wheel.sh
 
     step "documentation: mkdocs, warnings are errors"
-    finish 2 docs.sh
+    finish 3 docs.sh
 fi
 
 step "all good"
