@@ -24,6 +24,7 @@ SMALL = {
     "doctor": ["num_images=16"],
     "show": ["quality=tiny"],
     "decompose": ["quality=tiny"],
+    "calibrate": ["windows=2"],
     "train": ["trainer=smoke"],
     "distill": ["trainer=smoke"],
     "evaluate": ["quality=tiny", "srt.max_shift=1"],

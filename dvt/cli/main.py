@@ -25,6 +25,7 @@ VERBS = {
     "demo": "stages 1 and 2 on six images, offline, in minutes",
     "decompose": "stage 1: clean features of images, into a store",
     "train": "stage 2: a denoiser, from a store",
+    "calibrate": "a denoiser without training, from a few images in a minute",
     "distill": "stage 3: a ViT that gives clean features without a denoiser",
     "show": "draw the features of images and videos, method beside method",
     "view": "the explorer live: drop an image into the browser",

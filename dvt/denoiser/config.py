@@ -23,6 +23,8 @@ class Kind(str, Enum):
     """Three 3 x 3 convolutions: each patch and its neighbours."""
     linear = "linear"
     """One linear layer: each patch alone. It is solved by ridge regression, and not trained by steps."""
+    affine = "affine"
+    """One linear layer, and a vector for every position behind it. `dvt calibrate` computes it; it is not trained."""
 
 
 class Mixing(str, Enum):
@@ -39,7 +41,8 @@ class DenoiserConfig:
     """The architecture of a denoiser; the defaults are the paper's (s. 4.3)."""
 
     kind: Kind = Kind.block
-    """block (transformer blocks), conv1x1, conv3x3 or linear (a linear layer, solved by ridge regression)."""
+    """block (transformer blocks), conv1x1, conv3x3 or linear (a linear layer, solved by ridge regression); affine is
+    what dvt calibrate makes."""
     num_blocks: int = 1
     """Number of transformer blocks."""
     position_embedding: bool = True
@@ -65,6 +68,11 @@ class DenoiserConfig:
         if not self.mlp_ratio > 0:
             raise ConfigError(f"denoiser.mlp_ratio={self.mlp_ratio}: give a number above 0.")
         check_layers("denoiser.layers", self.layers)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether it is a linear map of each patch alone, with or without a vector per position."""
+        return self.kind in (Kind.linear, Kind.affine)
 
     @classmethod
     def from_plain(cls, options: Mapping[str, Any]) -> "DenoiserConfig":
@@ -183,6 +191,11 @@ class TrainConfig(TrainingConfig):
     """The pairs it is trained on."""
     ridge: RidgeConfig = field(default_factory=RidgeConfig)
     """With denoiser.kind=linear: how it is solved."""
+
+    def __post_init__(self) -> None:
+        TrainingConfig.__post_init__(self)
+        if self.denoiser.kind is Kind.affine:
+            raise ConfigError("denoiser.kind=affine is not trained: dvt calibrate images=... out=... computes it.")
 
 
 @dataclass(kw_only=True, slots=True)

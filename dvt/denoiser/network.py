@@ -28,7 +28,8 @@ from dvt.weights.read import load_strict, refuse_misfit
 class Denoiser(nn.Module):
     """A learnable position embedding and one transformer block; no residual around it, no norm after it.
 
-    Other kinds have convolutions or a single linear layer instead (`config.kind`).
+    Other kinds have convolutions or a single linear layer instead (`config.kind`). Of the kind `affine`, the position
+    embedding is added behind the linear layer.
 
     With `config.layers` the input also has the patches of earlier blocks of the ViT, behind the raw ones. They are
     normed and mixed with the raw ones before the block, as `config.mixing` says.
@@ -74,12 +75,12 @@ class Denoiser(nn.Module):
             raise ConfigError("denoiser.layers=all: give the list, as config.for_layers(backbone.layers) does.")
         self.config, self.num_channels, self.grid_hw = config, num_channels, grid_hw
         self.info: ModelInfo | None = None
-        embeds = config.kind is Kind.block and config.position_embedding
+        embeds = config.kind is Kind.affine or (config.kind is Kind.block and config.position_embedding)
         rows, columns = grid_hw
         self.mixing = _mixing(config, num_channels)
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, rows * columns, num_channels)) if embeds else None
         self.denoiser = _network(config, num_channels)
-        refines = config.fine > 1 and config.kind is not Kind.linear
+        refines = config.fine > 1 and not config.is_linear
         self.refine = _refinement(num_channels, config.fine) if refines else None
 
     def forward(self, patches: DenoiserInput) -> FinerMaps:
@@ -109,6 +110,8 @@ class Denoiser(nn.Module):
         """What follows the mixing, at the patches; a linear denoiser is its mixing."""
         if self.config.kind is Kind.linear:
             return patches
+        if self.config.kind is Kind.affine:
+            return patches + self._embedding_at((patches.shape[1], patches.shape[2])).reshape(patches.shape[1:])
         if self.config.kind is not Kind.block:
             cleaned: Tensor = self.denoiser(patches.permute(0, 3, 1, 2))
             return cleaned.permute(0, 2, 3, 1)
@@ -340,7 +343,7 @@ class LinearMixing(nn.Module):
 
 def _mixing(config: DenoiserConfig, num_channels: int) -> "_ResidualMixing | LinearMixing | None":
     num_layers = len(config.layers)
-    if config.kind is Kind.linear:
+    if config.is_linear:
         return LinearMixing(num_layers, num_channels, num_cells=config.fine**2)
     if num_layers and config.mixing is Mixing.linear:
         return LinearMixing(num_layers, num_channels)
@@ -390,7 +393,7 @@ def _network(config: DenoiserConfig, num_channels: int) -> nn.Module:
     """
     if config.groups == 1:
         return _NETWORKS[config.kind](config, num_channels)
-    if config.kind is Kind.linear or num_channels % config.groups:
+    if config.is_linear or num_channels % config.groups:
         raise ConfigError(
             f"denoiser.groups={config.groups} with denoiser.kind={config.kind.value} and {num_channels} channels:"
             " give a divisor of the channels and another kind, or leave it out."
@@ -443,4 +446,5 @@ _NETWORKS: dict[Kind, Callable[[DenoiserConfig, int], nn.Module]] = {
     Kind.conv1x1: _convolutions,
     Kind.conv3x3: _convolutions,
     Kind.linear: _nothing,
+    Kind.affine: _nothing,
 }

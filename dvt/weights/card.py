@@ -31,6 +31,11 @@ _PURPOSE = {
     "fixed_size": "A ViT with clean patch features, exported for images of one size.",
     "backbone": "A small ViT for trying things without a download. It has the artifacts that dvt removes.",
 }
+_CALIBRATED = (
+    "A linear map and a vector for every position, computed from a few images without training: it removes from the patch"
+    " features of a frozen ViT what belongs to the position of a patch and not to the image."
+)
+"""Purpose of a denoiser that `dvt calibrate` made."""
 _NEEDS = {
     "transformers": "`pip install 'denoising-vit[transformers]'`",
     "open_clip": "`pip install 'denoising-vit[openclip]'`",
@@ -59,7 +64,7 @@ def model_card(info: ModelInfo, source: str) -> str:
     parts = (
         f"---\n{_header(info)}\n---",
         f"# {info.spec.backbone}: {info.kind.replace('_', ' ')}",
-        _PURPOSE[info.kind] + (f" Method: {_PAPER}." if info.kind != "backbone" else ""),
+        _purpose(info),
         f"## Use\n\n```python\n{_code(info, source)}\n```",
         f"## What it is\n\n{_facts(info)}",
         f"## How it was trained\n\n{_table('setting', 'value', dict(leaves(info.training))) or 'Not recorded.'}",
@@ -69,6 +74,12 @@ def model_card(info: ModelInfo, source: str) -> str:
     )
     text = "\n\n".join(parts) + "\n"
     return str(ModelCard(text))  # parses the header: a card that the hub would refuse is an error here
+
+
+def _purpose(info: ModelInfo) -> str:
+    if info.kind == "denoiser" and info.architecture.get("kind") == "affine":
+        return _CALIBRATED
+    return _PURPOSE[info.kind] + (f" Method: {_PAPER}." if info.kind != "backbone" else "")
 
 
 def _header(info: ModelInfo) -> str:

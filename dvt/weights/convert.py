@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from dvt.backbone.vit import facts_of, make_reader
-from dvt.denoiser.config import Kind
 from dvt.denoiser.network import Denoiser
 from dvt.errors import BackboneError, ConfigError, WeightsError
 from dvt.files import write_atomic
@@ -76,8 +75,8 @@ def to_original(denoiser: Denoiser, state: Mapping[str, Tensor]) -> dict[str, di
         WeightsError: it reads earlier blocks of the ViT, is linear or finer than the patches, for which the original
             has no place.
     """
-    if denoiser.config.kind is Kind.linear or denoiser.config.fine > 1:
-        what = "a linear layer" if denoiser.config.kind is Kind.linear else "finer than the patches"
+    if denoiser.config.is_linear or denoiser.config.fine > 1:
+        what = "a linear layer" if denoiser.config.is_linear else "finer than the patches"
         raise WeightsError(
             f"this denoiser is {what}, and the original's format has no place for that: keep it as a model folder."
         )
