@@ -70,9 +70,10 @@ class Options(MethodsOptions):
     report_images: Any = None
     """Images that the report shows; a few of the data when left out."""
     method: list[str] = field(default_factory=lambda: ["raw", "tiles", "decomposed"])
-    """Features side by side: raw, srt, decomposed (decomposed:paper is that quality unchanged, decomposed@fine4 has
-    4 x 4 features a patch, decomposed+position0.5 half of the removed position), denoised, distilled; zoom baselines:
-    raw@2x (twice the image size), tiles (2 x 2 parts of the image; also tiles@3x, srt-tiles)."""
+    """Features side by side: raw, flip (mean with the mirror image), shift (mean of moved copies), srt, decomposed
+    (decomposed:paper is that quality unchanged, decomposed@fine4 has 4 x 4 features a patch, decomposed+position0.5
+    half of the removed position), denoised, distilled; zoom baselines: raw@2x (twice the image size), tiles (2 x 2
+    parts of the image; also tiles@3x, srt-tiles)."""
     linear_segmentation: LinearSegmentationConfig = field(default_factory=LinearSegmentationConfig)
     """Linear probe for classes of patches or pixels."""
     knn_segmentation: KnnSegmentationConfig = field(default_factory=KnnSegmentationConfig)

@@ -26,12 +26,13 @@ class MethodsOptions(DecomposeConfig):
     """Options of both `dvt show` and `dvt evaluate`."""
 
     method: list[str] = field(default_factory=lambda: ["raw", "decomposed"])
-    """Features side by side: raw, srt, decomposed (decomposed:paper is that quality unchanged, decomposed@fine4 has
-    4 x 4 features a patch, decomposed+position0.5 half of the removed position), denoised, distilled; zoom baselines:
-    raw@2x (twice the image size), tiles (2 x 2 parts of the image; also tiles@3x, srt-tiles)."""
+    """Features side by side: raw, flip (mean with the mirror image), shift (mean of moved copies), srt, decomposed
+    (decomposed:paper is that quality unchanged, decomposed@fine4 has 4 x 4 features a patch, decomposed+position0.5
+    half of the removed position), denoised, distilled; zoom baselines: raw@2x (twice the image size), tiles (2 x 2
+    parts of the image; also tiles@3x, srt-tiles)."""
     denoiser: Any = None
-    """For denoised: a folder that dvt train wrote, a file, or the name of a released one; of several, [runs/a,runs/b],
-    the methods are denoised:a and denoised:b."""
+    """For denoised: a folder that dvt train or dvt calibrate wrote, a file, or the name of a released one; of several,
+    [runs/a,runs/b], the methods are denoised:a and denoised:b."""
     distilled: Any = None
     """For distilled: a folder that dvt distill wrote, a file, or the name of a released one; or several, likewise."""
     position: float = 0.0
@@ -157,6 +158,7 @@ def load_methods(options: MethodsOptions, *, one_size: bool) -> "tuple[Backbone,
     """
     from dvt.decomposition.quality import load_quality
     from dvt.methods.decomposed import Decomposed
+    from dvt.methods.ensemble import Ensemble
     from dvt.methods.method import OnePass
     from dvt.methods.names import named_method, parse_names
     from dvt.srt.backbone import SrtBackbone
@@ -181,6 +183,8 @@ def load_methods(options: MethodsOptions, *, one_size: bool) -> "tuple[Backbone,
 
     makers: dict[str, Callable[[MethodName], Method]] = {
         "raw": lambda _: OnePass("raw", backbone),
+        "flip": lambda _: Ensemble("flip", backbone),
+        "shift": lambda _: Ensemble("shift", backbone),
         "srt": srt,
         "decomposed": decomposed,
         "denoised": with_weights,

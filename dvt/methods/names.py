@@ -12,7 +12,7 @@ from dvt.methods.method import Method
 from dvt.methods.position import WithRemoved, WithSinCos
 from dvt.methods.zoom import Enlarged, Tiles
 
-BASES = ("raw", "srt", "decomposed", "denoised", "distilled")
+BASES = ("raw", "flip", "shift", "srt", "decomposed", "denoised", "distilled")
 """Methods that others are made of."""
 FINER = ("srt", "decomposed")
 """Methods that give features of cells smaller than a patch."""
@@ -24,7 +24,8 @@ _NAME = re.compile(
     r"(?:\+(?P<kind>position|sincos)(?P<share>0\.\d{0,3}[1-9]|1))?"
 )
 _KNOWN = (
-    f"There are {', '.join(BASES)}; raw@2x sees twice the image size, tiles 2 x 2 parts of the image;"
+    f"There are {', '.join(BASES)}; flip averages the image and its mirror image, shift copies moved by thirds of the"
+    " grid; raw@2x sees twice the image size, tiles 2 x 2 parts of the image;"
     " decomposed@fine4 and srt@fine4 give 4 x 4 features a patch; decomposed:fast is a quality of stage 1,"
     " denoised:mine one of several denoisers; decomposed+position0.5 has half of the removed position,"
     " decomposed+sincos1 a sin-cos embedding (at most four decimals)."
@@ -36,7 +37,7 @@ class Family(str, Enum):
 
     raw = "raw, zoom baselines"
     """Raw features, also of an enlarged image or of its tiles."""
-    srt = "SRT"
+    ensemble = "flip, shift, SRT"
     """Several passes, nothing fitted or trained."""
     decomposed = "stage 1"
     """Several passes and a fit per image."""
@@ -237,13 +238,15 @@ def family(name: str) -> Family:
 
     Examples:
         >>> [family(name).name for name in ("tiles", "srt@2x", "decomposed:fast", "denoised", "my own")]
-        ['raw', 'srt', 'decomposed', 'trained', 'other']
+        ['raw', 'ensemble', 'decomposed', 'trained', 'other']
     """
     try:
         base = parse_name(name).base
     except ConfigError:  # a name that the caller of dvt.evaluate chose
         return Family.other
-    return Family.trained if base in TRAINED else Family[base]
+    if base in TRAINED:
+        return Family.trained
+    return Family[base] if base in Family.__members__ else Family.ensemble
 
 
 def _unknown(name: str) -> ConfigError:

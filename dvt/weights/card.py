@@ -32,8 +32,8 @@ _PURPOSE = {
     "backbone": "A small ViT for trying things without a download. It has the artifacts that dvt removes.",
 }
 _CALIBRATED = (
-    "A linear map and a vector for every position, computed from a few images without training: it removes from the patch"
-    " features of a frozen ViT what belongs to the position of a patch and not to the image."
+    "A linear map and a vector for every position, computed from a few images without training: it removes from the"
+    " patch features of a frozen ViT what belongs to the position of a patch and not to the image."
 )
 """Purpose of a denoiser that `dvt calibrate` made."""
 _NEEDS = {
