@@ -1,5 +1,9 @@
 """What to do about the artifacts that `dvt doctor` found, as commands."""
 
+from collections.abc import Sequence
+
+from dvt.calibration.config import Method
+from dvt.calibration.ways import Way, best_way
 from dvt.diagnosis.findings import OUTLIER_ENERGY, ArtifactKind, Severity
 from dvt.diagnosis.report import Diagnosis
 
@@ -35,6 +39,35 @@ def advice(diagnosis: Diagnosis, *, backbone: str, images: str) -> list[str]:
             f"    dvt decompose images={images} store=runs/store {backbone}",
             "    dvt train store=runs/store out=runs/denoiser",
         ]
+    return lines
+
+
+def ways_advice(ways: Sequence[Way], *, backbone: str, images: str) -> list[str]:
+    """What calibrations would do, as a table, and which of them to use.
+
+    Args:
+        ways: what `measure_ways` returned; empty: nothing was measured.
+        backbone: the options that select the ViT on the command line.
+        images: the images, as given on the command line.
+    """
+    if not ways:
+        return []
+    best = best_way(ways)
+    lines = [
+        "",
+        "Without training, measured on images that were not used (dvt calibrate):",
+        f"    {'':<12}{'position':>10}{'shift':>8}",
+        *(f"    {way.name:<12}{way.position_share:>10.3f}{way.shift_error:>8.3f}" for way in ways),
+    ]
+    if best is ways[0]:
+        return [*lines, "None of them is worth its trouble here."]
+    lines += [
+        f"{best.name} keeps the content and loses the position best of these, at the cost of a matrix product:",
+        f"    dvt calibrate images={images} out=runs/{best.name} method={best.name} {backbone}",
+        f"    dvt show image=PHOTO.jpg method=[raw,denoised] denoiser=runs/{best.name} {backbone}",
+    ]
+    if best.name == Method.blocks.value:
+        lines += ["Its channels are other ones than those of the ViT: heads are trained anew on them."]
     return lines
 
 

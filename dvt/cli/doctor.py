@@ -35,6 +35,11 @@ usage: dvt doctor images=FOLDER [out=doctor.png] [key=value ...]
 GROUPS = ("backbone",)
 METRIC = None
 
+_WAY_IMAGES = 64
+"""Most images on which calibrations are measured."""
+_WAY_WINDOWS = 4
+"""Windows of each of them."""
+
 
 @dataclass(kw_only=True, slots=True)
 class Options(DoctorConfig):
@@ -48,6 +53,8 @@ class Options(DoctorConfig):
     """html: everything as one page beside the image, doctor.html, with the features of some images in an explorer."""
     json: bool = False
     """Print everything as JSON, with the maps, instead of the table and the diagnosis."""
+    ways: bool = True
+    """Also measure what dvt calibrate would do, on some of the images; with blocks, three times as long."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     """The ViT; blocks up to backbone.layer are scored."""
     device: str = "auto"
@@ -81,14 +88,16 @@ def print_environment() -> int:
 def work(options: Options, choices: dict[str, str]) -> Result:
     """Diagnose a ViT, write the image and the page, print table, diagnosis and advice."""
     from dvt.backbone.load import load_from_config
-    from dvt.cli.advice import advice
+    from dvt.calibration.config import CalibrationConfig
+    from dvt.calibration.ways import measure_ways
+    from dvt.cli.advice import advice, ways_advice
     from dvt.cli.reporter import TerminalReporter
     from dvt.diagnosis.diagnose import diagnose_layers
     from dvt.diagnosis.figure import draw_diagnosis
     from dvt.diagnosis.layers import BackboneLayers
     from dvt.diagnosis.page import write_diagnosis_page
     from dvt.diagnosis.windows import choose_images
-    from dvt.files import to_json
+    from dvt.files import plain, to_json
     from dvt.images import find_images
     from dvt.one_writer import lock_beside, one_writer
     from dvt.runtime import environment, pick_device
@@ -105,15 +114,28 @@ def work(options: Options, choices: dict[str, str]) -> Result:
         with TerminalReporter() as reporter:
             layers = BackboneLayers(backbone, options.layers)
             diagnosis = diagnose_layers(layers, chosen, options, max_pixels=options.max_pixels, reporter=reporter)
-        given = options.images if isinstance(options.images, str) else "IMAGES"
-        lines = advice(diagnosis, backbone=backbone_arguments(options.backbone), images=shlex.quote(given))
+            config = CalibrationConfig(
+                num_images=min(options.num_images, _WAY_IMAGES),
+                windows=_WAY_WINDOWS,
+                batch_size=options.batch_size,
+                seed=options.seed,
+            )
+            limit = options.max_pixels
+            ways = (
+                measure_ways(backbone, chosen.images, config, max_pixels=limit, reporter=reporter)
+                if options.ways
+                else []
+            )
+        given = shlex.quote(options.images) if isinstance(options.images, str) else "IMAGES"
+        lines = advice(diagnosis, backbone=backbone_arguments(options.backbone), images=given)
+        lines += ways_advice(ways, backbone=backbone_arguments(options.backbone), images=given)
         figure = draw_diagnosis(diagnosis)
         save_png(figure, options.out)
         if page is not None:
             write_diagnosis_page(page, diagnosis, lines, figure, layers, chosen.images, max_pixels=options.max_pixels)
     if options.json:
         body = diagnosis.to_json() | {"environment": environment(backbone.device)}
-        body["diagnosis"]["advice"] = lines
+        body["diagnosis"] |= {"advice": lines, "ways": plain(ways)}
         print(to_json(body, indent=None), end="")
     else:
         print(diagnosis, "\n".join(lines), sep="\n\n")

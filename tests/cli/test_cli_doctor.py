@@ -11,6 +11,7 @@ from PIL import Image
 
 TINY = ("backbone.timm=vit_micro_patch16_224", "backbone.weights=random", "backbone.image_size=64", "device=cpu")
 FEW = ("num_images=16", "layers=[3,5]")
+WITHOUT = "ways=false"
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,8 @@ def test_table_words_and_image(dvt, photos, tmp_path):
     lines = result.out.splitlines()
     assert [line.split("  ")[0].strip() for line in lines[:4]] == ["layer", "block 3", "block 5", "block 5 + norm"]
     assert "Layout: in block 5 + norm position explains" in result.out
+    assert "Without training, measured on images that were not used (dvt calibrate):" in result.out
+    assert any(line.split()[:1] == ["projected"] for line in lines)
     commands = [line for line in lines if line.startswith("    dvt ")]
     assert commands and any("backbone.timm=vit_micro_patch16_224 backbone.weights=random" in line for line in commands)
     assert "16 of 17 images" in result.err and "doctor.png written" in result.err
@@ -40,7 +43,7 @@ def test_table_words_and_image(dvt, photos, tmp_path):
 
 
 def test_the_page_shows_the_layers_of_some_images(dvt, photos, tmp_path):
-    result = dvt("doctor", "images=photos", *TINY, *FEW, "report=html", "out=new/a.png")
+    result = dvt("doctor", "images=photos", *TINY, *FEW, WITHOUT, "report=html", "out=new/a.png")
     assert result.code == 0, result.err
     assert "new/a.png and new/a.html written" in result.err
     page = (tmp_path / "new/a.html").read_text(encoding="utf-8")
@@ -62,6 +65,7 @@ def test_json(dvt, photos, tmp_path):
     body = json.loads(result.out)
     assert [layer["name"] for layer in body["layers"]] == ["block 3", "block 5", "block 5 + norm"]
     assert body["environment"]["torch"] and body["diagnosis"]["advice"]
+    assert [way["name"] for way in body["diagnosis"]["ways"]] == ["raw", "centred", "projected", "blocks"]
     assert (tmp_path / "new folder/a.png").exists()
 
 
