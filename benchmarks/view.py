@@ -29,8 +29,9 @@ DROP = """([name, content]) => new Promise((done) => {
     document.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
     const look = () => {
         const seconds = (performance.now() - start) / 1000, status = dvtView.status();
+        const said = document.querySelector("#job-text").textContent;
         if (document.title.startsWith(name)) times.first ??= seconds;
-        if (status?.name !== name || ["waiting", "running"].includes(status.state)) return requestAnimationFrame(look);
+        if (said !== `${name}: done` && status?.state !== "failed") return requestAnimationFrame(look);
         done({ ...times, all: seconds, state: status.state });
     };
     requestAnimationFrame(look);

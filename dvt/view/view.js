@@ -80,17 +80,17 @@ const dvtView = (() => {
     current = status;
     let seen = 0;
     for (;;) {
-      describe(status);
       if (status.version > seen) {
         seen = status.version;
         try {
           const data = await ask("GET", `/api/jobs/${status.id}/result`);
-          if (current.id !== status.id) return;
-          showResult(status, data);
+          if (current.id === status.id) showResult(status, data);
         } catch (error) {
           complain(error.message);
         }
+        if (current.id !== status.id) return;
       }
+      describe(status); // after the result: what is said to be done is on the screen
       if (ENDED.includes(status.state)) return;
       await wait(status.state === "waiting" || seen ? SLOW_POLL_MS : POLL_MS);
       if (current.id !== status.id) return;
