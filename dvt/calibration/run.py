@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
@@ -244,7 +244,8 @@ def _scores(
 def _describe(
     denoiser: Denoiser, backbone: Backbone, config: CalibrationConfig, chosen: Choice, metrics: dict[str, float]
 ) -> ModelInfo:
-    options: dict[str, Any] = {key: value for key, value in plain(config).items() if value is not None}
+    given = {each.name: getattr(config, each.name) for each in fields(CalibrationConfig)}  # of a subclass no more
+    options: dict[str, Any] = {name: plain(value) for name, value in given.items() if value is not None}
     return ModelInfo(
         kind="denoiser",
         spec=backbone.spec,

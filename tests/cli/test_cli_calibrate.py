@@ -21,10 +21,11 @@ def test_a_folder_that_the_other_verbs_take(dvt, photos, tmp_path):
     assert "position share, calibrated" in result.out and "runs/mine written" in result.err
     assert {path.name for path in (tmp_path / "runs/mine").iterdir()} >= {"config.json", "weights.safetensors"}
     card = (tmp_path / "runs/mine/README.md").read_text()
-    assert "calibration.method" in card and "centred" in card
+    assert "calibration.method" in card and "centred" in card and "photos" not in card.split("## How it was trained")[1]
     for command in (
         ("show", "image=photos/3.png", "method=[raw,denoised]", "denoiser=runs/mine", "out=a.png", *VIT),
         ("export", "denoiser=runs/mine", "out=clean.pt2", *VIT[:2]),
+        ("distill", "images=photos", "denoiser=runs/mine", "out=student", "trainer=smoke", *VIT[:2]),
         ("calibrate", "images=photos", "out=runs/mine", "windows=2", "method=blocks", *VIT),  # replaces the folder
     ):
         result = dvt(*command)
