@@ -12,10 +12,10 @@ from dvt.progress import SILENT, Reporter
 
 RAW: Final = "raw"
 """The features as they are."""
-WORTH = 0.1
-"""A way is worth its trouble where it lowers the shift error by this share of that of the way before it."""
+GAIN = 0.1
+"""A way is better than a cheaper one if it lowers the shift error by this share of it."""
 POSITION = 0.05
-"""Position share from which a way that lowers it is worth its trouble, whatever the shift error does."""
+"""A way that halves a position share from here on is better, whatever the shift error does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,6 @@ def best_way(ways: Sequence[Way]) -> Way:
     best = ways[0]
     for way in ways[1:]:
         less_position = best.position_share >= POSITION and way.position_share < best.position_share / 2
-        if less_position or way.shift_error < (1 - WORTH) * best.shift_error:
+        if less_position or way.shift_error < (1 - GAIN) * best.shift_error:
             best = way
     return best

@@ -60,7 +60,7 @@ def ways_advice(ways: Sequence[Way], *, backbone: str, images: str) -> list[str]
         *(f"    {way.name:<12}{way.position_share:>10.3f}{way.shift_error:>8.3f}" for way in ways),
     ]
     if best is ways[0]:
-        return [*lines, "None of them is worth its trouble here."]
+        return [*lines, "None of them improves these scores enough: use the features as they are."]
     lines += [
         f"{best.name} keeps the content and loses the position best of these, at the cost of a matrix product:",
         f"    dvt calibrate images={images} out=runs/{best.name} method={best.name} {backbone}",
