@@ -26,8 +26,11 @@ def test_its_outputs_are_from_one_complete_run(notebook):
 def test_it_runs(notebook, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     small = nbformat.from_dict(notebook)
-    assert "NUM_VIEWS = 128" in small.cells[1].source
-    small.cells[1].source = small.cells[1].source.replace("NUM_VIEWS = 128", "NUM_VIEWS = 16")
+    decomposing = [cell for cell in small.cells if "dvt.decompose(" in cell.source and cell.cell_type == "code"]
+    for cell in decomposing:
+        cell.source = cell.source.replace("backbone, fine=4", "backbone, fine=4, num_views=16")
+        cell.source = cell.source.replace("coffee()), backbone)", "coffee()), backbone, num_views=16)")
+    assert [cell.source.count("num_views=16") for cell in decomposing] == [1, 1]
     NotebookClient(small, timeout=120, kernel_name="python3").execute()
     found = [
         ast.literal_eval(output.data["text/plain"])
