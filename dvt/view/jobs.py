@@ -135,14 +135,14 @@ class Jobs:
             instead: one whose place it takes, which is cancelled: nobody waits for it any more.
 
         Raises:
-            QueueFullError: too many are there.
+            QueueFullError: too many wait; `instead` goes on.
         """
         with self._changed:
-            if instead is not None:
-                self._stop(instead)
-            waiting = sum(each.state is State.waiting for each in self._jobs.values())
+            waiting = sum(each.state is State.waiting and each is not instead for each in self._jobs.values())
             if waiting >= MAX_WAITING:
                 raise QueueFullError(f"{waiting} images wait already, and no more are taken. Try again in a moment.")
+            if instead is not None:
+                self._stop(instead)
             self._jobs[job.id] = job
             self._forget()
             self._changed.notify_all()

@@ -133,12 +133,17 @@ def test_a_failure_stops_nothing(jobs, steps, caplog):
     assert [record.exc_info[0] for record in caplog.records] == [ZeroDivisionError]
 
 
-def test_the_queue_has_an_end(jobs):
+def test_the_queue_has_an_end_and_a_refused_job_replaces_none(jobs):
+    made = []
     for number in range(1 + module.MAX_WAITING):
-        job = submitted(jobs, str(number))
-        until(lambda number=number, job=job: number or job.state is State.running)
+        made.append(submitted(jobs, str(number)))
+        until(lambda number=number: number or made[0].state is State.running)
+    running, last = made[0], made[-1]
     with pytest.raises(QueueFullError, match="16 images wait already"):
-        submitted(jobs, "too many")
+        jobs.submit(Job(name="too many", content=b"", choice=CHOICE), instead=running)
+    assert not running.stopped.is_set()
+    jobs.submit(Job(name="in its place", content=b"", choice=CHOICE), instead=last)
+    assert last.state is State.cancelled
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_KEPT", 2), ("MAX_KEPT_BYTES", 350)])
