@@ -1,12 +1,11 @@
 """The page of the live app: the explorer, and what is chosen above it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from string import Template
 
 from dvt.view.offer import Offer
-from dvt.viz.explorer.page import explorer_body, explorer_settings
+from dvt.viz.explorer.page import explorer_body, explorer_settings, json_script
 
 
 def live_page(offers: Mapping[str, Offer], images: Sequence[str], max_upload_bytes: int) -> str:
@@ -22,10 +21,9 @@ def live_page(offers: Mapping[str, Offer], images: Sequence[str], max_upload_byt
         "images": list(images),
         "max_upload_bytes": max_upload_bytes,
     }
-    text = json.dumps(given, separators=(",", ":")).replace("<", "\\u003c")  # no text in it can end the element
     parts = files("dvt.view")
     return Template(parts.joinpath("view.html").read_text(encoding="utf-8")).substitute(
         explorer=explorer_body("dvt view", controls=parts.joinpath("controls.html").read_text(encoding="utf-8")),
         settings=explorer_settings(()),
-        given=f'<script type="application/json" id="given">{text}</script>',
+        given=json_script("given", given),
     )
