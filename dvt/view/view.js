@@ -16,6 +16,7 @@ const dvtView = (() => {
   let number = null; // of the image of the server that was chosen last
   let unreachable = false; // the server did not answer, and the page says so
   let changing = 0; // timer: several options may change at once
+  let submitting = Promise.resolve(); // one image is sent after the other
 
   /* ---------------------------------------------------------------- server */
 
@@ -42,8 +43,13 @@ const dvtView = (() => {
     return new URLSearchParams({ ...chosen, ...more }).toString();
   }
 
-  /** Begin a job in place of the one that this page follows so far, which goes on if the image is refused. */
-  async function submit(path, body, more) {
+  /** Begin a job in place of the one that this page follows by then, which goes on if the image is refused. */
+  function submit(...request) {
+    submitting = submitting.then(() => send(...request));
+    return submitting;
+  }
+
+  async function send(path, body, more) {
     clearTimeout(changing);
     complain("");
     try {
@@ -62,7 +68,10 @@ const dvtView = (() => {
       return complain(`${file.name} has ${Math.ceil(file.size / 1e6)} MB; the page takes files of up to ${given.max_upload_bytes / 1e6} MB. Make it smaller.`);
     }
     if (file.size === 0) return complain(`${file.name} is empty, or is a folder. Give an image file.`);
-    if (await submit("/api/jobs", file, { name: file.name })) press(null);
+    if (await submit("/api/jobs", file, { name: file.name })) {
+      number = null;
+      press(null);
+    }
   }
 
   async function submitNumber(wanted) {
@@ -117,12 +126,15 @@ const dvtView = (() => {
   /** Give the result to the explorer, with earlier ones that can be matched with it. */
   function showResult(status, data) {
     const result = { id: status.id, status, data };
+    const isNew = !results.some((each) => each.id === status.id);
     results = [...results.filter((each) => each.id !== status.id && each.data.name !== data.name), result].slice(-MAX_RESULTS);
     const shown = results.filter((each) => sameKind(each, result));
     dvtExplorer.show(shown.map((each) => each.data), shown.indexOf(result), status.id === firstJob ? firstHash : "");
     const map = data.maps[0];
     element("about").textContent = `${data.name}: ${status.backbone}, layer ${layerText(status.layer)}, ${map.rows} × ${map.columns} patches`;
     document.title = `${data.name} · dvt view`;
+    const hidden = document.querySelector(".maps").getBoundingClientRect().top > innerHeight - 150; // as on a phone
+    if (isNew && hidden) element("views").scrollIntoView();
   }
 
   /** The job in words, with its progress. */
@@ -292,7 +304,6 @@ const dvtView = (() => {
 
   /** Mark the image of the server that is shown; null: none of them. */
   function press(wanted) {
-    number = wanted;
     [...element("thumbnails").children].forEach((button, at) => button.setAttribute("aria-pressed", String(at === wanted)));
   }
 

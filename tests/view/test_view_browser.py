@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from browser import assert_accessible, chromium
@@ -298,15 +299,42 @@ def test_a_camera_that_is_not_allowed(page):
     until_said(page, "The browser was not allowed to use the camera", "#fault")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_screen(browser, address, encoded, scheme, width):
-    with opened(browser, address, color_scheme=scheme, viewport={"width": width, "height": 844}) as page:
-        assert_accessible(page)
+def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_screen(page, encoded):
+    def check():
+        for width, scheme in ((1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")):
+            page.set_viewport_size({"width": width, "height": 844})
+            page.emulate_media(color_scheme=scheme)
+            assert_accessible(page)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+    check()
+    give(page, encoded())
+    until_said(page, "stage 1, neural field")
+    give(page, b"no image", "bad.png")
+    until_said(page, "bad.png is not an image", "#fault")
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    check()
+
+
+def test_on_a_phone_a_new_image_is_scrolled_to(browser, address, encoded):
+    with opened(browser, address, viewport={"width": 390, "height": 700}) as page:
         give(page, encoded())
-        until_said(page, "stage 1, neural field")
-        give(page, b"no image", "bad.png")
-        until_said(page, "bad.png is not an image", "#fault")
-        page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-        assert_accessible(page)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        until_shown(page, *QUICK)
+        assert 0 < page.locator("#stage").bounding_box()["y"] < 600
+        page.evaluate("scrollTo(0, 0)")
+        page.locator("#cancel").click()
+        until_said(page, "cat.png: cancelled")
+        assert page.evaluate("scrollY") == 0  # by nothing else
+
+
+def test_images_that_follow_each_other_quickly_end_those_before_them(page):
+    page.locator("#thumbnails button").first.click()
+    page.evaluate("document.activeElement.blur()")
+    for key in "npn":
+        page.keyboard.press(key)
+    asked = "performance.getEntriesByType('resource').map(({ name }) => name).filter((url) => url.includes('instead='))"
+    until(page, f"{asked}.length === 4")
+    asked = page.evaluate(asked)
+    assert [urlsplit(url).path[-1] for url in asked] == ["0", "1", "0", "1"]
+    instead = [parse_qs(urlsplit(url).query, keep_blank_values=True)["instead"][0] for url in asked]
+    assert instead[0] == "" and len(set(instead)) == 4  # each takes the place of the one before it
