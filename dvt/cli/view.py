@@ -1,5 +1,6 @@
 """`dvt view`: a local web app that shows the features of images given in the browser."""
 
+import socket
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -88,7 +89,8 @@ def work(options: Options, choices: dict[str, str]) -> Result:
         if not is_loopback(options.host):
             say(
                 f"warning: host={options.host} lets every machine that reaches this one see the images and use its"
-                " processors; there is no password."
+                f" processors; there is no password. They open http://{socket.gethostname()}:{port}/, or the same with"
+                " the IP address of this machine."
             )
         address = address_of(listening, options.host)
         print(f"dvt view: {address}   Ctrl-C ends it.", flush=True)

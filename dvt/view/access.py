@@ -103,9 +103,9 @@ class Guard:
         """Why a request is refused; None: it is not."""
         host = headers.get("host", "")
         if not is_own_host(host, self._bound):
-            return (
-                "dvt view answers under addresses and names of its own machine only: open the address that it printed."
-            )
+            if is_loopback(self._bound):
+                return "dvt view answers under the names of its own machine only: open the address that it printed."
+            return "dvt view answers under the IP address and the name of its own machine only: open its IP address."
         if method in ("GET", "HEAD"):
             return None
         origin = headers.get("origin")
