@@ -48,6 +48,15 @@ def test_no_images():
         explorer_page([], title="none")
 
 
+def test_images_that_cannot_be_matched_do_not_share_a_page():
+    whole = planted_image()
+    data = [image_data(each) for each in (whole, planted_image("b.jpg", channels=95), planted_image("c.jpg", terms={}))]
+    with pytest.raises(DvtError, match=r"cat\.jpg has raw, .* in 96 channels, and b\.jpg has raw, .* in 95 channels"):
+        explorer_page(data[:2], title="two")
+    with pytest.raises(DvtError, match=r"and c\.jpg has raw, clean, clean@fine in 96"):
+        explorer_page(data[::2], title="two")
+
+
 def test_a_decomposition_shows_itself(noise_image):
     backbone = dvt.load_backbone("vit_micro", image_size=64, device="cpu")
     result = dvt.decompose(noise_image, backbone, quality="tiny", fine=2)

@@ -42,7 +42,7 @@ def write_explorer(
         patch_xy: place of the first patch, x then y in [0, 1] of what the maps cover.
 
     Raises:
-        DvtError: no images.
+        DvtError: no images, or images of different methods or channels.
         DiskError: the disk is full or refuses.
     """
     write_atomic(Path(path), explorer_page(images, title=title, about=about, patch_xy=patch_xy).encode())
@@ -66,7 +66,7 @@ def explorer_page(
         embedded: for a frame inside another page: without the link to its state, which a frame does not have.
 
     Raises:
-        DvtError: no images.
+        DvtError: no images, or images of different methods or channels.
 
     Examples:
         >>> from dvt.viz.explorer.data import ExplorerImage, image_data
@@ -76,6 +76,7 @@ def explorer_page(
     """
     if not images:
         raise DvtError("there is nothing to explore: no images were given. Give at least one.")
+    _require_same_kind(images)
     data = [explorer_settings([image["name"] for image in images], patch_xy, embedded=embedded)]
     data += [json_script(f"image-{number}", image) for number, image in enumerate(images)]
     parts = files("dvt.viz.explorer")
@@ -86,6 +87,22 @@ def explorer_page(
         script=parts.joinpath("explorer.js").read_text(encoding="utf-8"),
         data="\n".join(data),
     )
+
+
+def _require_same_kind(images: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse images that the page could not match with each other."""
+    first = _kind_text(images[0])
+    for image in images:
+        if (kind := _kind_text(image)) != first:
+            raise DvtError(
+                f"{images[0]['name']} has {first}, and {image['name']} has {kind}. Images of a page are matched with"
+                " each other: give all of them the same methods of one ViT, or write a page for each kind."
+            )
+
+
+def _kind_text(image: Mapping[str, Any]) -> str:
+    """What images need in common to be matched, in words."""
+    return f"{', '.join(each['name'] for each in [*image['maps'], *image['terms']])} in {image['channels']} channels"
 
 
 def explorer_frame(
@@ -100,7 +117,7 @@ def explorer_frame(
         patch_xy: place of the first patch, as in `explorer_page`.
 
     Raises:
-        DvtError: no images.
+        DvtError: no images, or images of different methods or channels.
     """
     page = explorer_page(images, title=title, about=about, patch_xy=patch_xy, embedded=True)
     return (
