@@ -89,7 +89,9 @@ def page(first: dict[str, object], photos: list[Path], grid: PatchGrid, model_by
     (height, width), (rows, columns) = grid.image_hw, grid.hw
     about_model = f"{model['title']}, {height} × {width} px, {rows} × {columns} patches"
     controls = (HERE / "controls.html").read_text(encoding="utf-8")
-    controls = Template(controls).substitute(examples=examples, model=about_model)
+    on_cpu, on_gpu = RUNTIME_FILES[:2], RUNTIME_FILES[2:]
+    cpu_mb, gpu_mb = (round((model_bytes + _runtime_bytes(names)) / 1e6) for names in (on_cpu, on_gpu))
+    controls = Template(controls).substitute(examples=examples, model=about_model, cpu_mb=cpu_mb, gpu_mb=gpu_mb)
     explorer = files("dvt.viz.explorer")
     title = "Try it in the browser"
     about = "Features of a Vision Transformer, computed on your device. Images and models stay on it."
@@ -106,6 +108,10 @@ def page(first: dict[str, object], photos: list[Path], grid: PatchGrid, model_by
         data="\n".join(data),
         script=explorer.joinpath("explorer.js").read_text(encoding="utf-8"),
     )
+
+
+def _runtime_bytes(names: tuple[str, ...]) -> int:
+    return sum((RUNTIME / name).stat().st_size for name in names)
 
 
 if __name__ == "__main__":
