@@ -681,8 +681,8 @@ const dvtExplorer = (() => {
     element("accuracy-summary").textContent = error ? `Accuracy: cosines within ${error.max.toFixed(3)}` : "Accuracy: features in full";
     const stored = error
       ? `Features of ${channels} channels, reduced by PCA to ${size} dimensions and stored in 8 bits. ` +
-        `Cosines differ from the original features by at most ${error.max.toFixed(3)}, ${error.mean.toFixed(4)} on average ` +
-        `(${error.pairs.toLocaleString("en")} pairs).`
+        `In ${error.pairs.toLocaleString("en")} pairs of patches, cosines differ from those of the original features by at most ` +
+        `${error.max.toFixed(3)}, ${error.mean.toFixed(4)} on average.`
       : `All ${channels} channels of the features in 32 bits, computed in this page.`;
     element("accuracy").textContent =
       `${image().name}: ${maps.map((map) => `${map.name} ${map.rows} × ${map.columns}`).join(", ")}. ${stored}${speed} Made by dvt ${settings.dvt}.`;
