@@ -24,6 +24,7 @@ EXTRAS = {
     "av": "video",
     "fastapi": "view",
     "uvicorn": "view",
+    "pyarrow": "leaderboard",
     "torchmetrics": "detection",
     "onnx": "onnx",
     "onnxruntime": "onnx",
@@ -103,7 +104,7 @@ def test_messages_name_extras_that_exist(metadata):
     files = [path for folder in ("dvt", "configs") for path in (ROOT / folder).rglob("*") if path.suffix != ".pyc"]
     texts = [path.read_text(encoding="utf-8") for path in files if path.suffix in (".py", ".yaml")]
     named = {name for text in texts for name in re.findall(r"denoising-vit\[(\w+)\]", text)}
-    assert {"demo", "onnx", "ray", "slurm", "sweep", "tensorboard", "video", "view"} <= named
+    assert {"demo", "leaderboard", "onnx", "ray", "slurm", "sweep", "tensorboard", "video", "view"} <= named
     assert named <= set(metadata.get_all("Provides-Extra"))
     assert not any(re.search(r"(?<![\w.-])dvt\[[a-z]+\]", text) for text in texts), "dvt[...] is another project"
 
@@ -114,7 +115,19 @@ def test_the_tests_of_the_sdist_run(tmp_path):
         archive.extractall(tmp_path / "unpacked", filter="data")
     (root,) = (tmp_path / "unpacked").iterdir()
     assert root.name == NAME
-    for folder in ("dvt", "configs", "checkpoints", "tests", "scripts", "docs", "benchmarks", "web", ".ci", ".github"):
+    for folder in (
+        "dvt",
+        "configs",
+        "checkpoints",
+        "tests",
+        "scripts",
+        "docs",
+        "benchmarks",
+        "leaderboard",
+        "web",
+        ".ci",
+        ".github",
+    ):
         files = [path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file()]
         sources = [path for path in files if not {"__pycache__", "node_modules"} & {*path.parts}]
         assert sources and all((root / path).is_file() for path in sources), folder

@@ -28,9 +28,15 @@ SMALL = {
     "train": ["trainer=smoke"],
     "distill": ["trainer=smoke"],
     "evaluate": ["quality=tiny", "srt.max_shift=1", "knn_segmentation.image_size=96"],
+    "leaderboard": [],
     "export": ["backbone.image_size=64"],
 }
 """Options that make a command small."""
+SMALL_BOARD = """
+backbones: [{name: vit_micro}]
+methods: [raw]
+tasks: [{task: knn_segmentation, data: "${data}/camvid", options: {image_size: 64}}]
+"""
 
 
 def commands(text):
@@ -52,6 +58,9 @@ def place(tmp_path_factory):
     for seed, name in enumerate(("cat", "photos/cat", *(f"photos/{number}" for number in range(15)))):
         write_noise(folder / f"{name}.jpg", (96, 128), seed)
     write_camvid(folder / "camvid")
+    write_camvid(folder / "data" / "camvid")
+    (folder / "leaderboard").mkdir()
+    (folder / "leaderboard" / "quick.yaml").write_text(SMALL_BOARD)
     weights = {key: tensor.half() for key, tensor in build_vit("vit_small_patch16_224").state_dict().items()}
     save_file(weights, folder / "mine.safetensors")
     return folder

@@ -30,6 +30,7 @@ VERBS = {
     "show": "draw the features of images and videos, method beside method",
     "view": "the explorer live: drop an image into the browser",
     "evaluate": "score methods side by side in tasks on labelled data",
+    "leaderboard": "ViTs x methods x tasks as rows with receipts, resumable, on one page",
     "doctor": "find the artifacts of a ViT and say what to do; env: versions and devices",
     "store": "what a feature store holds (status), whether it is whole (verify)",
     "convert": "list released denoisers; convert weights from and to the original's files",
