@@ -22,7 +22,7 @@ FINE = 8
 EYE_XY = (0.375, 0.44)
 """Place that was clicked, x then y as shares of the image."""
 CLUSTERS = 5
-TILE_PX = 376
+TILE_PX, LABEL_PX = 376, 36
 
 
 def main(weights: str | None, out: str) -> None:
@@ -30,7 +30,7 @@ def main(weights: str | None, out: str) -> None:
     photo = Image.fromarray(data.chelsea())
     backbone = dvt.load_backbone("augreg_tiny", weights=weights, image_size=IMAGE_HW, device="cpu")
     result = dvt.decompose(photo, backbone, fine=FINE)
-    maps = {"raw": result.raw, "clean": result.clean, f"clean, {FINE} x {FINE} cells a patch": result.fine}
+    maps = {"raw": result.raw, "clean": result.clean, f"clean, {FINE} x {FINE} cells": result.fine}
 
     basis = PCABasis.fit([result.raw, result.clean])
     cosines = [similarity_map(each, *place(each)) for each in maps.values()]
@@ -46,7 +46,7 @@ def main(weights: str | None, out: str) -> None:
         [Tile(title, image), *(Tile(name, one, aspect) for name, one in zip(maps, colours, strict=True))]
         for title, (image, colours) in rows.items()
     ]
-    draw_panel(tiles, tile_px=TILE_PX).save(out, quality=90, subsampling=0)
+    draw_panel(tiles, tile_px=TILE_PX, label_px=LABEL_PX).save(out, quality=90, subsampling=0)
 
 
 def place(feature_map):

@@ -132,19 +132,22 @@ def colourise(
     return torch.from_numpy(colormaps[colormap](share.numpy())[..., :3]).float()
 
 
+LABEL_COLOURS = (
+    "#332288", "#ddcc77", "#44aa99", "#cc6677", "#88ccee", "#117733", "#aa4499", "#999933", "#882255", "#dddddd",
+)  # fmt: skip
+"""Colours of labels, such as those of clusters: the "muted" scheme of Paul Tol, distinct for colour-blind readers."""
+
+
 def colourise_labels(labels: Int64[Tensor, "H W"]) -> Float[Tensor, "H W 3"]:
-    """Colours of labels 0 to 19; the colour of a label does not depend on the other labels.
+    """Colours of labels 0 to 9; the colour of a label does not depend on the other labels.
 
     Returns:
         (H, W, 3) float32 in [0, 1] on the CPU.
 
     Raises:
-        DvtError: a label below 0 or above 19; more colours are hard to distinguish.
+        DvtError: a label below 0 or above 9; more colours are hard to distinguish.
     """
-    from matplotlib import colormaps
-
-    # tab20 alternates dark and light colours; all the dark ones come first here.
-    palette = torch.from_numpy(colormaps["tab20"]([*range(0, 20, 2), *range(1, 20, 2)])[:, :3]).float()
+    palette = torch.tensor([list(bytes.fromhex(colour[1:])) for colour in LABEL_COLOURS]) / 255
     if labels.min() < 0 or labels.max() >= len(palette):
         raise DvtError(
             f"labels go from {labels.min()} to {labels.max()}; there are colours for 0 to {len(palette) - 1}."

@@ -40,12 +40,14 @@ class _Style:
     title_font: ImageFont.FreeTypeFont
 
     @classmethod
-    def of(cls, tile_px: int) -> "_Style":
-        font_px = max(12, tile_px // 14)
+    def of(cls, tile_px: int, label_px: int | None) -> "_Style":
+        font_px = label_px or max(12, tile_px // 14)
         return cls(tile_px, max(10, tile_px // 16), default_font(font_px), default_font(round(1.4 * font_px)))
 
 
-def draw_panel(rows: Sequence[Sequence[Tile]], *, tile_px: int = 224, title: str | None = None) -> Image.Image:
+def draw_panel(
+    rows: Sequence[Sequence[Tile]], *, tile_px: int = 224, title: str | None = None, label_px: int | None = None
+) -> Image.Image:
     """Draw tiles in a grid on white, each with its label above it.
 
     Tiles keep their aspect; the longer side is `tile_px`. Rows may differ in length. Long labels are wrapped.
@@ -54,6 +56,7 @@ def draw_panel(rows: Sequence[Sequence[Tile]], *, tile_px: int = 224, title: str
         rows: tiles of each row, left to right.
         tile_px: longer side of a tile in pixels, at least 32.
         title: text above the first row.
+        label_px: size of the font of labels in pixels; default: in proportion to the tiles, and at least 12.
 
     Returns:
         An RGB image.
@@ -69,7 +72,7 @@ def draw_panel(rows: Sequence[Sequence[Tile]], *, tile_px: int = 224, title: str
         raise DvtError("there is nothing to draw: no tiles were given. Give at least one row with a tile.")
     if tile_px < 32:
         raise DvtError(f"tiles of {tile_px} px are too small to be labelled. Give tile_px of at least 32.")
-    style = _Style.of(tile_px)
+    style = _Style.of(tile_px, label_px)
     images = [[_tile_image(tile, tile_px) for tile in row] for row in rows if row]
     labels = [[tile.label for tile in row] for row in rows if row]
     columns = zip_longest(*images)

@@ -35,6 +35,12 @@ def test_panel_is_white_and_as_large_as_its_tiles_and_gaps():
     assert (pixels(panel)[panel.height // 2 + 30 :, 160 + 20 :] == 255).all()
 
 
+def test_labels_have_the_size_that_is_asked_for():
+    small, large = (pixels(draw_panel([[Tile("raw", CHECKER)]], tile_px=160, label_px=size)) for size in (12, 36))
+    heights = [(each[: -160 - 10] < 128).all(axis=-1).any(axis=1).sum() for each in (small, large)]
+    assert heights[1] == pytest.approx(3 * heights[0], abs=3)
+
+
 def test_maps_keep_hard_edges():
     panel = pixels(draw_panel([[Tile("", CHECKER)]], tile_px=160))
     inside = panel[-160 - 10 : -10][4:-4, 10 + 4 : 170 - 4].reshape(-1, 3)

@@ -14,14 +14,10 @@ import torch
 from dvt.errors import DvtError
 from dvt.files import write_atomic
 from dvt.version import __version__
-from dvt.viz.colours import colourise
+from dvt.viz.colours import LABEL_COLOURS, colourise
 
 COLOUR_MAPS = {"signed": "coolwarm", "similarity": "viridis", "norm": "inferno"}
 """Colour maps of matplotlib by what they stand for: cosines from -1 to 1; cosines of a part of that range; norms."""
-CLUSTER_COLOURS = (
-    "#332288", "#ddcc77", "#44aa99", "#cc6677", "#88ccee", "#117733", "#aa4499", "#999933", "#882255", "#dddddd",
-)  # fmt: skip
-"""Colours of clusters by decreasing size: the "muted" scheme of Paul Tol, distinct for colour-blind readers."""
 
 
 def write_explorer(
@@ -154,7 +150,7 @@ def explorer_settings(
         "patch": list(patch_xy),
         "embedded": embedded,
         "colour_maps": {meaning: _table(name) for meaning, name in COLOUR_MAPS.items()},
-        "cluster_colours": CLUSTER_COLOURS,
+        "cluster_colours": LABEL_COLOURS,
     }
     return json_script("settings", settings)
 
