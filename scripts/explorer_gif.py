@@ -7,6 +7,7 @@ Needs Playwright and Chromium.
 """
 
 import io
+import shutil
 import sys
 from pathlib import Path
 
@@ -32,9 +33,10 @@ POINTER = """() => {
 class Film:
     """The frames, and a pointer that moves between them."""
 
-    def __init__(self, page: Page) -> None:
-        self._page, self._xy = page, (0.0, 0.0)
+    def __init__(self, page: Page, xy: tuple[float, float]) -> None:
+        self._page, self._xy = page, xy
         self.frames: list[Image.Image] = []
+        page.mouse.move(*xy)
 
     def rest(self, seconds: float) -> None:
         """Let time pass."""
@@ -63,14 +65,12 @@ def record(page: Page) -> list[Image.Image]:
     def spot(x: float, y: float) -> tuple[float, float]:
         return left + x * width, top + y * height
 
-    film = Film(page)
-    page.mouse.move(*spot(0.15, 0.2))
-    film._xy = spot(0.15, 0.2)
+    film = Film(page, spot(0.15, 0.2))
     film.go(*spot(0.4, 0.44), 0.8)
     film.rest(0.5)
     film.go(*spot(0.57, 0.78), 0.6)
     film.rest(0.3)
-    page.mouse.click(*film._xy)
+    page.mouse.click(*spot(0.57, 0.78))
     film.go(*handle_xy, 0.3)
     page.mouse.down()
     film.go(left + 0.08 * width, handle_xy[1], 0.6)
@@ -87,7 +87,7 @@ def main(source: Path, out: Path) -> None:
     """Record a page."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-background-networking"]
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-background-networking"]
         )
         page = browser.new_page(viewport=SIZE)
         page.goto(source.absolute().as_uri())
