@@ -376,9 +376,12 @@ def test_a_good_image_among_bad_ones(used, tmp_path, photo):
 # ---------------------------------------------------------------------------------------------------- use
 
 
-def test_the_page_opens_with_an_example_and_fetches_the_model_with_the_first_image(browser, address):
+def test_the_page_opens_with_an_example_and_fetches_the_model_with_the_first_image(browser, address, site):
     fetched = []
     with opened(browser, address) as page:
+        on_cpu = [*site.glob("ort.wasm.*"), site / "ort-wasm-simd-threaded.wasm", site / "vit_micro.onnx"]
+        said = f": {sum(path.stat().st_size for path in on_cpu) / 1e6:.0f} MB, or "
+        assert said in page.locator("#status").inner_text()
         page.context.on("request", lambda ask: fetched.append(ask.url.split("/")[-1]))
         assert page.locator(".tile h2").all_inner_texts() == ["raw", "denoised"]
         assert not [name for name in fetched if name.endswith((".onnx", ".wasm"))]
