@@ -11,7 +11,7 @@ from dvt.evaluation.result import TaskResult
 from dvt.evaluation.run import evaluate
 from dvt.evaluation.task import Task
 from dvt.files import DiskError, plain
-from dvt.leaderboard.receipts import Receipt, cell_name, receipt_path
+from dvt.leaderboard.receipts import Receipt, cell_name, receipt_path, request_of
 from dvt.leaderboard.spec import Board, TaskEntry, VitEntry
 from dvt.methods.method import Method, fingerprint
 from dvt.progress import Reporter
@@ -38,13 +38,7 @@ def require_same_request(out: Path, board: Board, hashes: Mapping[str, str], rec
     """
     for vit in board.vits:
         for task in board.tasks:
-            asked = {
-                "backbone": plain(vit.given),
-                "task": plain(task.given),
-                "quality": board.quality,
-                "seed": board.seed,
-                "data_sha256": hashes[task.label],
-            }
+            asked = request_of(board, vit, task, hashes[task.label])
             for method in vit.methods:
                 receipt = receipts.get(cell_name(vit.label, task.label, method))
                 if receipt is not None and (found := differences(receipt.request, asked, "receipt", "request")):

@@ -184,9 +184,10 @@ def _gain(result: TaskResult, method: str, metric: Metric, mean: float) -> str:
     value = mean - result.mean(RAW, metric.name)
     if not math.isfinite(value):
         return ""
-    text = f"{value:+.{1 if metric.unit == '%' else 3}f}".replace("-", "−")
-    better = metric.higher_is_better
-    kind = "same" if better is None or not float(text.replace("−", "-")) else "up" if (value > 0) == better else "down"
+    digits = 1 if metric.unit == "%" else 3
+    value, better = round(value, digits), metric.higher_is_better
+    text = f"{value:+.{digits}f}".replace("-", "−") if value else "±0"
+    kind = "same" if better is None or not value else "up" if (value > 0) == better else "down"
     return f'<span class="gain {kind}">{text}</span>'
 
 

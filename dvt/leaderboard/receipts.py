@@ -61,14 +61,8 @@ class Receipt:
 
     @property
     def request(self) -> dict[str, Any]:
-        """What was asked for; of two receipts of a cell it must be the same."""
-        return {
-            "backbone": self.backbone,
-            "task": self.task,
-            "quality": self.quality,
-            "seed": self.seed,
-            "data_sha256": self.data_sha256,
-        }
+        """What was asked for, as `request_of` has it."""
+        return _request(self.backbone, self.task, self.quality, self.seed, self.data_sha256)
 
     def to_json(self) -> str:
         """The text of the file; it ends with the hash of everything before."""
@@ -132,6 +126,14 @@ def make_receipt(board: Board, vit: VitEntry, task: TaskEntry, method: str, data
     )
 
 
+def request_of(board: Board, vit: VitEntry, task: TaskEntry, data: str) -> dict[str, Any]:
+    """What is asked for: scores of one cell can be compared where it is the same. `data` is the hash of the data.
+
+    Files of weights are left out: the fingerprint of the features has their hash.
+    """
+    return _request(plain(vit.given), plain(task.given), board.quality, board.seed, data)
+
+
 def write_receipt(out: Path, receipt: Receipt) -> None:
     """Write a receipt; an earlier one of the cell is replaced.
 
@@ -162,6 +164,11 @@ def read_receipts(out: Path) -> dict[str, Receipt]:
 def file_hash(out: Path, cell: str) -> str:
     """Hex SHA-256 of the file of a receipt."""
     return hashlib.sha256((out / receipt_path(cell)).read_bytes()).hexdigest()
+
+
+def _request(backbone: dict[str, Any], task: dict[str, Any], quality: str, seed: int, data: str) -> dict[str, Any]:
+    vit = {name: value for name, value in backbone.items() if name not in ("weights", "denoiser", "distilled")}
+    return {"backbone": vit, "task": task, "quality": quality, "seed": seed, "data_sha256": data}
 
 
 def _read(path: Path) -> Receipt:

@@ -77,8 +77,8 @@ def run_board(
             for entry in board.tasks:
                 missing = [
                     method
-                    for name, method in zip(vit.methods, methods, strict=True)
-                    if not same_features(method, receipts.get(cell_name(vit.label, entry.label, name)))
+                    for method in methods
+                    if not same_features(method, receipts.get(cell_name(vit.label, entry.label, method.name)))
                 ]
                 if not missing:
                     continue

@@ -180,14 +180,15 @@ def _vit(given: Any, where: str, shared: Sequence[str], folder: Path | None) -> 
             facts_of(config.full_name)  # of other sources the facts may have to be downloaded
         except BackboneError as error:
             raise BackboneError(f"{where}: {error}") from error
-    methods = (*shared, *_texts(given.pop("methods", []), f"{where}.methods"))
+    methods = [*shared, *_texts(given.pop("methods", []), f"{where}.methods")]
     try:
-        parse_names(methods)
+        methods = [name.full for name in parse_names(methods)]  # tiles@2x is tiles
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
+    _require_once(methods, f"{where}.methods", "leave one out.")
     label = _label(given.get("label", config.timm or config.name), where)
     weights = {name: _weights(given.get(name), f"{where}.{name}", folder) for name in ("denoiser", "distilled")}
-    return VitEntry(label=label, config=config, methods=methods, given={**given, "label": label}, **weights)
+    return VitEntry(label=label, config=config, methods=tuple(methods), given={**given, "label": label}, **weights)
 
 
 def _task(given: Any, where: str, folder: Path | None) -> TaskEntry:
@@ -241,7 +242,7 @@ def _label(label: Any, where: str) -> str:
     return label
 
 
-def _require_once(labels: list[str], where: str) -> None:
-    for label in labels:
-        if labels.count(label) > 1:
-            raise ConfigError(f"{where}: {label} is there twice. Give each a label of its own.")
+def _require_once(names: list[str], where: str, way_out: str = "give each a label of its own.") -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{where}: {name} is there twice; {way_out}")

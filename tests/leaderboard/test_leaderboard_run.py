@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pyarrow import parquet
 from dvt.errors import ConfigError
 from dvt.evaluation.result import TaskResult
 from dvt.leaderboard.spec import read_board
+from dvt.shipped import shipped
 
 COMMAND = [sys.executable, "-c", "from dvt.cli.main import main; main()"]
 MACHINE = ("seconds", "receipt_sha256")
@@ -169,6 +171,25 @@ def test_other_data_or_options_are_refused(whole, tmp_path, command):
     assert result.code == 2 and "data_sha256" in result.err and "delete" in result.err, result.err
 
 
+def test_further_weights_and_methods_leave_rows_alone(whole, tmp_path, command):
+    """Names that mean the same are one method; a ViT gets a second denoiser, and its rows stay."""
+    shutil.copytree(shipped("checkpoints") / "vit_micro" / "denoiser", tmp_path / "own")
+    weights = ["vit_micro/denoiser", str(tmp_path / "own")]
+    vit = {**SPEC["backbones"][0], "denoiser": weights, "methods": ["denoised:denoiser", "denoised:own", "tiles@2x"]}
+    spec = write_spec(tmp_path / "spec.yaml", backbones=[vit], methods=["raw"], tasks=SPEC["tasks"][:1], doctor=None)
+    out = copied(whole.out, tmp_path / "out")
+    given = arguments(spec, whole.data, out)
+    result = command(*given)
+    assert result.code == 0 and "vit_micro, camvid: 3 of 4 methods to score" in result.err, result.err
+    found = rows(out)
+    assert rows(whole.out).items() <= found.items()
+    scores = {found[f"vit_micro/camvid/{name}"]["score"] for name in ("denoised", "denoised:denoiser", "denoised:own")}
+    assert len(scores) == 1 and "vit_micro/camvid/tiles" in found
+    assert "to score" not in command(*given).err
+    verified = command("leaderboard", "verify", f"out={out}", "cell=vit_micro/camvid/denoised:own", "tolerance=0")
+    assert verified.code == 0, verified.err
+
+
 @pytest.mark.other_types  # the check of a list of images would read the broken one
 def test_what_fails_is_named_and_the_others_are_scored(whole, tmp_path, command):
     """A ViT whose weights cannot be read, a task with a broken image; rows of the first specification stay."""
@@ -203,6 +224,7 @@ def test_what_fails_is_named_and_the_others_are_scored(whole, tmp_path, command)
         ({"backbones": [{"name": "vit_micro", "weights": "${data}/a.pth"}]}, "backbones[0].weights: there is no file"),
         ({"backbones": [{"name": "vit_micro", "label": "../a"}]}, "backbones[0].label is '../a'"),
         ({"backbones": []}, "backbones is []: give a list"),
+        ({"methods": ["tiles", "tiles@2x"]}, "tiles is there twice; leave one out"),
         ({"methods": ["raw", "dnoised"]}, "there is no method 'dnoised'"),
         ({"tasks": [{"task": "knn", "data": "x"}]}, "tasks[0].task is 'knn': give one of linear_segmentation"),
         ({"tasks": [{**SPEC["tasks"][0], "options": {"num_trian": 3}}]}, "tasks[0].options.num_trian does not exist"),
