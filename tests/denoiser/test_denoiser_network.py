@@ -60,6 +60,7 @@ def test_patches_see_each_other_in_a_block_their_neighbours_in_3x3_and_nobody_in
         Kind.conv1x1: 1,
         Kind.conv3x3: 16,
         Kind.linear: 1,
+        Kind.affine: 1,
     }  # three layers of 3 x 3 reach 4 x 4 from a corner
 
 

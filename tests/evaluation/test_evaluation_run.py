@@ -6,6 +6,7 @@ from dataclasses import is_dataclass, replace
 from importlib import import_module
 
 import pytest
+import torch
 from mean_colours import MeanColours
 from recorder import Recorder
 from tiny_camvid import write_camvid
@@ -21,6 +22,7 @@ from dvt.evaluation.task import Metric, Scores
 from dvt.evaluation.tasks import TASKS
 from dvt.methods.method import OnePass
 from dvt.methods.zoom import Tiles
+from dvt.viz.explorer import ExplorerImage, explorer_frame, image_data
 
 MIOU = Metric("mIoU", "%", True, "Mean overlap.")
 RMSE = Metric("RMSE", "m", False, "Root of the mean squared error.")
@@ -193,12 +195,11 @@ def test_a_damaged_result_is_refused(tmp_path, text):
 
 def test_a_page_holds_all_of_it_and_fetches_nothing(tmp_path):
     result = result_of({"raw": (1.0, 2.0), "<srt>": (3.0, math.nan)}, (replace(MIOU, meaning="a < b & c"),))
-    from PIL import Image
-
-    write_report(tmp_path / "page.html", [result], [("cat <1>", Image.new("RGB", (4, 4)))], title="t & u")
+    image = image_data(ExplorerImage(name="cat <1>", maps={"raw": torch.rand(2, 2, 3)}))
+    write_report(tmp_path / "page.html", [result], explorer_frame([image], title="cat <1>"), title="t & u")
     text = (tmp_path / "page.html").read_text()
     assert "1.5 ± 0.7" in text and "&lt;srt&gt;" in text and "a &lt; b &amp; c" in text and "cat &lt;1&gt;" in text
-    assert "data:image/png;base64," in text and "<svg" in text and "<srt>" not in text
+    assert text.count("<iframe") == 1 and "<svg" in text and "<srt>" not in text
     assert not any(f'{attribute}="http' in text for attribute in ("src", "href")) and "<script" not in text
     assert "Summary" not in text, "of one task"
 
