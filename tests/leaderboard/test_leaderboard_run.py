@@ -296,3 +296,15 @@ def test_the_specifications_of_the_repository_are_valid(tmp_path):
         board = parse_board(body, str(path), tmp_path)
         _check_methods(board, "cpu")
         assert len(board.tasks) == 4 and board.doctor is not None
+
+
+def test_the_rows_of_the_repository_match_their_receipts():
+    from test_project_files import ROOT
+
+    from dvt.leaderboard.receipts import read_receipts
+    from dvt.leaderboard.table import check_rows
+
+    out = ROOT / "leaderboard" / "rows"
+    receipts = read_receipts(out)
+    assert {row.cell for row in check_rows(out, receipts)} == set(receipts) and len(receipts) >= 40
+    assert not (out / "work").exists()
