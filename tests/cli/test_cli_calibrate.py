@@ -25,7 +25,6 @@ def test_a_folder_that_the_other_verbs_take(dvt, photos, tmp_path):
     for command in (
         ("show", "image=photos/3.png", "method=[raw,denoised]", "denoiser=runs/mine", "out=a.png", *VIT),
         ("export", "denoiser=runs/mine", "out=clean.pt2", *VIT[:2]),
-        ("distill", "images=photos", "denoiser=runs/mine", "out=student", "trainer=smoke", *VIT[:2]),
         ("calibrate", "images=photos", "out=runs/mine", "windows=2", "method=blocks", *VIT),  # replaces the folder
     ):
         result = dvt(*command)

@@ -70,6 +70,7 @@ def test_optuna_optimises_the_validation_error(sweep, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"study", "run0", "run1", "run2"}
 
 
+@pytest.mark.slow
 @pytest.mark.plugins
 def test_a_trial_that_fails_is_the_worst_and_the_study_goes_on(sweep, tmp_path):
     done = sweep(

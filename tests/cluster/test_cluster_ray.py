@@ -65,8 +65,9 @@ def test_a_worker_without_a_gpu_says_so_and_there_are_no_more_workers_than_image
 
 @pytest.mark.parametrize(
     ("kind", "why"),
-    [(Killing, "died"), pytest.param(GpuFailing, "CUDA error: an illegal instruction", marks=pytest.mark.slow)],
+    [(Killing, "died"), (GpuFailing, "CUDA error: an illegal instruction")],
 )
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_an_image_that_kills_its_worker_is_a_failure_and_the_others_are_done(kind, why, files, whole, tmp_path):
     outcome = decompose_on_ray(files, make_job(tmp_path / "s", kind), TWO)

@@ -78,7 +78,11 @@ def losses(out):
 @pytest.mark.ddp
 @pytest.mark.parametrize(
     ("launcher", "layers"),
-    [(DVT, "[]"), (DVT, "all"), pytest.param(TORCHRUN, "[]", marks=pytest.mark.slow)],
+    [
+        (DVT, "[]"),
+        pytest.param(DVT, "all", marks=pytest.mark.slow),
+        pytest.param(TORCHRUN, "[]", marks=pytest.mark.slow),
+    ],
     ids=["dvt", "dvt with a linear layer", "torchrun"],
 )
 def test_two_processes_learn_what_one_does(launcher, layers, place):

@@ -43,6 +43,7 @@ def test_the_seeds_and_some_mutations_of_every_target(target, tmp_path):
         assert failure is None, failure.text
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_seed_and_a_number_make_the_same_input_in_every_process():
     names = ["header", "list", "meta", "sidecar", "config"]

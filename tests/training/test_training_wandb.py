@@ -65,6 +65,7 @@ def test_offline_it_needs_no_account_and_keeps_its_files_in_the_run(place):
     assert list(folder.glob("files/media/images/val/samples*.png"))
 
 
+@pytest.mark.slow
 def test_its_environment_variables_are_honoured(place):
     ran = train(
         place, WANDB_MODE="offline", WANDB_PROJECT="mine", WANDB_NAME="first", WANDB_RUN_ID="abc", WANDB_DIR="w"
