@@ -26,6 +26,28 @@ def chromium(*flags):
         browser.close()
 
 
+@contextmanager
+def open_page(browser, address, *, may_ask=lambda url: True, may_say=lambda text: False, **options):
+    """A page in a context of its own, closed at the end. Nothing may go wrong in it.
+
+    Its scripts may not fail, say nothing in the console except what `may_say`, and ask for no address except what
+    `may_ask`. `options` are those of a context of Playwright.
+    """
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+    context.set_default_timeout(60_000)
+    wrong = []
+    context.on("request", lambda request: None if may_ask(request.url) else wrong.append(request.url))
+    page = context.new_page()
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: None if may_say(message.text) else wrong.append(message.text))
+    try:
+        page.goto(address)
+        yield page
+    finally:
+        context.close()
+    assert wrong == []
+
+
 def npm_packages():
     """The folder of the packages of web/package.json; skips the test where they cannot be installed."""
     command = [ROOT / "scripts" / "npm_packages.sh"]

@@ -9,10 +9,11 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from browser import assert_accessible, chromium
+from browser import assert_accessible, chromium, open_page
 from PIL import Image
 
 pytestmark = [pytest.mark.browser, pytest.mark.network]
@@ -49,27 +50,15 @@ def browser():
         yield launched
 
 
-class opened:
-    """A page in a context of its own. Its job is cancelled at the end; errors of its script fail the test."""
-
-    def __init__(self, browser, address, **options):
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        self.context.set_default_timeout(60_000)
-        self.address, self.wrong = address, []
-
-    def __enter__(self):
-        page = self.context.new_page()
-        page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("console", lambda message: self.wrong.append(message.text) if "status of 4" not in message.text else 0)
-        page.goto(self.address)
-        self.page = page
-        return page
-
-    def __exit__(self, kind, *_):
-        cancel = "async (id) => id && fetch(`/api/jobs/${id}`, { method: 'DELETE' })"
-        self.page.evaluate(cancel, self.page.evaluate("dvtView.status()?.id"))
-        self.context.close()
-        assert kind is not None or self.wrong == []
+@contextmanager
+def opened(browser, address, **options):
+    """The app in a context of its own. Its job is cancelled at the end."""
+    with open_page(browser, address, may_say=lambda text: "status of 4" in text, **options) as page:
+        try:
+            yield page
+        finally:
+            cancel = "async (id) => id && fetch(`/api/jobs/${id}`, { method: 'DELETE' })"
+            page.evaluate(cancel, page.evaluate("dvtView.status()?.id"))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from browser import assert_accessible, chromium
+from browser import assert_accessible, chromium, open_page
 from planted_image import cosines, planted_image
 
 from dvt.grid import PatchGrid
@@ -38,26 +38,9 @@ def page(browser, address):
         yield shown
 
 
-class opened:
-    """A page in a context of its own, closed at the end; nothing may go wrong in it."""
-
-    def __init__(self, browser, address, **options):
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        self.context.set_default_timeout(20_000)
-        self.address, self.wrong = address, []
-
-    def __enter__(self):
-        page = self.context.new_page()
-        page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("console", lambda message: self.wrong.append(message.text))
-        page.on("request", lambda request: self.wrong.append(request.url) if "page.html" not in request.url else None)
-        page.goto(self.address)
-        return page
-
-    def __exit__(self, kind, *_):
-        self.context.close()
-        fetched = [each for each in self.wrong if not each.startswith("data:")]
-        assert kind is not None or fetched == []
+def opened(browser, address, **options):
+    """The page in a context of its own. It may ask for nothing but itself."""
+    return open_page(browser, address, may_ask=lambda url: "page.html" in url or url.startswith("data:"), **options)
 
 
 def state(page, name):

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from browser import ROOT, assert_accessible, chromium, npm_packages
+from browser import ROOT, assert_accessible, chromium, npm_packages, open_page
 from PIL import Image
 
 import dvt
@@ -59,25 +59,10 @@ def browser():
         yield launched
 
 
-class opened:
-    """A page in a context of its own. It may ask its own server alone, and its scripts must not fail."""
-
-    def __init__(self, browser, address, **options):
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        self.context.set_default_timeout(60_000)
-        self.address, self.wrong = address, []
-
-    def __enter__(self):
-        page = self.context.new_page()
-        page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        own = (self.address.split("?")[0], "data:", "blob:")
-        self.context.on("request", lambda ask: None if ask.url.startswith(own) else self.wrong.append(ask.url))
-        page.goto(self.address)
-        return page
-
-    def __exit__(self, kind, *_):
-        self.context.close()
-        assert kind is not None or self.wrong == []
+def opened(browser, address, **options):
+    """The page in a context of its own. It may ask its own server alone."""
+    own = (address.split("?")[0], "data:", "blob:")
+    return open_page(browser, address, may_ask=lambda url: url.startswith(own), may_say=lambda text: True, **options)
 
 
 @pytest.fixture
