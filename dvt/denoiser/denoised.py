@@ -1,6 +1,7 @@
 """DenoisedBackbone: a ViT and its denoiser as one backbone."""
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -11,11 +12,14 @@ from dvt.backbone.backbone import Backbone
 from dvt.backbone.features import Features
 from dvt.backbone.weights import state_hash
 from dvt.backbone.wrapped import WrappedBackbone
+from dvt.denoiser.config import Kind
 from dvt.denoiser.network import Denoiser
 from dvt.errors import WeightsError
 from dvt.grid import PatchGrid
 from dvt.shapes import DenoiserInput, ImageBatch, PrefixTokens
 from dvt.spec import FeatureSpec
+
+_log = logging.getLogger(__name__)
 
 _BACKBONE, _DENOISER = "backbone.", "denoiser."
 
@@ -79,6 +83,7 @@ class DenoisedBackbone(WrappedBackbone):
             )
         hashes = backbone.weights_hash + state_hash(denoiser)
         self.weights_hash = hashlib.sha256(hashes.encode()).hexdigest()
+        self._grids_said: set[tuple[int, int]] = set()
         self.denoiser = denoiser.to(backbone.device, backbone.precision.dtype).requires_grad_(False)
         self.eval()
 
@@ -131,6 +136,14 @@ class DenoisedBackbone(WrappedBackbone):
             GeometryError: the size does not fit patch and stride.
         """
         raw, prefix, grid = denoiser_input(self.backbone, images, self.denoiser.config.layers)
+        if self.denoiser.config.kind is Kind.affine and grid.hw not in {self.denoiser.grid_hw, *self._grids_said}:
+            self._grids_said.add(grid.hw)
+            _log.warning(
+                "the calibration was made for %d x %d patches, and these images have %d x %d: its vectors are"
+                " resampled. For vectors of this size: dvt calibrate backbone.image_size=...",
+                *self.denoiser.grid_hw,
+                *grid.hw,
+            )
         return Features(patches=self.denoiser(raw), prefix=prefix, grid=grid.finer(self.denoiser.config.fine))
 
 

@@ -76,6 +76,15 @@ def test_one_scene_is_warned_of(vit, pieces, tmp_path, caplog):
     assert "alike" not in caplog.text
 
 
+def test_another_grid_is_said_once(vit, pieces, caplog):
+    model = DenoisedBackbone(vit, calibrate(vit, pieces, quick()).denoiser)
+    model(torch.rand(1, 3, 96, 96))
+    assert "resampled" not in caplog.text
+    for _ in range(2):
+        model(torch.rand(1, 3, 96, 128))
+    assert caplog.text.count("made for 6 x 6 patches, and these images have 6 x 8") == 1
+
+
 @pytest.mark.other_types
 def test_what_cannot_be_calibrated(vit, pieces):
     with pytest.raises(ImageError, match=r"at least 16 images, better 100 .* found 15"):
