@@ -1,6 +1,6 @@
 """Options of retrieval. A light module: imported to print help."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from dvt.errors import ConfigError
@@ -21,6 +21,60 @@ class Pooling(Choice):
     def label(self) -> str:
         """Its name in tables."""
         return {"mean": "mean", "gem": "GeM", "class_token": "class token"}[self.value]
+
+
+class HeadKind(Choice):
+    """What stands between pooled features and ranking."""
+
+    none = "none"
+    """Nothing: descriptors are compared as they are."""
+    linear = "linear"
+    """A linear map that is trained on other classes than those searched (El-Nouby et al. 2021)."""
+
+
+@dataclass(kw_only=True, slots=True)
+class RetrievalHeadConfig:
+    """A head on frozen descriptors, trained on some classes and tested on the others."""
+
+    kind: HeadKind = HeadKind.none
+    """none, or linear: a linear map, trained by a contrastive loss; scores without it stand beside."""
+    dimensions: int | None = None
+    """Length of its output; it starts at the principal axes. Left out: that of the features, from the identity."""
+    classes: float = 0.5
+    """Share of the classes that train it, evenly spaced in the sorted list; the others are searched."""
+    num_train: int | None = None
+    """Images that train it, shared out evenly over these classes and evenly spaced in each; left out: all."""
+    num_steps: int = 300
+    """Training steps; 0 leaves it as it starts."""
+    batch_size: int = 64
+    """Images per step, each at most once."""
+    learning_rate: float = 1e-3
+    """Learning rate of AdamW at the first step; it falls linearly to 0."""
+    weight_decay: float = 5e-4
+    """Weight decay of AdamW."""
+    margin: float = 0.5
+    """Cosine similarity up to which images of different classes are not pushed apart."""
+    memory: int = 1024
+    """Descriptors of earlier steps that a batch is compared with; 0: with itself alone."""
+    koleo_weight: float = 0.7
+    """Weight of KoLeo in the loss: descriptors of a batch are pushed away from their nearest neighbour."""
+    seeds: int = 3
+    """Heads to train; they differ in the order of the images."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "dimensions", least=2, group="head.")
+        check_range(self, "classes", above=0, below=1, group="head.")
+        check_range(self, "num_train", "batch_size", least=2, group="head.")
+        check_range(self, "seeds", least=1, group="head.")
+        at_least_0 = ("num_steps", "learning_rate", "weight_decay", "memory", "koleo_weight")
+        check_range(self, *at_least_0, least=0, group="head.")
+        check_range(self, "margin", least=-1, below=1, group="head.")
+        if self.kind == HeadKind.none:
+            for entry in fields(self):
+                if (value := getattr(self, entry.name)) != entry.default:
+                    raise ConfigError(
+                        f"head.{entry.name}={value} has no effect with head.kind=none: give head.kind=linear."
+                    )
 
 
 @dataclass(kw_only=True, slots=True)
@@ -47,6 +101,8 @@ class RetrievalConfig:
     """Images of the database, shared out evenly over the classes and evenly spaced in each; left out: all."""
     num_test: int | None = None
     """Images used as queries, likewise."""
+    head: RetrievalHeadConfig = field(default_factory=RetrievalHeadConfig)
+    """A head that is trained on the descriptors."""
 
     def __post_init__(self) -> None:
         check_each_once("pooling", self.pooling, Pooling)

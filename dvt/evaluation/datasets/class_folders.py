@@ -1,11 +1,11 @@
-"""Images in class folders: the database and the queries of retrieval."""
+"""Images in class folders: the database and the queries of retrieval, and the images that train its head."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dvt.errors import ConfigError, EvaluationError
-from dvt.evaluation.config.retrieval import RetrievalConfig
+from dvt.evaluation.config.retrieval import HeadKind, RetrievalConfig, RetrievalHeadConfig
 from dvt.evaluation.datasets.samples import evenly_spaced
 from dvt.evaluation.datasets.scenes import few
 from dvt.images.formats import has_image_extension
@@ -36,6 +36,10 @@ class ClassFolders:
     """The images to search for; None: every image of the database, among all the others (leave-one-out)."""
     notes: tuple[str, ...] = ()
     """Names classes that only one of the two sides has."""
+    training: tuple[ClassImage, ...] = ()
+    """The images that train a head; no image of their classes is searched or asked for."""
+    training_names: tuple[str, ...] = ()
+    """Their classes, in the order of their numbers."""
 
 
 def find_class_folders(config: RetrievalConfig, data: Path) -> ClassFolders:
@@ -61,15 +65,21 @@ def find_class_folders(config: RetrievalConfig, data: Path) -> ClassFolders:
                 " a query and part of the database. Give num_test alone."
             )
         classes = _classes(data, layout)
+        training, training_names = _taken_out(classes, [*classes], config.head)
         names = tuple(classes)
-        return ClassFolders(names, _chosen(classes, names, config.num_test, "num_test"), queries=None)
+        database = _chosen(classes, names, config.num_test, "num_test")
+        return ClassFolders(names, database, None, training=training, training_names=training_names)
     train, val = (_classes(data / name, layout) for name in (config.train, config.val))
-    names, shared = tuple(train), {name: paths for name, paths in val.items() if name in train}
+    shared = {name: paths for name, paths in val.items() if name in train}
     if not shared:
         raise EvaluationError(
             f"none of the {len(val)} classes in {data / config.val} ({few([*val], 5)}) is among the {len(train)} in"
             f" {data / config.train} ({few([*train], 5)}). The folders of a class must have the same name in both."
         )
+    training, training_names = _taken_out(train, [*shared], config.head)
+    for name in training_names:
+        del val[name], shared[name]
+    names = tuple(train)
     sides = (
         (sorted({*train} - {*val}), config.train, config.val, "searched but not asked for"),
         (sorted({*val} - {*train}), config.val, config.train, "left out of all means, there is nothing to find"),
@@ -81,7 +91,37 @@ def find_class_folders(config: RetrievalConfig, data: Path) -> ClassFolders:
         if alone
     )
     database = _chosen(train, names, config.num_train, "num_train")
-    return ClassFolders(names, database, _chosen(shared, names, config.num_test, "num_test"), notes)
+    queries = _chosen(shared, names, config.num_test, "num_test")
+    return ClassFolders(names, database, queries, notes, training, training_names)
+
+
+def split_classes(names: Sequence[str], share: float) -> tuple[str, ...]:
+    """The classes that train a head: `share` of all, evenly spaced from the first; the others are tested.
+
+    Raises:
+        EvaluationError: fewer than two would train it, or be left.
+
+    Examples:
+        >>> split_classes(["cat", "dog", "fox", "owl", "pig"], 0.5)
+        ('cat', 'fox')
+    """
+    count = round(share * len(names))
+    if not 2 <= count <= len(names) - 2:
+        raise EvaluationError(
+            f"head.classes={share} of {len(names)} classes: {count} would train the head, {len(names) - count} would be"
+            " searched. Both need at least 2: give another share, or data with more classes."
+        )
+    return tuple(evenly_spaced(names, count, "head.classes"))
+
+
+def _taken_out(
+    classes: dict[str, list[Path]], names: Sequence[str], head: RetrievalHeadConfig
+) -> tuple[tuple[ClassImage, ...], tuple[str, ...]]:
+    """Take the classes that train the head out of `classes`: their images, and their names; nothing without a head."""
+    if head.kind == HeadKind.none:
+        return (), ()
+    chosen = split_classes(names, head.classes)
+    return _chosen({name: classes.pop(name) for name in chosen}, chosen, head.num_train, "head.num_train"), chosen
 
 
 def _classes(folder: Path, layout: str) -> dict[str, list[Path]]:

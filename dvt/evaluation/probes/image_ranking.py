@@ -125,13 +125,22 @@ def koleo(descriptors: Tokens) -> tuple[float, int]:
         >>> round(value, 4), duplicates
         (-0.3466, 0)
     """
+    distance = nearest_distances(descriptors)
+    apart = distance[distance > 0]
+    return float(-apart.log().mean()), len(distance) - len(apart)
+
+
+def nearest_distances(descriptors: Tokens) -> Tensor:
+    """(N,) the Euclidean distance of every descriptor to the nearest other one; it can be differentiated.
+
+    Args:
+        descriptors: of length 1, at least two.
+    """
     distances = []
     for start in range(0, len(descriptors), _ROWS):
         rows = descriptors[start : start + _ROWS]
-        similarities = rows @ descriptors.T
+        similarities = rows.detach() @ descriptors.detach().T
         similarities.diagonal(start).fill_(-torch.inf)
         nearest = descriptors[similarities.argmax(dim=1)]
         distances.append((rows - nearest).norm(dim=1))  # exact near 0, unlike sqrt(2 - 2 cos)
-    distance = torch.cat(distances)
-    apart = distance[distance > 0]
-    return float(-apart.log().mean()), len(distance) - len(apart)
+    return torch.cat(distances)

@@ -3,7 +3,9 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 import torch
@@ -11,10 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from dvt.errors import EvaluationError
-from dvt.evaluation.config.retrieval import Pooling, RetrievalConfig
+from dvt.evaluation.config.retrieval import HeadKind, Pooling, RetrievalConfig
 from dvt.evaluation.datasets.class_folders import ClassImage, find_class_folders
+from dvt.evaluation.datasets.scenes import few
 from dvt.evaluation.patches import features_of
 from dvt.evaluation.probes.image_ranking import Ranking, koleo, pool, rank
+from dvt.evaluation.probes.retrieval_head import train_head
 from dvt.evaluation.task import Metric, Scores
 from dvt.grid import image_hw
 from dvt.images.read import read_image
@@ -26,7 +30,10 @@ _RANKS: Final = (1, 5, 10)
 
 
 class Retrieval:
-    """For every query, the database is ranked by the cosine similarity of pooled features. Nothing is trained."""
+    """For every query, the database is ranked by the cosine similarity of pooled features.
+
+    With `head.kind=linear` also after a head that was trained on other classes.
+    """
 
     name: Final = "retrieval"
 
@@ -42,6 +49,10 @@ class Retrieval:
         self._image_hw = image_hw(config.image_size)
         found = find_class_folders(config, Path(data))
         self._class_names, self._database, self._notes = found.class_names, found.database, found.notes
+        self._training, self._training_names = found.training, found.training_names
+        self._head = config.head if config.head.kind == HeadKind.linear else None
+        if self._head is not None:
+            self._check_training()
         self._own: Tensor | None = None
         if found.queries is not None:
             self._queries = found.queries
@@ -60,10 +71,26 @@ class Retrieval:
                 f" Give at most {searched}."
             )
 
+    def _check_training(self) -> None:
+        size, batch_size = len(self._training), self._config.head.batch_size
+        if batch_size > size:
+            raise EvaluationError(
+                f"head.batch_size={batch_size}, but {size} images train the head. Give at most {size}."
+            )
+        if len({each.label for each in self._training}) == size:
+            raise EvaluationError(
+                f"{size} images of {size} classes train the head: at least two have to be of one class. Give a larger"
+                " head.num_train, or more images."
+            )
+
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """All metrics, for every pooling."""
-        return tuple(metric for pooling in self._config.pooling for metric in _metrics(pooling.label))
+        """All metrics, for every pooling; those of the head come before those without it."""
+        labels = [label for pooling in self._config.pooling for label in self._columns(pooling)]
+        return tuple(metric for label in labels for metric in _metrics(label))
+
+    def _columns(self, pooling: Pooling) -> tuple[str, ...]:
+        return (pooling.label,) if self._head is None else (f"{pooling.label} head", pooling.label)
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -78,48 +105,75 @@ class Retrieval:
             "num_neighbours": config.num_neighbours,
             "temperature": "none" if config.temperature is None else config.temperature,
         }
-        return about | ({"GeM power": config.gem_power} if Pooling.gem in config.pooling else {})
+        about |= {"GeM power": config.gem_power} if Pooling.gem in config.pooling else {}
+        if self._head is not None:
+            head, start = self._head, "from the identity"
+            if self._head.dimensions is not None:
+                start = f"to {head.dimensions} dimensions, from principal axes"
+            about |= {
+                "head": f"linear, {start}, on frozen features",
+                "head trained on": f"{len(self._training)} images of {len(self._training_names)} classes that are not"
+                f" searched ({few([*self._training_names], 5)})",
+                "head loss": f"contrastive, margin {head.margin}, memory {head.memory}, KoLeo {head.koleo_weight}",
+                "head steps": f"{head.num_steps} of {head.batch_size} images, learning rate {head.learning_rate},"
+                f" weight decay {head.weight_decay}",
+                "head seeds": head.seeds,
+            }
+        return about
 
     def evaluate(self, method: Method, reporter: Reporter = SILENT) -> Scores:
-        """Score a method; every metric has one value."""
-        descriptors = self._descriptors(method, reporter)
+        """Score a method; every metric has one value, with a head one value per head."""
+        pooled = self._pooled(method, reporter)
         values: dict[str, tuple[float, ...]] = {}
         by_class: dict[str, dict[str, float]] = {}
         notes = [*self._notes]
-        size, labels, query_labels = len(self._database), _labels(self._database), _labels(self._queries)
         for pooling in self._config.pooling:
-            label = pooling.label
-            if pooling not in descriptors:
-                values |= {metric.name: (math.nan,) for metric in _metrics(label)}
+            if pooling not in pooled:
+                values |= {metric.name: (math.nan,) for label in self._columns(pooling) for metric in _metrics(label)}
                 notes.append("the features have no class token: there are no values for it")
                 continue
-            database, queries = descriptors[pooling][:size], descriptors[pooling][size:]
-            ranking = rank(
-                queries if self._own is None else database[self._own],
-                query_labels,
-                database,
-                labels,
-                num_neighbours=self._config.num_neighbours,
-                temperature=self._config.temperature,
-                own=self._own,
-            )
-            right = (ranking.voted == query_labels).double()
-            entropy, num_duplicates = koleo(database)
-            values |= _values(label, ranking, right) | {f"KoLeo {label}": (entropy,)}
-            by_class[label] = {
-                name: 100 * float(right[query_labels == number].mean())
-                for number, name in enumerate(self._class_names)
-                if (query_labels == number).any()
-            }
-            if num_duplicates:
-                notes.append(
-                    f"KoLeo {label} leaves out {num_duplicates} images that share their descriptor with another"
-                )
-        return Scores(values=values, notes=tuple(notes), details={"top-1 by class": by_class})
+            training, searched = pooled[pooling].tensor_split([len(self._training)])
+            sides = [[functional.normalize(searched, dim=1)]]
+            if self._head is not None:
+                labels, head = _labels(self._training), self._head
+                heads = [train_head(training, labels, head, seed) for seed in range(head.seeds)]
+                sides.insert(0, [trained(searched) for trained in heads])
+            for label, descriptors in zip(self._columns(pooling), sides, strict=True):
+                scored = [self._scored(each, label) for each in descriptors]
+                values |= {name: tuple(each.values[name] for each in scored) for name in scored[0].values}
+                by_class[label] = {name: fmean(each.by_class[name] for each in scored) for name in scored[0].by_class}
+                if most := max(each.num_duplicates for each in scored):
+                    notes.append(f"KoLeo {label} leaves out {most} images that share their descriptor with another")
+        details: dict[str, Any] = {"top-1 by class": by_class}
+        if self._head is not None:
+            details["classes that train the head"] = [*self._training_names]
+        return Scores(values=values, notes=tuple(notes), details=details)
 
-    def _descriptors(self, method: Method, reporter: Reporter) -> dict[Pooling, Tokens]:
-        """(N, C) float64 of length 1 on the CPU, for every pooling the features allow: database, then queries."""
-        files = self._database if self._own is not None else (*self._database, *self._queries)
+    def _scored(self, descriptors: Tokens, label: str) -> "_Scored":
+        """Rank descriptors of length 1, of the database and then of the queries."""
+        labels, query_labels = _labels(self._database), _labels(self._queries)
+        database, queries = descriptors.tensor_split([len(self._database)])
+        ranking = rank(
+            queries if self._own is None else database[self._own],
+            query_labels,
+            database,
+            labels,
+            num_neighbours=self._config.num_neighbours,
+            temperature=self._config.temperature,
+            own=self._own,
+        )
+        right = (ranking.voted == query_labels).double()
+        entropy, num_duplicates = koleo(database)
+        by_class = {
+            name: 100 * float(right[query_labels == number].mean())
+            for number, name in enumerate(self._class_names)
+            if (query_labels == number).any()
+        }
+        return _Scored(_values(label, ranking, right) | {f"KoLeo {label}": entropy}, by_class, num_duplicates)
+
+    def _pooled(self, method: Method, reporter: Reporter) -> dict[Pooling, Tokens]:
+        """(N, C) float64 on the CPU, for every pooling the features allow: training images, database, queries."""
+        files = [*self._training, *self._database, *(self._queries if self._own is None else ())]
         parts: dict[Pooling, list[Tensor]] = {}
         reporter.start(len(files), "images", f"{method.name} features")
         for features in features_of(method, self._images(files), len(files), self._image_hw, reporter):
@@ -127,12 +181,21 @@ class Retrieval:
                 pooled = pool(features, pooling, self._config.gem_power)
                 if pooled is not None:
                     parts.setdefault(pooling, []).append(pooled.double().cpu())
-        return {pooling: functional.normalize(torch.cat(each), dim=1) for pooling, each in parts.items()}
+        return {pooling: torch.cat(each) for pooling, each in parts.items()}
 
     def _images(self, files: Sequence[ClassImage]) -> Iterator[ImageTensor]:
         for each in files:
             image = read_image(each.path)
             yield central_part(image, self._image_hw) if self._config.crop else image
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """The scores of one set of descriptors."""
+
+    values: dict[str, float]
+    by_class: dict[str, float]
+    num_duplicates: int
 
 
 def central_part(image: ImageTensor, image_hw: tuple[int, int]) -> ResizedImage:
@@ -148,13 +211,13 @@ def _labels(images: Sequence[ClassImage]) -> Tensor:
     return torch.tensor([each.label for each in images])
 
 
-def _values(label: str, ranking: Ranking, right: Tensor) -> dict[str, tuple[float, ...]]:
+def _values(label: str, ranking: Ranking, right: Tensor) -> dict[str, float]:
     shares = {
         f"top-1 {label}": right,
         **{f"recall@{k} {label}": ranking.first_hit <= k for k in _RANKS},
         f"mAP {label}": ranking.average_precision,
     }
-    return {name: (100 * float(each.double().mean()),) for name, each in shares.items()}
+    return {name: 100 * float(each.double().mean()) for name, each in shares.items()}
 
 
 def _metrics(label: str) -> tuple[Metric, ...]:
