@@ -55,6 +55,10 @@ FinerMaps = Float[Tensor, "B _ _ C"]
 """Feature maps of a batch, on patches or on finer cells."""
 CellMaps = Float[Tensor, "B rows columns cells"]
 """Features of the cells of every patch, next to each other in the last dimension."""
+PatchTokens = Float[Tensor, "B N C"]
+"""Patches of a batch of images in a row, in any order."""
+SemanticTokens = Float[Tensor, "B L C"]
+"""Tokens pooled from the patches of every image of a batch."""
 PrefixTokens = Float[Tensor, "B P C"]
 """Class and register tokens."""
 Tokens = Float[Tensor, "N C"]

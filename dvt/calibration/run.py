@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -249,7 +249,7 @@ def _describe(
     return ModelInfo(
         kind="denoiser",
         spec=backbone.spec,
-        architecture=asdict(denoiser.config),
+        architecture=denoiser.config.to_plain(),
         training={"calibration": options, "num_images": len(chosen.images)},
         metrics=metrics,
         base_license=backbone.reader.facts.license,

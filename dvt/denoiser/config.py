@@ -1,7 +1,7 @@
 """Options of stage 2. Imports no torch: help pages read them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ class Kind(str, Enum):
     """Three 1 x 1 convolutions: each patch alone."""
     conv3x3 = "conv3x3"
     """Three 3 x 3 convolutions: each patch and its neighbours."""
+    semantic_tokens = "semantic_tokens"
+    """Each patch and a few tokens pooled from all patches (Wu et al. 2020): its cost is linear in the patches."""
     linear = "linear"
     """One linear layer: each patch alone. It is solved by ridge regression, and not trained by steps."""
     affine = "affine"
@@ -41,12 +43,12 @@ class DenoiserConfig:
     """The architecture of a denoiser; the defaults are the paper's (s. 4.3)."""
 
     kind: Kind = Kind.block
-    """block (transformer blocks), conv1x1, conv3x3 or linear (a linear layer, solved by ridge regression); affine is
-    what dvt calibrate makes."""
+    """block (transformer blocks), conv1x1, conv3x3, semantic_tokens (a few tokens pooled from the patches) or linear (a
+    linear layer, solved by ridge regression); affine is what dvt calibrate makes."""
     num_blocks: int = 1
-    """Number of transformer blocks."""
+    """Number of transformer blocks, or of modules of semantic tokens."""
     position_embedding: bool = True
-    """Add a learnable position embedding before the blocks."""
+    """Add a learnable position embedding before the blocks, or before the modules of semantic tokens."""
     head_channels: int = 64
     """Channels of an attention head; there are C / head_channels heads."""
     mlp_ratio: float = 4.0
@@ -60,14 +62,40 @@ class DenoiserConfig:
     """Cells per patch along each side of the output; above 1 the store has to hold F (dvt decompose fine=2)."""
     groups: int = 1
     """Equal groups of channels with blocks of their own, such as one per layer of backbone.layer=[2,5,8,11]."""
+    tokens: int | None = None
+    """With kind=semantic_tokens: number of tokens; default: 16."""
 
     def __post_init__(self) -> None:
-        for name in ("num_blocks", "head_channels", "fine", "groups"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"denoiser.{name}={getattr(self, name)}: give at least 1.")
+        for name in ("num_blocks", "head_channels", "fine", "groups", "tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"denoiser.{name}={value}: give at least 1.")
         if not self.mlp_ratio > 0:
             raise ConfigError(f"denoiser.mlp_ratio={self.mlp_ratio}: give a number above 0.")
         check_layers("denoiser.layers", self.layers)
+        if self.kind is Kind.semantic_tokens:
+            defaults = {each.name: each.default for each in fields(self)}
+            for name in ("head_channels", "mlp_ratio"):
+                if (value := getattr(self, name)) != defaults[name]:
+                    raise ConfigError(
+                        f"denoiser.{name}={value} has no effect with denoiser.kind=semantic_tokens, which has one head"
+                        " and no expansion: leave it out."
+                    )
+        elif self.tokens is not None:
+            raise ConfigError(
+                f"denoiser.tokens={self.tokens} has no effect with denoiser.kind={self.kind.value}: leave it out, or"
+                " give denoiser.kind=semantic_tokens."
+            )
+
+    @property
+    def num_tokens(self) -> int:
+        """Number of semantic tokens."""
+        return 16 if self.tokens is None else self.tokens
+
+    @property
+    def in_a_row(self) -> bool:
+        """Whether the network takes the patches in a row, (B, H W, C), and not as a map."""
+        return self.kind in (Kind.block, Kind.semantic_tokens)
 
     @property
     def is_linear(self) -> bool:
@@ -88,12 +116,17 @@ class DenoiserConfig:
             "head_channels": (int,),
             "fine": (int,),
             "groups": (int,),
+            "tokens": (type(None), int),
             "mlp_ratio": (int, float),
         }
         for name, types in kinds.items():
             if name in options and type(options[name]) not in types:
                 raise TypeError(f"{name} is {options[name]!r}, not of type {types[-1].__name__}")
         return cls(**{name: choices[name](value) if name in choices else value for name, value in options.items()})
+
+    def to_plain(self) -> dict[str, Any]:
+        """The inverse of `from_plain`; options that have no value are left out, so that an older dvt reads the file."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     def for_layers(self, layers: tuple[int, ...], option: str = "denoiser.layers") -> "DenoiserConfig":
         """The architecture for the output of a block: `layers=all` becomes the list of the blocks before it.

@@ -1,19 +1,16 @@
 """Denoiser: raw features -> clean features of any image (paper s. 4.3), with loading and saving of its weights."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
-from functools import partial
-from itertools import pairwise
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional
 
 from dvt.denoiser.config import ALL, DenoiserConfig, Kind, Mixing
+from dvt.denoiser.kinds import make_network
 from dvt.errors import ConfigError, WeightsError, first_line
 from dvt.grid import PatchGrid
 from dvt.paths import expand_home
@@ -28,8 +25,8 @@ from dvt.weights.read import load_strict, refuse_misfit
 class Denoiser(nn.Module):
     """A learnable position embedding and one transformer block; no residual around it, no norm after it.
 
-    Other kinds have convolutions or a single linear layer instead (`config.kind`). Of the kind `affine`, the position
-    embedding is added behind the linear layer.
+    Other kinds have convolutions, modules of semantic tokens or a single linear layer instead (`config.kind`,
+    `kinds.py`). Of the kind `affine`, the position embedding is added behind the linear layer.
 
     With `config.layers` the input also has the patches of earlier blocks of the ViT, behind the raw ones. They are
     normed and mixed with the raw ones before the block, as `config.mixing` says.
@@ -75,11 +72,11 @@ class Denoiser(nn.Module):
             raise ConfigError("denoiser.layers=all: give the list, as config.for_layers(backbone.layers) does.")
         self.config, self.num_channels, self.grid_hw = config, num_channels, grid_hw
         self.info: ModelInfo | None = None
-        embeds = config.kind is Kind.affine or (config.kind is Kind.block and config.position_embedding)
+        embeds = config.kind is Kind.affine or (config.in_a_row and config.position_embedding)
         rows, columns = grid_hw
         self.mixing = _mixing(config, num_channels)
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, rows * columns, num_channels)) if embeds else None
-        self.denoiser = _network(config, num_channels)
+        self.denoiser = make_network(config, num_channels)
         refines = config.fine > 1 and not config.is_linear
         self.refine = _refinement(num_channels, config.fine) if refines else None
 
@@ -112,7 +109,7 @@ class Denoiser(nn.Module):
             return patches
         if self.config.kind is Kind.affine:
             return patches + self._embedding_at((patches.shape[1], patches.shape[2])).reshape(patches.shape[1:])
-        if self.config.kind is not Kind.block:
+        if not self.config.in_a_row:
             cleaned: Tensor = self.denoiser(patches.permute(0, 3, 1, 2))
             return cleaned.permute(0, 2, 3, 1)
         tokens = patches.flatten(1, 2)
@@ -290,7 +287,7 @@ class Denoiser(nn.Module):
             sides = ((rows - 1) * grid.stride + grid.patch, (columns - 1) * grid.stride + grid.patch)
             grid = PatchGrid.of(sides, grid.patch, grid.stride)
         spec = replace(self.info.spec, channels=self.num_channels, grid=grid)
-        return replace(self.info, kind="denoiser", architecture=asdict(self.config), spec=spec)
+        return replace(self.info, kind="denoiser", architecture=self.config.to_plain(), spec=spec)
 
 
 class _ResidualMixing(nn.Module):
@@ -350,58 +347,6 @@ def _mixing(config: DenoiserConfig, num_channels: int) -> "_ResidualMixing | Lin
     return _ResidualMixing(num_layers, num_channels) if num_layers else None
 
 
-def _blocks(config: DenoiserConfig, num_channels: int) -> nn.Module:
-    num_heads, left_over = divmod(num_channels, config.head_channels)
-    if left_over:
-        raise ConfigError(
-            f"denoiser.head_channels={config.head_channels} does not divide the {num_channels} channels of the"
-            " features: give a divisor."
-        )
-    norm_layer: Any = partial(nn.LayerNorm, eps=1e-6)
-    blocks = [
-        Block(num_channels, num_heads, mlp_ratio=config.mlp_ratio, qkv_bias=True, norm_layer=norm_layer)
-        for _ in range(config.num_blocks)
-    ]
-    return blocks[0] if len(blocks) == 1 else nn.Sequential(*blocks)
-
-
-def _convolutions(config: DenoiserConfig, num_channels: int) -> nn.Module:
-    size = 1 if config.kind is Kind.conv1x1 else 3
-    widths = (num_channels, num_channels // 2, num_channels // 2, num_channels)
-    first, second, third = (nn.Conv2d(before, after, size, padding=size // 2) for before, after in pairwise(widths))
-    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
-
-
-class _Groups(nn.Module):
-    """A network for each of several equal groups of channels; `dim` is that of the channels."""
-
-    def __init__(self, networks: list[nn.Module], dim: int):
-        super().__init__()
-        self.groups, self.dim = nn.ModuleList(networks), dim
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Apply each network to its channels."""
-        parts = features.chunk(len(self.groups), dim=self.dim)
-        return torch.cat([network(part) for network, part in zip(self.groups, parts, strict=True)], dim=self.dim)
-
-
-def _network(config: DenoiserConfig, num_channels: int) -> nn.Module:
-    """What is behind the mixing; with `groups` above 1 a network for each.
-
-    Raises:
-        ConfigError: groups or heads do not divide the channels, or a kind without groups.
-    """
-    if config.groups == 1:
-        return _NETWORKS[config.kind](config, num_channels)
-    if config.is_linear or num_channels % config.groups:
-        raise ConfigError(
-            f"denoiser.groups={config.groups} with denoiser.kind={config.kind.value} and {num_channels} channels:"
-            " give a divisor of the channels and another kind, or leave it out."
-        )
-    networks = [_NETWORKS[config.kind](config, num_channels // config.groups) for _ in range(config.groups)]
-    return _Groups(networks, dim=-1 if config.kind is Kind.block else 1)
-
-
 def _refinement(num_channels: int, fine: int) -> nn.Linear:
     """C channels of a patch to those of its cells; it starts as a copy."""
     linear = nn.Linear(num_channels, fine**2 * num_channels)
@@ -434,17 +379,3 @@ def map_to_cells(finer: FinerMaps, fine: int) -> CellMaps:
     batch, rows, columns, channels = finer.shape
     split = finer.reshape(batch, rows // fine, fine, columns // fine, fine, channels)
     return split.permute(0, 1, 3, 2, 4, 5).flatten(3)
-
-
-def _nothing(config: DenoiserConfig, num_channels: int) -> nn.Module:
-    """A linear denoiser is its mixing."""
-    return nn.Identity()
-
-
-_NETWORKS: dict[Kind, Callable[[DenoiserConfig, int], nn.Module]] = {
-    Kind.block: _blocks,
-    Kind.conv1x1: _convolutions,
-    Kind.conv3x3: _convolutions,
-    Kind.linear: _nothing,
-    Kind.affine: _nothing,
-}

@@ -15,7 +15,6 @@ from dvt.denoiser.config import Kind, Raw, TrainConfig, check_images
 from dvt.denoiser.network import Denoiser
 from dvt.denoiser.pairs import batch_maps, input_of, make_pair_set
 from dvt.denoiser.ridge import check_ridge, solve_ridge, sums_text
-from dvt.files import plain
 from dvt.images import MAX_PIXELS, ImageFile
 from dvt.losses import feature_distance
 from dvt.numbers import takes_numbers
@@ -160,7 +159,7 @@ def _about(info: PairsInfo, config: TrainConfig) -> ModelInfo:
     return ModelInfo(
         kind="denoiser",
         spec=info.spec,
-        architecture=plain(config.denoiser),
+        architecture=config.denoiser.to_plain(),
         training={"data_sha256": info.data_hash, "stage1": info.stage1},
         base_license=licence_of(info.spec.backbone),
     )

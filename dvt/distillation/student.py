@@ -1,7 +1,6 @@
 """Student: the copy of a ViT that is trained, and the Teacher that it learns from."""
 
 import copy
-from dataclasses import asdict
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -104,7 +103,7 @@ class Student(nn.Module):
     @property
     def architecture(self) -> dict[str, Any]:
         """The architecture of what is behind the ViT, as `ModelInfo` holds it."""
-        return {} if self.denoiser is None else asdict(self.denoiser.config)
+        return {} if self.denoiser is None else self.denoiser.config.to_plain()
 
     def published_state(self, before: Backbone) -> dict[str, Tensor]:
         """The weights of the ViT by its library's names, or those of ViT and denoiser by the names of `joined_state`.

@@ -4,7 +4,7 @@ import copy
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -207,7 +207,7 @@ def describe(model: Backbone | DenoisedBackbone, grid: PatchGrid) -> ModelInfo:
     return ModelInfo(
         kind="fixed_size",
         spec=replace(backbone.spec, grid=grid),
-        architecture=asdict(denoiser.config) if denoiser else {},
+        architecture=denoiser.config.to_plain() if denoiser else {},
         base_license=backbone.reader.facts.license,
         made_from=backbone.reader.made_from,
     )

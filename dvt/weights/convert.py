@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dvt.backbone.vit import facts_of, make_reader
+from dvt.denoiser.config import Kind
 from dvt.denoiser.network import Denoiser
 from dvt.errors import BackboneError, ConfigError, WeightsError
 from dvt.files import write_atomic
@@ -72,17 +73,22 @@ def to_original(denoiser: Denoiser, state: Mapping[str, Tensor]) -> dict[str, di
         state: its weights, in the number format in which they are written.
 
     Raises:
-        WeightsError: it reads earlier blocks of the ViT, is linear or finer than the patches, for which the original
-            has no place.
+        WeightsError: it reads earlier blocks of the ViT, is linear, of semantic tokens or finer than the patches, for
+            which the original has no place.
     """
-    if denoiser.config.is_linear or denoiser.config.fine > 1:
-        what = "a linear layer" if denoiser.config.is_linear else "finer than the patches"
+    config = denoiser.config
+    faults = {
+        "a linear layer": config.is_linear,
+        "one of semantic tokens": config.kind is Kind.semantic_tokens,
+        "finer than the patches": config.fine > 1,
+    }
+    if what := next((fault for fault, holds in faults.items() if holds), None):
         raise WeightsError(
             f"this denoiser is {what}, and the original's format has no place for that: keep it as a model folder."
         )
-    if denoiser.config.layers:
+    if config.layers:
         raise WeightsError(
-            f"this denoiser reads the blocks {denoiser.config.layers} of its ViT as well, and the original's format has"
+            f"this denoiser reads the blocks {config.layers} of its ViT as well, and the original's format has"
             " no place for that: keep it as a model folder."
         )
     return {"denoiser": {key: state[key].detach().cpu().clone() for key in denoiser.state_dict()}}

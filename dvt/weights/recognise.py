@@ -8,7 +8,7 @@ architecture of a denoiser but the number of heads. A checkpoint of our training
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from dvt.weights.resolve import Found
 from dvt.weights.vit_state import find_vit
 
 _BLOCK = re.compile(r"denoiser\.(\d+)\.norm1\.weight")
+_TOKENS = re.compile(r"denoiser\.(groups\.\d+\.)?stages\.0\.tokenizers\.0\.filters\.weight")
 _STUDENT = "backbone.vit."
 """Prefix of the ViT in a checkpoint of stage 3 that holds a denoiser as well."""
 _CONVOLUTIONS = {1: Kind.conv1x1, 3: Kind.conv3x3}
@@ -102,7 +103,7 @@ class Weights:
         return ModelInfo(
             kind=self.kind,
             spec=spec,
-            architecture={} if self.config is None else asdict(self.config),
+            architecture={} if self.config is None else self.config.to_plain(),
             training=self._origin,
             base_license=vit.license,
         )
@@ -247,6 +248,17 @@ def _architecture(state: Mapping[str, Tensor], given: object, source: str) -> tu
             if size not in _CONVOLUTIONS:
                 raise ConfigError(f"denoiser.0.weight is {tuple(first.shape)}, no 1 x 1 or 3 x 3 convolution")
             return DenoiserConfig.from_plain(options | {"kind": _CONVOLUTIONS[size]}), first.shape[1]
+        if filters := [tensor for key, tensor in state.items() if _TOKENS.fullmatch(key)]:
+            num_tokens, channels = filters[0].shape
+            modules = {key.partition("stages.")[2].partition(".")[0] for key in state if ".stages." in key}
+            shown = {
+                "kind": Kind.semantic_tokens,
+                "num_blocks": len(modules),
+                "tokens": num_tokens,
+                "position_embedding": "pos_embed" in state,
+                "groups": len(filters),
+            }
+            return DenoiserConfig.from_plain(options | shown), channels * len(filters)
         numbers = [int(found[1]) for key in state if (found := _BLOCK.fullmatch(key))]
         prefix = "denoiser.0." if numbers else "denoiser."
         channels = state[f"{prefix}norm1.weight"].shape[0]
@@ -259,5 +271,6 @@ def _architecture(state: Mapping[str, Tensor], given: object, source: str) -> tu
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise WeightsError(
             f"{source} holds no denoiser that is known here ({error}). Expected the 13 tensors of the original"
-            " (pos_embed, denoiser.norm1.weight and so on), those of several blocks, or of three convolutions."
+            " (pos_embed, denoiser.norm1.weight and so on), those of several blocks, of three convolutions, or of"
+            " modules of semantic tokens."
         ) from error

@@ -85,7 +85,7 @@ def test_a_field_that_is_linear_in_the_position_is_found_at_every_cell(tmp_path,
         assert torch.allclose(denoiser(store[key].raw[None])[0], wanted, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", [Kind.block, Kind.conv3x3])
+@pytest.mark.parametrize("kind", [Kind.block, Kind.conv3x3, Kind.semantic_tokens])
 def test_cells_start_as_copies_of_their_patch(kind):
     torch.manual_seed(0)
     fine = Denoiser(DenoiserConfig(kind=kind, fine=2), 64, (4, 4))

@@ -23,9 +23,10 @@ from dvt.evaluation.config.segmentation import (
     PatchProbeConfig,
 )
 from dvt.evaluation.patches import class_shares
-from dvt.evaluation.probes.dpt_segmentation import train_segmenter
+from dvt.evaluation.probes.dpt_segmentation import DptSegmenter
 from dvt.evaluation.probes.knn import CentroidBank, class_centroids
 from dvt.evaluation.probes.linear import train_probe
+from dvt.evaluation.probes.segmenter import train_segmenter
 from dvt.evaluation.task import Task
 from dvt.evaluation.tasks.knn_segmentation import KnnSegmentation
 from dvt.evaluation.tasks.linear_segmentation import LinearSegmentation
@@ -80,14 +81,14 @@ def test_a_head_of_dpt_finds_what_is_finer_than_a_patch(tmp_path):
             columns[left : left + 2] = True
             labels[image][inside[:, None] & columns] = 1
     config = DptProbeConfig(num_steps=150, width=16, learning_rate=5e-3)
-    head = train_segmenter(features, labels, 1, 2, config, 0)
+    head = train_segmenter(DptSegmenter(features, 1, 2, config, 0), features, labels, config, 0)
     assert (head(features).argmax(dim=-1) == labels).float().mean() > 0.95
-    again = train_segmenter(features, labels, 1, 2, config, 0)
+    again = train_segmenter(DptSegmenter(features, 1, 2, config, 0), features, labels, config, 0)
     assert all(torch.equal(one, other) for one, other in zip(head.parameters(), again.parameters(), strict=True))
     with pytest.raises(EvaluationError, match="none of the 12 training images has a label"):
-        train_segmenter(features, torch.full_like(labels, -1), 1, 2, config, 0)
+        train_segmenter(head, features, torch.full_like(labels, -1), config, 0)
     with pytest.raises(ConfigError, match="reads up to 4 blocks, not 5"):
-        train_segmenter(torch.rand(2, 4, 4, 10), labels[:2], 5, 2, config, 0)
+        DptSegmenter(torch.rand(2, 4, 4, 10), 5, 2, config, 0)
 
 
 def test_the_protocol_dpt_scores_by_pixel(tmp_path):

@@ -51,7 +51,8 @@ def model():
         raw = Backbone(TimmReader(vit), readout, name="small", weights_hash="0", precision=Precision.parse(precision))
         if not denoised:
             return raw
-        config = DenoiserConfig(kind=Kind(kind), head_channels=16, layers=[*layers], mixing=Mixing(mixing)).for_layers(
+        heads = {"head_channels": 16} if kind == "block" else {}
+        config = DenoiserConfig(kind=Kind(kind), **heads, layers=[*layers], mixing=Mixing(mixing)).for_layers(
             raw.layers
         )
         return DenoisedBackbone(raw, far_from_zero(Denoiser(config, raw.num_channels, (4, 4)), seed=2))

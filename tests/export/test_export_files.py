@@ -77,6 +77,14 @@ def test_onnx(model, tmp_path, images):
     assert not any(part in path.read_bytes() for part in OF_THIS_MACHINE)
 
 
+def test_onnx_of_a_denoiser_with_semantic_tokens(model, tmp_path, images):
+    backbone = model(image_hw=(64, 96), kind="semantic_tokens", architecture=ONE_BLOCK)
+    exported = check_onnx(backbone, tmp_path / "model.onnx", images)
+    assert exported.info.architecture["kind"] == "semantic_tokens"
+    views = images(2, 64, 96)
+    assert (backbone(views).patches - backbone.backbone(views).patches).abs().max() > 0.1  # it does something
+
+
 def test_onnx_with_raw_features_as_well(model, tmp_path, images):
     backbone, path = model(image_hw=(64, 96), layers=(0,)), tmp_path / "model.onnx"
     exported = export_model(backbone, path, raw=True)
@@ -123,6 +131,7 @@ def test_onnx_with_weights_that_are_too_large_for_one_file(model, tmp_path, imag
     [
         ("vit_small_patch16_dinov3", {"stride": 8, "architecture": ONE_BLOCK}),
         ("vit_base_patch16_siglip_512", {"denoised": False, "architecture": ONE_BLOCK}),
+        ("vit_tiny_patch16_224", {"kind": "semantic_tokens", "architecture": ONE_BLOCK}),
     ],
 )
 def test_torch_export(timm_name, more, model, tmp_path, images):

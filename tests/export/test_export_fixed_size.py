@@ -69,7 +69,7 @@ def test_layers_and_norms(timm_name, layer, norm, model, images):
     assert ("vit.norm.weight" in keys) == norm
 
 
-@pytest.mark.parametrize("kind", ["conv1x1", "conv3x3"])
+@pytest.mark.parametrize("kind", ["conv1x1", "conv3x3", "semantic_tokens"])
 def test_other_denoisers(kind, model, images):
     backbone = model(kind=kind)
     assert_the_same(fixed_size(backbone), backbone, images(1, 48, 80))

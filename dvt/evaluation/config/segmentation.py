@@ -1,7 +1,7 @@
 """Options of the segmentation tasks. A light module: it may be imported to print help."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from dvt.errors import ConfigError
 from dvt.evaluation.config.layout import Layout
@@ -37,6 +37,8 @@ class LinearProtocol(Choice):
     """Random crops for training, sliding windows for testing, scored by pixel: the paper's protocol, hours on a GPU."""
     dpt = "dpt"
     """A head of DPT on one to four blocks of the ViT, instead of a linear probe; whole images, scored by pixel."""
+    semantic_tokens = "semantic_tokens"
+    """A linear probe with context from a few tokens pooled from the patches; whole images, scored by pixel."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -80,8 +82,8 @@ class PatchProbeConfig:
 
 
 @dataclass(kw_only=True, slots=True)
-class DptProbeConfig:
-    """A head of DPT on whole images. The learning rate falls linearly to 0."""
+class SegmenterConfig:
+    """A head on whole images. The learning rate falls linearly to 0."""
 
     num_steps: int = 400
     """Training steps."""
@@ -91,12 +93,43 @@ class DptProbeConfig:
     """Learning rate of AdamW at the first step."""
     weight_decay: float = 1e-2
     """Weight decay of AdamW."""
+
+    group: ClassVar[str]
+    """Name of these options in those of the task."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "num_steps", "batch_size", least=1, group=f"{self.group}.")
+        check_range(self, "learning_rate", "weight_decay", least=0, group=f"{self.group}.")
+
+
+@dataclass(kw_only=True, slots=True)
+class DptProbeConfig(SegmenterConfig):
+    """A head of DPT on whole images. The learning rate falls linearly to 0."""
+
     width: int = 64
     """Channels inside the head."""
 
+    group = "dpt"
+
     def __post_init__(self) -> None:
-        check_range(self, "num_steps", "batch_size", "width", least=1, group="dpt.")
-        check_range(self, "learning_rate", "weight_decay", least=0, group="dpt.")
+        SegmenterConfig.__post_init__(self)  # super() does not work in a dataclass with slots
+        check_range(self, "width", least=1, group="dpt.")
+
+
+@dataclass(kw_only=True, slots=True)
+class TokensProbeConfig(SegmenterConfig):
+    """A linear probe with semantic tokens, on whole images. The learning rate falls linearly to 0."""
+
+    tokens: int = 16
+    """Semantic tokens; with several blocks (backbone.layer) those of each."""
+    num_modules: int = 1
+    """Modules of semantic tokens; those after the first find their tokens by the tokens of the one before."""
+
+    group = "semantic_tokens"
+
+    def __post_init__(self) -> None:
+        SegmenterConfig.__post_init__(self)
+        check_range(self, "tokens", "num_modules", least=1, group="semantic_tokens.")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -170,7 +203,8 @@ class LinearSegmentationConfig(SegmentationConfig):
     """Semantic segmentation by a linear probe."""
 
     protocol: LinearProtocol | None = None
-    """Protocol of the probe: patches, windows or dpt; default: patches for camvid, windows for the others."""
+    """Protocol of the probe: patches, windows, dpt or semantic_tokens; default: patches for camvid, windows for the
+    others."""
     seeds: int = 3
     """Probes to train; the table shows mean and spread."""
     patches: PatchProbeConfig = field(default_factory=PatchProbeConfig)
@@ -179,9 +213,11 @@ class LinearSegmentationConfig(SegmentationConfig):
     """Crops, windows and probe of protocol=windows."""
     dpt: DptProbeConfig = field(default_factory=DptProbeConfig)
     """The head of protocol=dpt."""
+    semantic_tokens: TokensProbeConfig = field(default_factory=TokensProbeConfig)
+    """The head of protocol=semantic_tokens."""
 
     def __post_init__(self) -> None:
-        SegmentationConfig.__post_init__(self)  # super() does not work in a dataclass with slots
+        SegmentationConfig.__post_init__(self)
         check_range(self, "seeds", least=1)
 
 

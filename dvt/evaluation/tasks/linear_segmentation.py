@@ -1,4 +1,4 @@
-"""LinearSegmentation: how well a linear probe, or a head of DPT, on frozen features separates the classes."""
+"""LinearSegmentation: how well a linear probe, or a head that sees whole images, separates the classes."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,19 +10,28 @@ from torch.nn import functional
 
 from dvt.errors import ConfigError
 from dvt.evaluation.class_scores import patch_image_hw, score_patches, summary
-from dvt.evaluation.config.segmentation import DatasetName, LinearProtocol, LinearSegmentationConfig
+from dvt.evaluation.config.segmentation import (
+    DatasetName,
+    DptProbeConfig,
+    LinearProtocol,
+    LinearSegmentationConfig,
+    TokensProbeConfig,
+)
 from dvt.evaluation.datasets.segmentation import find_data
 from dvt.evaluation.layouts import LaidOut, metrics_in, score_layouts
 from dvt.evaluation.metrics import AACC, MACC, MIOU, MIOU_PATCHES, MIOU_PIXELS, Confusion
 from dvt.evaluation.patches import features_and_targets, majority_labels, upsample_scores, winners
 from dvt.evaluation.probes.dpt import CELLS
-from dvt.evaluation.probes.dpt_segmentation import DptSegmenter, train_segmenter
+from dvt.evaluation.probes.dpt_segmentation import DptSegmenter
 from dvt.evaluation.probes.linear import PatchProbe, train_probe
+from dvt.evaluation.probes.segmenter import Segmenter, train_segmenter
+from dvt.evaluation.probes.token_segmentation import TokenSegmenter
 from dvt.evaluation.probes.window_probe import BatchNormHead, Windowed, train_head, window_logits
 from dvt.evaluation.task import Scores
 from dvt.methods.cache import without_cache
 from dvt.methods.method import Method
 from dvt.progress import SILENT, Reporter
+from dvt.shapes import FeatureMaps
 
 
 class LinearSegmentation:
@@ -31,7 +40,7 @@ class LinearSegmentation:
     Protocol `patches`: softmax regression on the patches of whole images; memory 4 N H W C bytes for N training images.
     Protocol `windows` (the paper's): a head trained on random crops and tested in sliding windows; features are made
     when needed and not kept.
-    Protocol `dpt`: a head of DPT, trained and tested on whole images; memory as `patches`.
+    Protocols `dpt` and `semantic_tokens`: a head that is trained and tested on whole images; memory as `patches`.
 
     Attributes:
         name: linear_segmentation.
@@ -51,14 +60,16 @@ class LinearSegmentation:
         self._config, self._data = config, find_data(config, data)
         default = LinearProtocol.patches if config.dataset is DatasetName.camvid else LinearProtocol.windows
         chosen = config.protocol or default
-        self._by_patches, self._by_dpt = chosen is LinearProtocol.patches, chosen is LinearProtocol.dpt
+        self._by_patches = chosen is LinearProtocol.patches
+        heads = {LinearProtocol.dpt: config.dpt, LinearProtocol.semantic_tokens: config.semantic_tokens}
+        self._head_config: DptProbeConfig | TokensProbeConfig | None = heads.get(chosen)
         about: dict[str, Any] = {"protocol": str(chosen), **self._data.about}
         if self._by_patches:
             self._size = patch_image_hw(config)
             about |= {"image_size": list(self._size), **asdict(config.patches)}
-        elif self._by_dpt:
+        elif self._head_config is not None:
             self._size = patch_image_hw(config)
-            about |= {"image_size": list(self._size), **asdict(config.dpt)}
+            about |= {"image_size": list(self._size), **asdict(self._head_config)}
         elif config.image_size is not None:
             raise ConfigError(
                 f"image_size={config.image_size} has no effect with protocol=windows: give windows.size,"
@@ -94,15 +105,15 @@ class LinearSegmentation:
         def score_in_windows(fitted: tuple[list[BatchNormHead], frozenset[int]], samples: LaidOut) -> Scores:
             return self._in_windows(method, samples, *fitted, reporter)
 
-        def fit_dpt(samples: LaidOut) -> tuple[tuple[list[DptSegmenter], frozenset[int]], Sequence[str]]:
-            return self._dpt_heads(method, samples, reporter), ()
+        def fit_heads(samples: LaidOut) -> tuple[tuple[list[Segmenter], frozenset[int]], Sequence[str]]:
+            return self._segmenters(method, samples, reporter), ()
 
-        def score_dpt(fitted: tuple[list[DptSegmenter], frozenset[int]], samples: LaidOut) -> Scores:
+        def score_by_pixels(fitted: tuple[list[Segmenter], frozenset[int]], samples: LaidOut) -> Scores:
             return self._by_pixels(method, samples, *fitted, reporter)
 
         layouts, train, test = self._config.layouts, self._data.train, self._data.test
-        if self._by_dpt:
-            return score_layouts(layouts, train, test, fit_dpt, score_dpt)
+        if self._head_config is not None:
+            return score_layouts(layouts, train, test, fit_heads, score_by_pixels)
         if self._by_patches:
             return score_layouts(layouts, train, test, fit_patches, score_in_patches)
         return score_layouts(layouts, train, test, fit_windows, score_in_windows)
@@ -124,32 +135,46 @@ class LinearSegmentation:
             reporter.advance()
         return probes, frozenset(labels[labels >= 0].tolist())
 
-    def _dpt_heads(
+    def _segmenters(
         self, method: Method, samples: LaidOut, reporter: Reporter
-    ) -> tuple[list[DptSegmenter], frozenset[int]]:
+    ) -> tuple[list[Segmenter], frozenset[int]]:
         """A head per seed, and the classes in the training labels."""
-        num_classes, seeds, num_layers = self._data.num_classes, self._config.seeds, len(method.spec.layers)
+        num_classes, seeds, config = self._data.num_classes, self._config.seeds, self._head_config
+        assert config is not None
         maps, cells = [], []
         for features, targets in features_and_targets(method, samples, self._size, reporter):
             maps.append(features.patches.cpu())
             cells += [majority_labels(target, features.grid.finer(CELLS), num_classes) for target in targets]
         kept, labels = torch.cat(maps), torch.stack(cells)
-        heads = []
+        heads: list[Segmenter] = []
         reporter.start(seeds, "heads", f"{method.name} heads")
         for seed in range(seeds):
-            heads.append(train_segmenter(kept, labels, num_layers, num_classes, self._config.dpt, seed))
+            head = self._new_segmenter(kept, len(method.spec.layers), seed)
+            heads.append(train_segmenter(head, kept, labels, config, seed))
             reporter.advance()
         return heads, frozenset(labels[labels >= 0].tolist())
+
+    def _new_segmenter(self, features: FeatureMaps, num_layers: int, seed: int) -> Segmenter:
+        """The head of the protocol, untrained.
+
+        Raises:
+            ConfigError: more blocks than dpt has scales for.
+        """
+        config, num_classes = self._head_config, self._data.num_classes
+        if isinstance(config, DptProbeConfig):
+            return DptSegmenter(features, num_layers, num_classes, config, seed)
+        assert config is not None
+        return TokenSegmenter(features, num_layers, num_classes, config, seed)
 
     def _by_pixels(
         self,
         method: Method,
         samples: LaidOut,
-        heads: Sequence[DptSegmenter],
+        heads: Sequence[Segmenter],
         trained: frozenset[int],
         reporter: Reporter,
     ) -> Scores:
-        """Scores of heads of DPT, by the pixel; they share the features."""
+        """Scores of heads on whole images, by the pixel; they share the features."""
         runs = [Confusion(self._data.num_classes) for _ in heads]
         for features, targets in features_and_targets(method, samples, self._size, reporter):
             grid = features.grid.finer(CELLS)
