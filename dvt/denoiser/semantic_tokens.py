@@ -54,7 +54,8 @@ class FilterTokenizer(nn.Module):
     def forward(self, patches: PatchTokens) -> SemanticTokens:
         """(B, N, C) to (B, L, C): every token is a weighted mean of the patches."""
         weights = self.filters(patches).softmax(dim=1)
-        return weights.transpose(1, 2) @ patches
+        pooled: Tensor = weights.transpose(1, 2) @ patches
+        return pooled
 
 
 class RecurrentTokenizer(nn.Module):
@@ -77,7 +78,8 @@ class RecurrentTokenizer(nn.Module):
         """(B, N, C) patches and (B, L, C) tokens of the module before, to (B, L, C)."""
         filters = self.to_filters(tokens) / sqrt(patches.shape[-1])
         weights = (patches @ filters.transpose(1, 2)).softmax(dim=1)
-        return weights.transpose(1, 2) @ patches
+        pooled: Tensor = weights.transpose(1, 2) @ patches
+        return pooled
 
 
 class TokenTransformer(nn.Module):
@@ -115,7 +117,8 @@ class Projector(nn.Module):
         """(B, N, C) patches and (B, L, C) tokens to what is added to every patch, (B, N, C)."""
         looked_for = self.keys(tokens) @ self.queries.weight / sqrt(patches.shape[-1])
         weights = (patches @ looked_for.transpose(1, 2)).softmax(dim=-1)
-        return weights @ (self.scale * tokens)
+        added: Tensor = weights @ (self.scale * tokens)
+        return added
 
 
 class VisualTransformer(nn.Module):

@@ -61,8 +61,11 @@ class LinearSegmentation:
         default = LinearProtocol.patches if config.dataset is DatasetName.camvid else LinearProtocol.windows
         chosen = config.protocol or default
         self._by_patches = chosen is LinearProtocol.patches
-        heads = {LinearProtocol.dpt: config.dpt, LinearProtocol.semantic_tokens: config.semantic_tokens}
-        self._head_config: DptProbeConfig | TokensProbeConfig | None = heads.get(chosen)
+        heads: dict[LinearProtocol, DptProbeConfig | TokensProbeConfig] = {
+            LinearProtocol.dpt: config.dpt,
+            LinearProtocol.semantic_tokens: config.semantic_tokens,
+        }
+        self._head_config = heads.get(chosen)
         about: dict[str, Any] = {"protocol": str(chosen), **self._data.about}
         if self._by_patches:
             self._size = patch_image_hw(config)
