@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from dvt.backbone.config import blocks_of
 from dvt.backbone.features import Features
 from dvt.backbone.preprocess import Preprocess
+from dvt.backbone.pruning import PRUNING, Pruning
 from dvt.backbone.reader import TokenReader, Tokens, VitFacts
 from dvt.errors import BackboneError
 from dvt.grid import PatchGrid
@@ -162,6 +163,12 @@ class Backbone(nn.Module):
             channels=self.num_channels,
             earlier_layers=self.layers[:-1],
         )
+
+    @property
+    def pruning(self) -> Pruning | None:
+        """What drops patches in the ViT (`student.keep` of `dvt distill`); None: all go through all blocks."""
+        found = getattr(self.vit, PRUNING, None)
+        return found if isinstance(found, Pruning) else None
 
     @property
     def preprocess(self) -> Preprocess:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, is_grad_enabled, nn
 from torch.utils.checkpoint import checkpoint
 
+from dvt.backbone.pruning import Pruning
 from dvt.errors import BackboneError
 from dvt.grid import PatchGrid
 from dvt.shapes import ImageBatch
@@ -146,6 +147,20 @@ class TokenReader(ABC):
     @abstractmethod
     def fix(self, grid: PatchGrid, layer: int, norm: bool) -> None:
         """Keep what is needed for one layer at one image size: drop later blocks, resample position embeddings once."""
+
+    def drop_patches(self, pruning: Pruning) -> None:
+        """Make the ViT drop patches on its way.
+
+        Args:
+            pruning: which, and how they come back; it becomes a part of the network.
+
+        Raises:
+            BackboneError: this ViT cannot.
+        """
+        raise BackboneError(
+            f"{self.facts.name} cannot drop patches: only plain ViTs of timm can. Give the same ViT from timm, or"
+            " student.keep=1."
+        )
 
     @property
     def made_from(self) -> dict[str, Any]:

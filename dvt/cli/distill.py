@@ -31,12 +31,14 @@ usage: dvt distill store=FOLDER    images=WHERE out=FOLDER [key=value ...]    fr
   dvt distill store=runs/photos images=photos/ out=runs/d experiment=laptop                    both, on a CPU
   dvt distill backbone=dinov2_base denoiser=runs/denoiser images=photos/ out=runs/distilled    from a denoiser
   dvt distill denoiser=runs/denoiser images=photos/ out=runs/d student.trained_blocks=4        its last four blocks
+  dvt distill store=runs/photos images=photos/ out=runs/d student.keep=0.7                     drops patches: faster
   dvt distill denoiser=runs/denoiser images=photos/ out=runs/d trainer=ddp batch_size=512      all GPUs of the machine
   dvt distill denoiser=runs/denoiser images=photos/ out=runs/d student.gradient_checkpointing=true   in less memory
   dvt distill teacher=srt srt.max_shift=6 srt.step=2 images=photos/ out=runs/d          from SRT: no stage before it
 
-The result is a plain timm model; with student.layers a ViT with a linear layer behind it. Both load with
-dvt.load_denoised. An image that cannot be read stops the training when its turn comes.
+The result is a plain timm model; with student.layers a ViT with a linear layer behind it, with student.keep one that
+drops patches on its way. All load with dvt.load_denoised. An image that cannot be read stops the training when its
+turn comes.
 Stopped or crashed? The same command again continues from the last checkpoint."""
 
 GROUPS = ("trainer", "logger", "backbone", "experiment", "debug")

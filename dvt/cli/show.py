@@ -118,11 +118,15 @@ def panel(
 def panel_rows(
     image: "ImageTensor", backbone: "Backbone", methods: "list[Method]", options: Options
 ) -> "list[list[Tile]]":
-    """The tiles of the methods; raw and decomposed alone give all four terms of the equation."""
+    """The tiles of the methods; raw and decomposed alone give all four terms of the equation.
+
+    ViTs that drop patches have a row more, of what they keep.
+    """
     from dvt.decomposition.run import decompose_image
+    from dvt.methods.kept import kept_of
     from dvt.methods.method import maps_of
     from dvt.methods.names import MethodName, parse_name
-    from dvt.viz import decomposition_rows, method_rows
+    from dvt.viz import decomposition_rows, kept_row, method_rows
 
     patch = patch_of(options.patch, backbone.grid)
     view = backbone.preprocess(image)
@@ -132,7 +136,10 @@ def panel_rows(
         finer = None if fine == 1 else result.fine
         terms = result.raw, result.clean, result.artifact, result.residual
         return decomposition_rows(view, *terms, finer, patch=patch)
-    return method_rows(view, maps_of(methods, image, backbone.grid.image_hw), patch=patch)
+    rows = method_rows(view, maps_of(methods, image, backbone.grid.image_hw), patch=patch)
+    kept = kept_of(methods, image, backbone.grid.image_hw)
+    scores, blocks = ({name: getattr(each, part) for name, each in kept.items()} for part in ("scores", "blocks"))
+    return [*rows, kept_row(view, scores, blocks)] if kept else rows
 
 
 def wants_video(out: str | None) -> bool:

@@ -8,6 +8,7 @@ from dvt.errors import ConfigError
 from dvt.training.config import Missing, TrainingConfig
 
 _RIDGE: Final = 0.1
+_KEEP_WEIGHT: Final = 2.0
 
 
 @dataclass(kw_only=True, slots=True)
@@ -29,6 +30,11 @@ class StudentConfig:
     """Strength of the ridge regression that the linear layer of layers starts with; inputs have unit variance."""
     class_token_weight: float | None = None
     """Weight of the class token's distance from the teacher's; 0: none; left out: 0.1 if the ViT has a class token."""
+    keep: float = 1.0
+    """Share of the patches that go on after a quarter, half and three quarters of the blocks, each time; the others
+    come back at the end. 0.7 is DynamicViT's; 1: all patches."""
+    keep_weight: float = _KEEP_WEIGHT
+    """With keep below 1: weight of the squared distance of the shares that are kept from keep, keep^2 and keep^3."""
     gradient_checkpointing: bool = False
     """Recompute the blocks in the backward pass: less memory, slower, the same result."""
 
@@ -38,6 +44,15 @@ class StudentConfig:
             raise ConfigError(f"student.ridge={self.ridge}: give a number above 0.")
         if self.ridge != _RIDGE and not self.layers:
             raise ConfigError(f"student.ridge={self.ridge} is for student.layers=all: add that, or leave it out.")
+        if not 0 < self.keep <= 1:
+            raise ConfigError(f"student.keep={self.keep}: give a share above 0, such as 0.7, or 1 to keep all patches.")
+        if not self.keep_weight > 0:
+            raise ConfigError(f"student.keep_weight={self.keep_weight}: give a number above 0.")
+        if self.keep_weight != _KEEP_WEIGHT and self.keep == 1:
+            raise ConfigError(
+                f"student.keep_weight={self.keep_weight} has no effect with student.keep=1: add student.keep=0.7, or"
+                " leave it out."
+            )
         if self.trained_blocks < 0:
             raise ConfigError(f"student.trained_blocks={self.trained_blocks}: give 0 (the whole ViT) or more.")
         if self.class_token_weight is not None and not self.class_token_weight >= 0:

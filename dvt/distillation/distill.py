@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dvt.backbone.features import FeatureExtractor, Features
 from dvt.backbone.preprocess import Preprocess
+from dvt.backbone.pruning import drawn_masks
 from dvt.distillation.config import DistillConfig, ImagesConfig
 from dvt.distillation.ridge_start import ridge_start
 from dvt.distillation.student import Student, Teacher, class_token_weight
@@ -50,7 +51,8 @@ def distill(
     (`config.student.class_token_weight`). The result is a plain timm model: `out/weights.safetensors` fits
     `timm.create_model(name, num_classes=0)` and `dvt.load_backbone(name, weights=...)`. (SigLIP needs `global_pool=""`
     as well: timm pools it by a further layer.) With `config.student.layers` it is a ViT with a linear layer behind it,
-    which `dvt.load_denoised` loads. The same call continues a run that was stopped.
+    and with `config.student.keep` below 1 one that drops patches on its way: `dvt.load_denoised` loads them. The same
+    call continues a run that was stopped.
 
     Args:
         images: files, as `dvt.find_images` lists them.
@@ -145,6 +147,8 @@ def student_settings(
     del settings["dataset"]["missing"]  # images that were left out show in the number of images and in the data hash
     settings["student"]["class_token_weight"] = class_token_weight
     del settings["student"]["layers"]  # layers=all is kept as its list; checkpoints from before do not have it
+    if config.student.keep == 1:  # checkpoints from before do not have these
+        del settings["student"]["keep"], settings["student"]["keep_weight"]
     ridge = settings["student"].pop("ridge")
     if student.denoiser is not None:
         settings["student"] |= {"layers": student.denoiser.config.layers, "ridge": ridge}
@@ -256,9 +260,16 @@ class DistillModule(StageModule):
         self.network.denoiser.linear_mixing.fill(*self.trainer.strategy.broadcast(solved))
 
     def loss(self, batch: dict[str, Any]) -> Tensor:
-        """The distance over all patches of a batch, plus the weighted distance over its class tokens."""
-        (patches, class_token), given = self.targets(batch), self.network(batch["image"])
+        """The distance over all patches of a batch, plus the weighted distance over its class tokens.
+
+        A student that drops patches draws them, and the weighted distance of their shares is added.
+        """
+        patches, class_token = self.targets(batch)
+        with drawn_masks(seed_for(self.options.seed, f"masks {self.global_step} {self.global_rank}")) as masks:
+            given = self.network(batch["image"])
         loss = feature_distance(given.patches.float(), patches)
+        if (pruning := self.network.pruning) is not None:
+            loss = loss + self.options.student.keep_weight * pruning.ratio_loss(masks.shares)
         if class_token is None:
             return loss
         return loss + self.class_token_weight * feature_distance(given.prefix[:, 0].float(), class_token)

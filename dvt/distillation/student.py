@@ -8,12 +8,13 @@ from torch import Tensor, nn
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.features import FeatureExtractor, Features
+from dvt.backbone.pruning import Pruning
 from dvt.denoiser.config import DenoiserConfig, Kind
 from dvt.denoiser.denoised import denoiser_input, joined_state
 from dvt.denoiser.network import Denoiser
 from dvt.denoiser.ridge import sums_text
 from dvt.distillation.config import StudentConfig
-from dvt.errors import ConfigError
+from dvt.errors import BackboneError, ConfigError
 from dvt.shapes import ImageBatch
 
 
@@ -38,7 +39,8 @@ class Student(nn.Module):
     """A copy of a frozen ViT; all blocks up to the layer in use are trained, or the last few of them.
 
     It computes without dropout. Blocks after the layer in use stay as they are. With `config.layers` a linear denoiser
-    behind the ViT is trained as well; `ridge_start` gives its first weights.
+    behind the ViT is trained as well; `ridge_start` gives its first weights. With `config.keep` below 1 the ViT drops
+    patches on its way; inside `drawn_masks` it draws which, as the training does.
 
     Attributes:
         backbone: the ViT.
@@ -55,8 +57,14 @@ class Student(nn.Module):
         Raises:
             ConfigError: the ViT is not in fp32, has fewer blocks, or `config.layers` has blocks that are not before the
                 layer in use.
+            BackboneError: with `config.keep` below 1, a ViT that cannot drop patches; or one that does already.
         """
         super().__init__()
+        if backbone.pruning is not None:
+            raise BackboneError(
+                f"{backbone.full_name} drops patches already, and its student would too: give the ViT that it was made"
+                " from."
+            )
         if backbone.precision.dtype is not torch.float32:
             raise ConfigError(
                 f"the student cannot learn with weights in {backbone.precision}: load the ViT in fp32"
@@ -77,6 +85,9 @@ class Student(nn.Module):
             )
         if reader.norm is not None:
             reader.norm.requires_grad_(self.backbone.norm)
+        if config.keep < 1:
+            pruning = Pruning.of_depth(reader.facts.num_channels, num_blocks, config.keep)
+            reader.drop_patches(pruning.to(backbone.device))
         self.denoiser = _linear_denoiser(self.backbone, config) if config.layers else None
         reader.set_grad_checkpointing(config.gradient_checkpointing)
 
@@ -88,6 +99,11 @@ class Student(nn.Module):
         return Features(patches=self.denoiser(patches), prefix=prefix, grid=grid)
 
     @property
+    def pruning(self) -> Pruning | None:
+        """What drops patches in the ViT; None: it keeps all."""
+        return self.backbone.pruning
+
+    @property
     def kind(self) -> str:
         """The kind of model that is published, one of `dvt.weights.info.KINDS`."""
         return "distilled" if self.denoiser is None else "denoised"
@@ -95,10 +111,14 @@ class Student(nn.Module):
     @property
     def about(self) -> str:
         """What is trained beside the ViT, for the note at the start."""
+        dropped = ""
+        if self.pruning is not None:
+            places = ", ".join(map(str, self.pruning.places))
+            dropped = f", which keeps {self.pruning.keep:g} of the patches after {places} blocks"
         if self.denoiser is None:
-            return ""
+            return dropped
         inputs = self.denoiser.linear_mixing.linear.in_features
-        return f", a linear layer on {len(self.denoiser.config.layers) + 1} block(s), {sums_text(inputs)}"
+        return f"{dropped}, a linear layer on {len(self.denoiser.config.layers) + 1} block(s), {sums_text(inputs)}"
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -114,11 +134,9 @@ class Student(nn.Module):
             before: the original ViT. (A moving average also rounds weights that do not change.)
         """
         state: dict[str, Tensor] = self.backbone.vit.state_dict()
+        before_state = before.vit.state_dict()
         trained = {name for name, parameter in self.backbone.vit.named_parameters() if parameter.requires_grad}
-        plain = {
-            name: tensor if name in trained else before_tensor
-            for (name, tensor), before_tensor in zip(state.items(), before.vit.state_dict().values(), strict=True)
-        }
+        plain = {name: tensor if name in trained else before_state.get(name, tensor) for name, tensor in state.items()}
         return plain if self.denoiser is None else joined_state(plain, self.denoiser.state_dict())
 
 

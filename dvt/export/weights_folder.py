@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dvt.backbone.backbone import Backbone, Readout
+from dvt.backbone.pruning import Pruning
 from dvt.backbone.vit import make_reader
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
@@ -43,6 +44,9 @@ def load_fixed_size(folder: str | Path, *, trust_remote_code: bool = False) -> F
     """
     state, info = read_model_folder(folder, kind="fixed_size")
     reader = make_reader(info.spec.backbone, trust_remote_code=trust_remote_code, made_from=info.made_from)
+    pruning = Pruning.of_state({key.removeprefix("vit."): tensor for key, tensor in state.items()})
+    if pruning is not None:
+        reader.drop_patches(pruning)
     readout = Readout.of(reader.facts, info.spec.grid.image_hw, info.spec.grid.stride, info.spec.layers, info.spec.norm)
     weights_hash = info.spec.weights_hash or ""
     backbone = Backbone(reader, readout, name=info.spec.backbone, weights_hash=weights_hash, precision=Precision.fp32)

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 ABANDONED = "abandoned"
 """Folder of checkpoints that are newer than the one a run was resumed from."""
-_FIXED = ("denoiser.", "student.trained_blocks", "student.layers", "features.")
+_FIXED = ("denoiser.", "student.trained_blocks", "student.layers", "student.keep:", "features.")
 """Settings that can never change within a run: the weights would not fit, or would be for other features."""
 
 

@@ -8,7 +8,7 @@ browser. matplotlib's colour maps and scikit-learn are imported on first use; py
 from dvt.viz.colours import PCABasis, colourise, colourise_labels
 from dvt.viz.maps import cluster_map, norm_map, similarity_map
 from dvt.viz.panel import Tile, draw_panel
-from dvt.viz.rows import colour_row, decomposition_rows, method_rows, sample_rows
+from dvt.viz.rows import colour_row, decomposition_rows, kept_row, method_rows, sample_rows
 from dvt.viz.save import save_png, write_video
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "colourise_labels",
     "decomposition_rows",
     "draw_panel",
+    "kept_row",
     "method_rows",
     "norm_map",
     "sample_rows",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dvt.errors import DvtError
 from dvt.images import ImageLike, read_image
-from dvt.shapes import FeatureMap, Float
+from dvt.shapes import FeatureMap, Float, Int64
 from dvt.viz.colours import PCABasis, colourise, colourise_labels
 from dvt.viz.maps import MapOfAnySize, cluster_map, norm_map, require_maps, require_patch, similarity_map
 from dvt.viz.panel import Tile
@@ -94,6 +94,27 @@ def method_rows(
     basis = PCABasis.fit(list(maps.values()))
     colours = {f"{name}: PCA": basis.colours(feature_map) for name, feature_map in maps.items()}
     return _rows(image, colours, maps, maps, patch)
+
+
+def kept_row(
+    image: ImageLike, scores: Mapping[str, Float[Tensor, "H W"]], blocks: Mapping[str, Int64[Tensor, "H W"]]
+) -> list[Tile]:
+    """What ViTs that drop patches keep of an image, in one row for `draw_panel`: two tiles a method.
+
+    Args:
+        image: the image that the maps cover; a path, PIL image, or (3, y, x) tensor in [0, 1].
+        scores: by name, how likely each patch is to be kept, in [0, 1].
+        blocks: by name, the number of blocks that each patch goes through.
+
+    Raises:
+        ImageError: the image cannot be read.
+    """
+    tiles: dict[str, Tensor] = {}
+    for name, score in scores.items():
+        most = int(blocks[name].max())
+        tiles[f"{name}: score"] = colourise(score, 0.0, 1.0)
+        tiles[f"{name}: blocks passed, of {most}"] = colourise(blocks[name], 0, most)
+    return _row(_to_pil(image), "image; what is kept: black 0, yellow 1 or all blocks", tiles)
 
 
 def colour_row(image: ImageLike, maps: Mapping[str, MapOfAnySize], basis: PCABasis) -> list[Tile]:

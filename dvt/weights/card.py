@@ -36,6 +36,11 @@ _CALIBRATED = (
     " patch features of a frozen ViT what belongs to the position of a patch and not to the image."
 )
 """Purpose of a denoiser that `dvt calibrate` made."""
+_DROPPING = (
+    "A ViT that was trained to give clean patch features by itself, and drops patches on its way: they come back at the"
+    " end. dvt loads it; the plain model of its library has no place for its predictors."
+)
+"""Purpose of a distilled ViT with `student.keep` below 1."""
 _NEEDS = {
     "transformers": "`pip install 'denoising-vit[transformers]'`",
     "open_clip": "`pip install 'denoising-vit[openclip]'`",
@@ -79,6 +84,8 @@ def model_card(info: ModelInfo, source: str) -> str:
 def _purpose(info: ModelInfo) -> str:
     if info.kind == "denoiser" and info.architecture.get("kind") == "affine":
         return _CALIBRATED
+    if info.kind == "distilled" and "keep" in info.training.get("student", {}):
+        return f"{_DROPPING} Method: {_PAPER}, and DynamicViT (Rao et al., NeurIPS 2021)."
     return _PURPOSE[info.kind] + (f" Method: {_PAPER}." if info.kind != "backbone" else "")
 
 

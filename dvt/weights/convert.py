@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dvt.backbone.pruning import Pruning
 from dvt.backbone.vit import facts_of, make_reader
 from dvt.denoiser.config import Kind
 from dvt.denoiser.network import Denoiser
@@ -95,7 +96,16 @@ def to_original(denoiser: Denoiser, state: Mapping[str, Tensor]) -> dict[str, di
 
 
 def vit_to_original(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """The content of the original's file of a distilled ViT: `{"model": state dict}` with the prefix `model.`."""
+    """The content of the original's file of a distilled ViT: `{"model": state dict}` with the prefix `model.`.
+
+    Raises:
+        WeightsError: it drops patches, for which the original has no place.
+    """
+    if Pruning.of_state(state) is not None:
+        raise WeightsError(
+            "this ViT drops patches on its way, and the original's format has no place for that: keep it as a model"
+            " folder."
+        )
     return {"model": {f"model.{key}": tensor.detach().cpu().clone() for key, tensor in state.items()}}
 
 

@@ -1,4 +1,4 @@
-"""ViTs of timm: the plain ones, at any size and stride."""
+"""ViTs of timm: the plain ones, at any size and stride, with or without dropping patches on the way."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,10 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from dvt.backbone.catalogue import CATALOGUE, licence_of, lookup
+from dvt.backbone.pruning import PRUNING, Pruning
 from dvt.backbone.reader import TokenReader, Tokens, VitFacts
 from dvt.backbone.sources.timm_build import PlainVit, build_vit, full_name
+from dvt.backbone.sources.timm_pruned import add_pruning, pruned_tokens
 from dvt.backbone.sources.timm_rotary import FixedRotary
 from dvt.backbone.sources.timm_stride import set_stride
 from dvt.backbone.sources.timm_weights import fetch_weights, fill
@@ -39,6 +41,8 @@ class TimmReader(TokenReader):
 
     def tokens(self, images: ImageBatch, layers: Sequence[int], grid: PatchGrid) -> list[Tokens]:
         """The tokens of blocks, before the final norm."""
+        if hasattr(self.network, PRUNING):
+            return pruned_tokens(self.network, images, layers, self.facts.num_prefix_tokens)
         taken: Any = self.network.forward_intermediates(
             images,
             indices=list(layers),
@@ -58,6 +62,10 @@ class TimmReader(TokenReader):
         """Compute activations again in the backward pass instead of keeping them."""
         self.network.set_grad_checkpointing(enable)
 
+    def drop_patches(self, pruning: Pruning) -> None:
+        """Make the ViT drop patches on its way."""
+        add_pruning(self.network, pruning, name=self.facts.name)
+
     def fetch(self) -> None:
         """Give the network its pretrained weights, of the hub."""
         path = fetch_weights(self.facts.name)
@@ -65,7 +73,10 @@ class TimmReader(TokenReader):
         fill(self.network, read_state_dict(path), source=source, level=logging.INFO)
 
     def fill(self, state: Mapping[str, Tensor], *, source: str) -> None:
-        """Give the network the weights of a file, in any layout that `dvt.weights.layouts` knows."""
+        """Give the network the weights of a file, in any layout that `dvt.weights.layouts` knows.
+
+        The ViT of a file that drops patches on its way does so afterwards.
+        """
         fill(self.network, state, source=source)
 
     @torch.no_grad()

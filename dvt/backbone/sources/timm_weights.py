@@ -12,7 +12,9 @@ from timm.models import eva, vision_transformer
 from torch import Tensor
 
 from dvt.backbone.micro import MICRO, embedded_weights
+from dvt.backbone.pruning import PRUNING, Pruning
 from dvt.backbone.sources.timm_build import PlainVit, full_name
+from dvt.backbone.sources.timm_pruned import add_pruning
 from dvt.backbone.weights import LOCAL, VitNotFetchedError
 from dvt.errors import WeightsError, first_line
 from dvt.weights.hub import fetch_file
@@ -61,7 +63,7 @@ def fill(vit: PlainVit, state: Mapping[str, Tensor], *, source: str, level: int 
 
     Key names of other programs are translated, and a position embedding of another grid is resampled (with a warning).
     Heads, decoders, poolings and text models in the file are laid aside, and named in the log. All else has to fit
-    exactly.
+    exactly. What a ViT that drops patches has for that is added to `vit`.
 
     Args:
         vit: the ViT.
@@ -72,6 +74,7 @@ def fill(vit: PlainVit, state: Mapping[str, Tensor], *, source: str, level: int 
     Raises:
         WeightsError: a key is missing, unexpected or of another shape; the file holds another architecture, or a
             denoiser as well.
+        BackboneError: the file drops patches, which this ViT cannot.
     """
     if {"denoiser", "blocks"} <= {
         key.removeprefix("vit.").removeprefix("backbone.").partition(".")[0] for key in state
@@ -85,6 +88,8 @@ def fill(vit: PlainVit, state: Mapping[str, Tensor], *, source: str, level: int 
         state = found.state
         _refuse_other_tokens(vit, state, source)
     _refuse_lost_biases(vit, state, source)
+    if (pruning := Pruning.of_state(state)) is not None:
+        add_pruning(vit, pruning, name=full_name(vit))
     refuse_other_than_floats(state, vit.state_dict(), source=source)  # before a position embedding is resampled
     converted = {key: tensor for key, tensor in _translate(vit, state, source).items() if not key.startswith(_NOT_OURS)}
     refuse_other_than_floats(converted, vit.state_dict(), source=source)
@@ -108,7 +113,8 @@ def fill(vit: PlainVit, state: Mapping[str, Tensor], *, source: str, level: int 
 
 def _translate(vit: PlainVit, state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     _check_patch_size(vit, state, source)
-    state = dict(state)
+    pruning = {key: tensor for key, tensor in state.items() if key.startswith(f"{PRUNING}.")}
+    state = {key: tensor for key, tensor in state.items() if key not in pruning}
     if {"register_tokens", "blocks.0.mlp.w12.weight"} & set(state) and not isinstance(vit, eva.Eva):
         state.setdefault("mask_token", torch.zeros(1))  # by which timm knows DINOv2's names
     try:
@@ -123,7 +129,7 @@ def _translate(vit: PlainVit, state: Mapping[str, Tensor], source: str) -> dict[
             f"timm cannot translate the keys of {source} for {full_name(vit)} ({error})."
             " Give weights of this very model."
         ) from error
-    return converted
+    return converted | pruning
 
 
 def _check_patch_size(vit: PlainVit, state: Mapping[str, Tensor], source: str) -> None:
