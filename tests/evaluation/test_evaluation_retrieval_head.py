@@ -178,6 +178,39 @@ def test_the_seed_decides_and_nothing_else_does():
     assert not first.requires_grad
 
 
+def train_by_loops(vectors, labels, config, seed):
+    """Three lists for the memory, every pair on its own."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.eye(vectors.shape[1], dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.AdamW([weight], weight_decay=config.weight_decay)
+    held = []
+    for step in range(config.num_steps):
+        batch = torch.randperm(len(vectors), generator=generator)[: config.batch_size].tolist()
+        found = {number: weight @ vectors[number] / (weight @ vectors[number]).norm() for number in batch}
+        loss = torch.zeros((), dtype=torch.float64)
+        for one, z in found.items():
+            pairs = [(labels[one] == labels[other], z @ w) for other, w in [*found.items(), *held] if other != one]
+            pulled = [1 - s for same, s in pairs if same]
+            pushed = [s - config.margin for same, s in pairs if not same and s > config.margin]
+            loss = loss + sum(pulled) / max(1, len(pulled)) + sum(pushed) / max(1, len(pushed))
+            nearest = min((z - w).norm() for other, w in found.items() if other != one)
+            loss = loss - config.koleo_weight * nearest.log()
+        optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - step / config.num_steps)
+        optimizer.zero_grad()
+        (loss / len(batch)).backward()
+        optimizer.step()
+        held = [*held, *((number, z.detach()) for number, z in found.items())][-config.memory :]
+    return weight.detach()
+
+
+def test_training_agrees_with_loops():
+    """Ten images in batches of six: the memory of nine holds images of the batch, and drops old ones."""
+    vectors, labels = planted(3, 4, seed=0)
+    config = head_config(batch_size=6, memory=9, num_steps=4, learning_rate=0.05, margin=-0.2)
+    expected = train_by_loops(vectors[:10], labels[:10], config, seed=3)
+    torch.testing.assert_close(train_head(vectors[:10], labels[:10], config, seed=3).weight, expected)
+
+
 def test_the_memory_takes_part_from_the_second_step_on():
     vectors, labels = planted(4, 5, seed=0)
 

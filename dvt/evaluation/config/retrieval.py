@@ -44,7 +44,7 @@ class RetrievalHeadConfig:
     """Share of the classes that train it, evenly spaced in the sorted list; the others are searched."""
     num_train: int | None = None
     """Images that train it, shared out evenly over these classes and evenly spaced in each; left out: all."""
-    num_steps: int = 300
+    num_steps: int = 200
     """Training steps; 0 leaves it as it starts."""
     batch_size: int = 64
     """Images per step, each at most once."""

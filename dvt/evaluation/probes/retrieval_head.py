@@ -60,7 +60,7 @@ def contrastive_loss(similarities: Tensor, alike: Tensor, other: Tensor, margin:
         L = (1/N) sum_i [ mean over j of the class of i of (1 - s_ij)
                           + mean over the other j with s_ij > margin of (s_ij - margin) ]
 
-    IRT has sums over j. With means, the weight of KoLeo beside it depends neither on the size of the memory nor on the
+    Means and not sums over j: so the weight of KoLeo beside it depends neither on the size of the memory nor on the
     number of images per class. An empty mean is 0.
 
     Args:
