@@ -211,7 +211,9 @@ class Backbone(nn.Module):
         """
         return self.forward_layers(images)[-1]
 
-    def forward_layers(self, images: ImageBatch, layers: Sequence[int] = ()) -> list[Features]:
+    def forward_layers(
+        self, images: ImageBatch, layers: Sequence[int] = (), *, reader: TokenReader | None = None
+    ) -> list[Features]:
         """The features of further blocks and of the backbone, from one forward pass, with gradients.
 
         Gradients reach the parameters of the ViT that require them. A frozen ViT has none; a copy in training does.
@@ -219,6 +221,7 @@ class Backbone(nn.Module):
         Args:
             images: as for `forward`.
             layers: indices of blocks up to the backbone's last, counted from 0, ascending.
+            reader: another way to read the same ViT, such as with test-time registers; None: the backbone's own.
 
         Returns:
             The output of each of these blocks without the final norm; last, what `forward` returns.
@@ -242,7 +245,8 @@ class Backbone(nn.Module):
         grid = self.grid_for((images.shape[2], images.shape[3]))
         normalised = (images.to(self.device, torch.float32) - self.mean) / self.std
         wanted = sorted({*layers, *self.layers})
-        taken = dict(zip(wanted, self.reader.tokens(normalised.to(self.precision.dtype), wanted, grid), strict=True))
+        taken_by = reader or self.reader
+        taken = dict(zip(wanted, taken_by.tokens(normalised.to(self.precision.dtype), wanted, grid), strict=True))
         own = [self._normed(taken[layer]) for layer in self.layers]
         output = Tokens(*(torch.cat(parts, dim=-1) for parts in zip(*own, strict=True)))
         return [

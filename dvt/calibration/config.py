@@ -21,6 +21,8 @@ class Method(str, Enum):
     """Remove the directions that depend on the position (least-squares concept erasure, Belrose et al. 2023)."""
     blocks = "blocks"
     """The principal components of all blocks together, as many as the ViT has channels."""
+    registers = "registers"
+    """Move outlier tokens to an extra token: test-time registers (Jiang et al. 2025), where a ViT has outliers."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -29,8 +31,8 @@ class CalibrationConfig:
 
     method: Method = Method.centred
     """centred (subtract the mean map), blank (the response to images without content), artifact (the mean artifact of
-    stage 1), projected (remove directions that depend on the position), or blocks (principal components of all blocks
-    together)."""
+    stage 1), projected (remove directions that depend on the position), blocks (principal components of all blocks
+    together), or registers (outlier tokens are moved to an extra token; refused where there are none)."""
     num_images: int = 64
     """Number of images, drawn at random; all of them if there are fewer. A quarter of them measures the result."""
     windows: int = 8
@@ -38,7 +40,8 @@ class CalibrationConfig:
     position. An even number. artifact and blank use none."""
     rank: int | None = None
     """Directions that are removed: of projected, left out: those that depend on the position in images that were not
-    used; of blank, left out or 0: it subtracts its map, else it removes so many principal directions of it."""
+    used; of blank, left out or 0: it subtracts its map, else it removes so many principal directions of it. Of
+    registers: the number of neurons; left out: the held-out images choose it."""
     centre: bool | None = None
     """Whether projected and blocks also subtract what remains of the mean map; left out: blocks does."""
     batch_size: int = BATCH_SIZE
@@ -53,7 +56,7 @@ class CalibrationConfig:
         if self.windows % 2:
             raise ConfigError(f"windows={self.windows}: give an even number, windows come in pairs.")
         if self.rank is not None:
-            if self.method not in (Method.blank, Method.projected):
+            if self.method not in (Method.blank, Method.projected, Method.registers):
                 raise ConfigError(f"rank={self.rank}: method={self.method.value} removes no directions; leave it out.")
             check_range(self, "rank", least=0 if self.method is Method.blank else 1)
         if self.centre is not None and self.method not in (Method.projected, Method.blocks):

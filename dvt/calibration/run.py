@@ -13,7 +13,9 @@ from dvt.backbone.backbone import Backbone
 from dvt.backbone.features import check_model, require_finite
 from dvt.calibration.config import CalibrationConfig, Method
 from dvt.calibration.maps import Affine, components, erased, subtracted, without_directions
+from dvt.calibration.registers import find_registers
 from dvt.calibration.sums import PositionSums
+from dvt.calibration.windows import Windows
 from dvt.decomposition.quality import load_quality
 from dvt.decomposition.run import decompose_image
 from dvt.denoiser.config import ALL, DenoiserConfig, Kind
@@ -21,7 +23,7 @@ from dvt.denoiser.denoised import DenoisedBackbone, denoiser_input
 from dvt.denoiser.network import Denoiser, LinearMixing
 from dvt.diagnosis.diagnose import fill_meters
 from dvt.diagnosis.scores import ArtifactMeter
-from dvt.diagnosis.windows import Choice, choose_images, cut_windows
+from dvt.diagnosis.windows import Choice, choose_images
 from dvt.errors import BackboneError
 from dvt.files import plain
 from dvt.images import MAX_PIXELS, ImageFile, read_image
@@ -66,9 +68,10 @@ def calibrate(
     max_pixels: int = MAX_PIXELS,
     reporter: Reporter = SILENT,
 ) -> Calibrated:
-    """Compute a denoiser of kind `affine` from a few images, without training.
+    """Compute a denoiser of kind `affine` or `registers` from a few images, without training.
 
-    Three quarters of the images make the map; the others measure it and choose the rank of `projected`.
+    Three quarters of the images make it; the others measure it and choose the rank of `projected` and the number of
+    neurons of `registers`.
 
     Args:
         backbone: the ViT.
@@ -79,8 +82,8 @@ def calibrate(
 
     Raises:
         ImageError: too few images that can be read.
-        ConfigError: an option that the method or this ViT does not have.
-        BackboneError: `backbone` is no ViT.
+        ConfigError: an option that the method or this ViT does not have; `registers` of a ViT without outlier tokens.
+        BackboneError: `backbone` is no ViT; `registers` of one that is not of timm or has other MLPs than plain ones.
         EvaluationError: features that are not finite.
 
     Examples:
@@ -97,29 +100,45 @@ def calibrate(
     chosen = choose_images(images, config.num_images, config.seed, max_pixels)
     num_held_out = len(chosen.images) // 4
     held_out, used = chosen.images[:num_held_out], chosen.images[num_held_out:]
-    architecture = DenoiserConfig(kind=Kind.affine, layers=ALL if config.method is Method.blocks else [])
-    architecture = architecture.for_layers(backbone.layers, "method=blocks, layers")
-    mixing = LinearMixing(len(architecture.layers), backbone.num_channels)
-    windows = _Windows(backbone, architecture, mixing, config, max_pixels, reporter)
-    found = _find(windows, used, held_out)
-    denoiser = _as_denoiser(found, backbone, architecture)
+    windows = Windows(backbone.grid, config, max_pixels, reporter)
+    make = _registers if config.method is Method.registers else _affine
+    denoiser, numbers = make(backbone, windows, used, held_out)
     scores = _scores(DenoisedBackbone(backbone, denoiser), held_out, config, max_pixels)
-    denoiser.info = _describe(denoiser, backbone, config, chosen, scores | found.numbers)
+    denoiser.info = _describe(denoiser, backbone, config, chosen, scores | numbers)
     return Calibrated(denoiser, dict(chosen.failed), time.perf_counter() - start_s)
 
 
+def _registers(
+    backbone: Backbone, windows: Windows, used: Sequence[ImageFile], held_out: Sequence[ImageFile]
+) -> tuple[Denoiser, dict[str, float]]:
+    found = find_registers(backbone, windows, used, held_out, windows.config.rank)
+    config = DenoiserConfig(kind=Kind.registers)
+    denoiser = Denoiser(config, backbone.num_channels, backbone.grid.hw, len(found.neurons))
+    assert denoiser.neurons is not None
+    denoiser.neurons.copy_(torch.tensor(found.neurons))
+    return denoiser.eval(), found.numbers
+
+
+def _affine(
+    backbone: Backbone, windows: Windows, used: Sequence[ImageFile], held_out: Sequence[ImageFile]
+) -> tuple[Denoiser, dict[str, float]]:
+    layers = ALL if windows.config.method is Method.blocks else []
+    architecture = DenoiserConfig(kind=Kind.affine, layers=layers).for_layers(backbone.layers, "method=blocks, layers")
+    mixing = LinearMixing(len(architecture.layers), backbone.num_channels)
+    found = _find(_Inputs(backbone, architecture, mixing, windows), used, held_out)
+    return _as_denoiser(found, backbone, architecture), found.numbers
+
+
 @dataclass(frozen=True, slots=True)
-class _Windows:
-    """Reads images as windows, and windows as inputs of a linear denoiser."""
+class _Inputs:
+    """Windows as inputs of a linear denoiser."""
 
     backbone: Backbone
     architecture: DenoiserConfig
     mixing: LinearMixing
-    config: CalibrationConfig
-    max_pixels: int
-    reporter: Reporter
+    windows: Windows
 
-    def inputs(self, images: ImageBatch) -> DenoiserInput:
+    def of(self, images: ImageBatch) -> DenoiserInput:
         """(B, H, W, (1 + L) C) inputs of the linear map, on the CPU."""
         raw, _, _ = denoiser_input(self.backbone, images.to(self.backbone.device), self.architecture.layers)
         require_finite(self.backbone.full_name, raw)
@@ -128,51 +147,42 @@ class _Windows:
     def sums(self, files: Sequence[ImageFile]) -> PositionSums:
         """The sums over windows of images."""
         sums = PositionSums(self.backbone.grid.num_patches, self.mixing.linear.in_features)
-        self.reporter.start(len(files), "images", "windows")
-        for file in files:
-            batches = torch.split(self._windows_of(file), self.config.batch_size)
-            sums.add(torch.cat([self.inputs(batch) for batch in batches]))
-            self.reporter.advance()
+        for batches in self.windows.of_each(files):
+            sums.add(torch.cat([self.of(batch) for batch in batches]))
         return sums
 
-    def _windows_of(self, file: ImageFile) -> ImageBatch:
-        image, grid = read_image(file.path, max_pixels=self.max_pixels), self.backbone.grid
-        windows: list[Tensor] = []
-        for number in range(self.config.windows // 2):
-            pair = cut_windows(image, grid, 2 * number, seed_for(self.config.seed, f"{file.key} {number}"))
-            windows += [resize(window, grid.image_hw) for window in (pair.first, pair.second)]
-        return torch.stack(windows)
 
-
-def _find(windows: _Windows, used: Sequence[ImageFile], held_out: Sequence[ImageFile]) -> Affine:
+def _find(inputs: _Inputs, used: Sequence[ImageFile], held_out: Sequence[ImageFile]) -> Affine:
     """The map of a method."""
-    config, backbone = windows.config, windows.backbone
+    config, backbone = inputs.windows.config, inputs.backbone
     match config.method:
         case Method.artifact:
-            return subtracted(_mean_artifact(windows, used))
+            return subtracted(_mean_artifact(backbone, inputs.windows, used))
         case Method.blank:
-            pattern = _blank_map(windows)
+            pattern = _blank_map(inputs)
             if not config.rank:
                 return subtracted(pattern)
-            return without_directions(pattern, windows.sums(used).mean, config.rank)
+            return without_directions(pattern, inputs.sums(used).mean, config.rank)
         case Method.centred:
-            sums = windows.sums(used)
+            sums = inputs.sums(used)
             _warn_if_alike(sums)
             return subtracted(sums.pattern)
         case Method.projected:
-            sums = windows.sums(used)
+            sums = inputs.sums(used)
             _warn_if_alike(sums)
-            return erased(sums, windows.sums(held_out), config.rank, bool(config.centre))
+            return erased(sums, inputs.sums(held_out), config.rank, bool(config.centre))
         case Method.blocks:
-            sums, num_blocks = windows.sums(used), 1 + len(windows.architecture.layers)
+            sums, num_blocks = inputs.sums(used), 1 + len(inputs.architecture.layers)
             _warn_if_alike(sums)
             scale = sums.covariance.diagonal()[: backbone.num_channels].sum()
             return components(sums, num_blocks, float(scale), config.centre is not False)
+        case Method.registers:
+            raise AssertionError("registers are no map")
 
 
-def _mean_artifact(windows: _Windows, used: Sequence[ImageFile]) -> Tensor:
+def _mean_artifact(backbone: Backbone, windows: Windows, used: Sequence[ImageFile]) -> Tensor:
     """The mean of G over images, as stage 1 finds it, (P, C)."""
-    quality, backbone = load_quality("fast"), windows.backbone
+    quality = load_quality("fast")
     total = torch.zeros(backbone.grid.num_patches, backbone.num_channels, dtype=torch.float64)
     windows.reporter.start(len(used), "images", "stage 1")
     for file in used:
@@ -183,10 +193,11 @@ def _mean_artifact(windows: _Windows, used: Sequence[ImageFile]) -> Tensor:
     return total / len(used)
 
 
-def _blank_map(windows: _Windows) -> Tensor:
+def _blank_map(inputs: _Inputs) -> Tensor:
     """The mean response to images without content, (P, C)."""
-    images = blank_images(windows.backbone.grid.image_hw, windows.config.seed)
-    maps = [windows.inputs(batch).double() for batch in torch.split(images, windows.config.batch_size)]
+    config = inputs.windows.config
+    images = blank_images(inputs.backbone.grid.image_hw, config.seed)
+    maps = [inputs.of(batch).double() for batch in torch.split(images, config.batch_size)]
     return torch.cat(maps).mean(dim=0).flatten(0, 1)
 
 

@@ -13,16 +13,18 @@ from dvt.images.formats import MAX_PIXELS
 
 HEAD = """\
 dvt calibrate: a denoiser without training: a linear map and a vector for every position, from a few images in a minute.
-It costs one matrix product in a forward pass. `dvt show`, `evaluate`, `export` and `load_denoised` take its folder.
+It costs one matrix product in a forward pass; registers cost one more token. `dvt show`, `evaluate`, `export` and
+`load_denoised` take its folder.
 
 usage: dvt calibrate images=FOLDER out=FOLDER [method=NAME] [key=value ...]
 
   dvt calibrate images=photos/ out=runs/centred                            subtract what images share at a position
   dvt calibrate images=photos/ out=runs/projected method=projected backbone.norm=false
   dvt calibrate images=photos/ out=runs/blocks method=blocks backbone=augreg_tiny
+  dvt calibrate images=photos/ out=runs/registers method=registers         move outlier tokens to an extra token
   dvt show      image=cat.jpg method=[raw,denoised] denoiser=runs/blocks backbone=augreg_tiny
 
-methods: centred, blank, artifact, projected, blocks. docs/methods.md says which for what."""
+methods: centred, blank, artifact, projected, blocks, registers. docs/methods.md says which for what."""
 
 GROUPS = ("backbone",)
 METRIC = None
@@ -63,7 +65,7 @@ def work(options: Options, choices: dict[str, str]) -> Result:
         found.denoiser.save_pretrained(out)
     assert found.denoiser.info is not None
     for name, value in found.denoiser.info.metrics.items():
-        print(f"{name:<36}{value:.3f}")
+        print(f"{name:<38}{value:.3f}")
     say_failures(found.failed)
     say(f"{out} written; {found.seconds:.0f} s. Use it: denoiser={out}, dvt.load_denoised(weights={str(out)!r})")
     return Result(code=SOME_FAILED if found.failed else DONE)

@@ -27,6 +27,8 @@ class Kind(str, Enum):
     """One linear layer: each patch alone. It is solved by ridge regression, and not trained by steps."""
     affine = "affine"
     """One linear layer, and a vector for every position behind it. `dvt calibrate` computes it; it is not trained."""
+    registers = "registers"
+    """A few neurons of the ViT, whose activations are moved to an extra token. `dvt calibrate` finds them."""
 
 
 class Mixing(str, Enum):
@@ -44,7 +46,8 @@ class DenoiserConfig:
 
     kind: Kind = Kind.block
     """block (transformer blocks), conv1x1, conv3x3, semantic_tokens (a few tokens pooled from the patches) or linear (a
-    linear layer, solved by ridge regression); affine is what dvt calibrate makes."""
+    linear layer, solved by ridge regression); affine and registers are
+    what dvt calibrate makes."""
     num_blocks: int = 1
     """Number of transformer blocks, or of modules of semantic tokens."""
     position_embedding: bool = True
@@ -73,6 +76,11 @@ class DenoiserConfig:
         if not self.mlp_ratio > 0:
             raise ConfigError(f"denoiser.mlp_ratio={self.mlp_ratio}: give a number above 0.")
         check_layers("denoiser.layers", self.layers)
+        if self.kind is Kind.registers and (self.layers or self.fine > 1 or self.groups > 1):
+            raise ConfigError(
+                "denoiser.kind=registers changes the forward pass of the ViT and nothing behind it: leave out"
+                " denoiser.layers, denoiser.fine and denoiser.groups."
+            )
         if self.kind is Kind.semantic_tokens:
             defaults = {each.name: each.default for each in fields(self)}
             for name in ("head_channels", "mlp_ratio"):
@@ -227,8 +235,9 @@ class TrainConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         TrainingConfig.__post_init__(self)
-        if self.denoiser.kind is Kind.affine:
-            raise ConfigError("denoiser.kind=affine is not trained: dvt calibrate images=... out=... computes it.")
+        if self.denoiser.kind in (Kind.affine, Kind.registers):
+            kind = self.denoiser.kind.value
+            raise ConfigError(f"denoiser.kind={kind} is not trained: dvt calibrate images=... out=... computes it.")
 
 
 @dataclass(kw_only=True, slots=True)

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.features import Features
+from dvt.backbone.reader import TokenReader
+from dvt.backbone.sources.timm_registers import RegisterReader
 from dvt.backbone.weights import state_hash
 from dvt.backbone.wrapped import WrappedBackbone
 from dvt.denoiser.config import Kind
@@ -25,7 +27,7 @@ _BACKBONE, _DENOISER = "backbone.", "denoiser."
 
 
 def denoiser_input(
-    backbone: Backbone, images: ImageBatch, layers: Sequence[int]
+    backbone: Backbone, images: ImageBatch, layers: Sequence[int], reader: TokenReader | None = None
 ) -> tuple[DenoiserInput, PrefixTokens, PatchGrid]:
     """The input of a denoiser, from one forward pass of the ViT; with gradients, where they are on.
 
@@ -33,12 +35,13 @@ def denoiser_input(
         backbone: the ViT.
         images: (B, 3, y, x) RGB in [0, 1], not normalised.
         layers: earlier blocks whose features the denoiser takes, `denoiser.config.layers`.
+        reader: how the ViT is read, `denoised.reader`; None: as the backbone does.
 
     Returns:
         (B, H, W, (1 + L) C) raw patches, with those of the L earlier blocks behind them; (B, P, C) prefix tokens; the
         grid.
     """
-    *earlier, own = backbone.forward_layers(images, layers)
+    *earlier, own = backbone.forward_layers(images, layers, reader=reader)
     patches = torch.cat([own.patches, *(each.patches for each in earlier)], dim=-1)
     return patches, own.prefix, own.grid
 
@@ -47,6 +50,10 @@ class DenoisedBackbone(WrappedBackbone):
     """`denoised(images) -> Features`, with clean patches; class and register tokens are those of the ViT.
 
     It replaces a `Backbone` wherever features are computed. Its ViT is `backbone`. Frozen; stays in evaluation mode.
+    A denoiser of the kind `registers` changes the forward pass itself, and with it the class token.
+
+    Attributes:
+        reader: how the tokens of the ViT are read: through test-time registers, where the denoiser is of that kind.
 
     Examples:
         >>> import dvt, torch
@@ -68,6 +75,7 @@ class DenoisedBackbone(WrappedBackbone):
         Raises:
             WeightsError: the denoiser is for another ViT, layer, norm or number of channels, or reads blocks that are
                 not before the layer of the backbone.
+            BackboneError: registers, and a ViT that does not have these neurons.
         """
         super().__init__(backbone)
         _check_same_features(denoiser, backbone)
@@ -81,6 +89,7 @@ class DenoisedBackbone(WrappedBackbone):
                 f"the denoiser is made for {denoiser.num_channels} channels, {backbone.full_name} has"
                 f" {backbone.num_channels}: give the denoiser of this backbone."
             )
+        self.reader = _reader(backbone, denoiser)
         hashes = backbone.weights_hash + state_hash(denoiser)
         self.weights_hash = hashlib.sha256(hashes.encode()).hexdigest()
         self._grids_said: set[tuple[int, int]] = set()
@@ -135,7 +144,7 @@ class DenoisedBackbone(WrappedBackbone):
             BackboneError: not a batch of RGB images.
             GeometryError: the size does not fit patch and stride.
         """
-        raw, prefix, grid = denoiser_input(self.backbone, images, self.denoiser.config.layers)
+        raw, prefix, grid = denoiser_input(self.backbone, images, self.denoiser.config.layers, self.reader)
         if self.denoiser.config.kind is Kind.affine and grid.hw not in {self.denoiser.grid_hw, *self._grids_said}:
             self._grids_said.add(grid.hw)
             _log.warning(
@@ -173,6 +182,13 @@ def split_state(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[st
         for prefix in (_BACKBONE, _DENOISER)
     )
     return vit, denoiser
+
+
+def _reader(backbone: Backbone, denoiser: Denoiser) -> TokenReader:
+    """How a denoiser has its ViT read."""
+    if denoiser.neurons is None:
+        return backbone.reader
+    return RegisterReader(backbone.reader, [(block, index) for block, index in denoiser.neurons.tolist()])
 
 
 def _check_same_features(denoiser: Denoiser, backbone: Backbone) -> None:

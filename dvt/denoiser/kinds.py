@@ -77,7 +77,7 @@ def _semantic_tokens(config: DenoiserConfig, num_channels: int) -> nn.Module:
 
 
 def _nothing(config: DenoiserConfig, num_channels: int) -> nn.Module:
-    """A linear denoiser is its mixing."""
+    """A linear denoiser is its mixing, and registers are in the ViT."""
     return nn.Identity()
 
 
@@ -88,4 +88,5 @@ _NETWORKS: dict[Kind, Callable[[DenoiserConfig, int], nn.Module]] = {
     Kind.semantic_tokens: _semantic_tokens,
     Kind.linear: _nothing,
     Kind.affine: _nothing,
+    Kind.registers: _nothing,
 }

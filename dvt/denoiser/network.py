@@ -26,7 +26,8 @@ class Denoiser(nn.Module):
     """A learnable position embedding and one transformer block; no residual around it, no norm after it.
 
     Other kinds have convolutions, modules of semantic tokens or a single linear layer instead (`config.kind`,
-    `kinds.py`). Of the kind `affine`, the position embedding is added behind the linear layer.
+    `kinds.py`). Of the kind `affine`, the position embedding is added behind the linear layer. One of the kind
+    `registers` changes the forward pass of the ViT (`DenoisedBackbone`) and nothing behind it: it holds `neurons` alone.
 
     With `config.layers` the input also has the patches of earlier blocks of the ViT, behind the raw ones. They are
     normed and mixed with the raw ones before the block, as `config.mixing` says.
@@ -44,6 +45,7 @@ class Denoiser(nn.Module):
         config: the architecture.
         num_channels: C.
         grid_hw: rows and columns of the patch grid of the position embedding.
+        neurons: (K, 2) block and index of the neurons of a denoiser of the kind `registers`; else None.
         info: what it was trained on and for; None: untrained, or unknown.
 
     Examples:
@@ -55,14 +57,16 @@ class Denoiser(nn.Module):
     """
 
     pos_embed: nn.Parameter | None
+    neurons: Tensor | None
 
-    def __init__(self, config: DenoiserConfig, num_channels: int, grid_hw: tuple[int, int]):
+    def __init__(self, config: DenoiserConfig, num_channels: int, grid_hw: tuple[int, int], num_neurons: int = 0):
         """Build an untrained denoiser.
 
         Args:
             config: the architecture.
             num_channels: C of the features.
             grid_hw: rows and columns of patches in training; on other grids the position embedding is resampled.
+            num_neurons: K, of the kind `registers`.
 
         Raises:
             ConfigError: C is no multiple of the channels of a head, or the blocks of `layers=all` are not known.
@@ -77,6 +81,8 @@ class Denoiser(nn.Module):
         self.mixing = _mixing(config, num_channels)
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, rows * columns, num_channels)) if embeds else None
         self.denoiser = make_network(config, num_channels)
+        is_registers = config.kind is Kind.registers
+        self.register_buffer("neurons", torch.zeros(num_neurons, 2, dtype=torch.int64) if is_registers else None)
         refines = config.fine > 1 and not config.is_linear
         self.refine = _refinement(num_channels, config.fine) if refines else None
 
@@ -104,8 +110,8 @@ class Denoiser(nn.Module):
         return self.mixing
 
     def _clean(self, patches: FeatureMaps) -> FeatureMaps:
-        """What follows the mixing, at the patches; a linear denoiser is its mixing."""
-        if self.config.kind is Kind.linear:
+        """What follows the mixing, at the patches; a linear denoiser is its mixing, and registers are in the ViT."""
+        if self.config.kind in (Kind.linear, Kind.registers):
             return patches
         if self.config.kind is Kind.affine:
             return patches + self._embedding_at((patches.shape[1], patches.shape[2])).reshape(patches.shape[1:])
@@ -181,8 +187,9 @@ class Denoiser(nn.Module):
         try:
             if config.num_blocks > len(state):
                 raise ConfigError(f"num_blocks is {config.num_blocks}, and the file holds {len(state)} tensors")
+            num_neurons = len(state["neurons"]) if "neurons" in state else 0
             with torch.device("meta"):  # sizes are compared before memory is taken for them
-                sizes = cls(config, num_channels, grid_hw).state_dict()
+                sizes = cls(config, num_channels, grid_hw, num_neurons).state_dict()
         except (ConfigError, RuntimeError, OverflowError, TypeError, ValueError) as error:
             raise WeightsError(
                 f"the architecture of {source} is not known to this dvt ({first_line(error)}): upgrade dvt, or restore"
@@ -190,7 +197,7 @@ class Denoiser(nn.Module):
             ) from error
         refuse_misfit(state, sizes, source=source, model=cls.__name__)
         with torch.random.fork_rng(devices=[]):  # the first weights are overwritten
-            denoiser = cls(config, num_channels, grid_hw)
+            denoiser = cls(config, num_channels, grid_hw, num_neurons)
         load_strict(denoiser, state, source=source)
         return denoiser.eval()
 

@@ -74,13 +74,14 @@ def to_original(denoiser: Denoiser, state: Mapping[str, Tensor]) -> dict[str, di
         state: its weights, in the number format in which they are written.
 
     Raises:
-        WeightsError: it reads earlier blocks of the ViT, is linear, of semantic tokens or finer than the patches, for
-            which the original has no place.
+        WeightsError: it reads earlier blocks of the ViT, is linear, of semantic tokens, finer than the patches or a list of
+            neurons, for which the original has no place.
     """
     config = denoiser.config
     faults = {
         "a linear layer": config.is_linear,
         "one of semantic tokens": config.kind is Kind.semantic_tokens,
+        "a list of neurons": config.kind is Kind.registers,
         "finer than the patches": config.fine > 1,
     }
     if what := next((fault for fault, holds in faults.items() if holds), None):
