@@ -21,9 +21,10 @@ from dvt.shapes import ImageBatch
 class RegisterReader(TimmReader):
     """A plain ViT of timm whose outlier tokens are moved to an extra token, without training.
 
-    Jiang et al., "Vision Transformers Don't Need Trained Registers" (NeurIPS 2025). The extra token is appended in front of the first block, with zeros and without a position embedding. Behind the
-    activation function of an MLP, each of the given neurons is set to 0 at all patches, and its largest activation
-    over the patches is given to the extra token, which does not leave the ViT. Prefix tokens keep their activations.
+    Jiang et al., "Vision Transformers Don't Need Trained Registers" (NeurIPS 2025). The extra token is appended in front
+    of the first block, with zeros and without a position embedding. Behind the activation function of an MLP, each of
+    the given neurons is set to 0 at all patches, and its largest activation over the patches is given to the extra
+    token, which does not leave the ViT. Prefix tokens keep their activations.
 
     Several threads may run it and the plain ViT at once: its hooks ignore the passes of other calls.
 
