@@ -137,7 +137,8 @@ def _written_norms(block: nn.Module) -> Tensor:
     scale = getattr(getattr(vit_block, "ls2", None), "gamma", None)
     if isinstance(scale, Tensor):  # LayerScale
         columns = columns * scale.detach().double()[:, None]
-    return columns.norm(dim=0).cpu()
+    norms: Tensor = torch.linalg.vector_norm(columns, dim=0).cpu()
+    return norms
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,19 @@
 """What calibrations would do for a ViT, measured on images that they have not seen."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from dvt.backbone.backbone import Backbone
 from dvt.calibration.config import CalibrationConfig, Method
+from dvt.calibration.registers import NoRegistersError
 from dvt.calibration.run import calibrate
+from dvt.errors import BackboneError
 from dvt.images import MAX_PIXELS, ImageFile
 from dvt.progress import SILENT, Reporter
+
+_log = logging.getLogger(__name__)
 
 RAW: Final = "raw"
 """The features as they are."""
@@ -35,6 +40,7 @@ def measure_ways(
     images: Sequence[ImageFile],
     config: CalibrationConfig,
     *,
+    registers: bool = False,
     max_pixels: int = MAX_PIXELS,
     reporter: Reporter = SILENT,
 ) -> list[Way]:
@@ -44,6 +50,7 @@ def measure_ways(
         backbone: the ViT.
         images: the images.
         config: their number, windows, batch size and seed; its method is replaced.
+        registers: whether the ViT has outliers, so that registers are measured as well.
         max_pixels: larger images are refused.
         reporter: shows every image.
 
@@ -52,7 +59,8 @@ def measure_ways(
     """
     ways: list[Way] = []
     blocks = [Method.blocks] if len(backbone.layers) == 1 and backbone.layer > 0 else []
-    for method in (Method.centred, Method.projected, *blocks):
+    moved = [Method.registers] if registers else []
+    for method in (Method.centred, Method.projected, *moved, *blocks):
         options = CalibrationConfig(
             method=method,
             num_images=config.num_images,
@@ -60,7 +68,13 @@ def measure_ways(
             batch_size=config.batch_size,
             seed=config.seed,
         )
-        info = calibrate(backbone, images, options, max_pixels=max_pixels, reporter=reporter).denoiser.info
+        try:
+            info = calibrate(backbone, images, options, max_pixels=max_pixels, reporter=reporter).denoiser.info
+        except (NoRegistersError, BackboneError) as error:
+            if method is not Method.registers:
+                raise
+            _log.warning("method=registers was not measured: %s", error)
+            continue
         assert info is not None
         for name in ("raw", "calibrated"):
             if name == "raw" and ways:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from dvt.calibration.config import Method
 from dvt.calibration.ways import Way, best_way
-from dvt.diagnosis.findings import OUTLIER_ENERGY, ArtifactKind, Severity
+from dvt.diagnosis.findings import OUTLIER_ENERGY, ArtifactKind, Finding, Severity
 from dvt.diagnosis.report import Diagnosis
 
 
@@ -42,6 +42,11 @@ def advice(diagnosis: Diagnosis, *, backbone: str, images: str) -> list[str]:
     return lines
 
 
+def has_strong_outliers(findings: Sequence[Finding]) -> bool:
+    """Whether there are outliers that are worth moving to a register."""
+    return any(each.kind is ArtifactKind.outliers and each.severity is Severity.strong for each in findings)
+
+
 def ways_advice(ways: Sequence[Way], *, backbone: str, images: str) -> list[str]:
     """What calibrations would do, as a table, and which of them to use.
 
@@ -61,8 +66,9 @@ def ways_advice(ways: Sequence[Way], *, backbone: str, images: str) -> list[str]
     ]
     if best is ways[0]:
         return [*lines, "None of them improves these scores enough: use the features as they are."]
+    cost = "one more token" if best.name == Method.registers.value else "a matrix product"
     lines += [
-        f"{best.name} keeps the content and loses the position best of these, at the cost of a matrix product:",
+        f"{best.name} keeps the content and loses the position best of these, at the cost of {cost}:",
         f"    dvt calibrate images={images} out=runs/{best.name} method={best.name} {backbone}",
         f"    dvt show image=PHOTO.jpg method=[raw,denoised] denoiser=runs/{best.name} {backbone}",
     ]
@@ -99,7 +105,8 @@ def _kind_advice(diagnosis: Diagnosis) -> list[str]:
     if any(finding.kind is ArtifactKind.outliers and not finding.fixed for finding in diagnosis.findings):
         lines.append(
             "The outliers move with the image, so no fixed pattern removes them; a ViT with registers has few"
-            " (for example backbone=dinov2_reg_base)."
+            " (for example backbone=dinov2_reg_base), and dvt calibrate method=registers moves those of a ViT of timm"
+            " to an extra token."
         )
     if any(finding.kind is ArtifactKind.ramp for finding in diagnosis.findings):
         lines.append(

@@ -54,7 +54,8 @@ class Options(DoctorConfig):
     json: bool = False
     """Print everything as JSON, with the maps, instead of the table and the diagnosis."""
     ways: bool = True
-    """Also measure what dvt calibrate would do, on some of the images; with blocks, three times as long."""
+    """Also measure what dvt calibrate would do, on some of the images; with blocks, three times as long. Registers are
+    measured where there are strong outliers."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     """The ViT; blocks up to backbone.layer are scored."""
     device: str = "auto"
@@ -90,7 +91,7 @@ def work(options: Options, choices: dict[str, str]) -> Result:
     from dvt.backbone.load import load_from_config
     from dvt.calibration.config import CalibrationConfig
     from dvt.calibration.ways import measure_ways
-    from dvt.cli.advice import advice, ways_advice
+    from dvt.cli.advice import advice, has_strong_outliers, ways_advice
     from dvt.cli.reporter import TerminalReporter
     from dvt.diagnosis.diagnose import diagnose_layers
     from dvt.diagnosis.figure import draw_diagnosis
@@ -120,9 +121,9 @@ def work(options: Options, choices: dict[str, str]) -> Result:
                 batch_size=options.batch_size,
                 seed=options.seed,
             )
-            limit = options.max_pixels
+            limit, outliers = options.max_pixels, has_strong_outliers(diagnosis.findings)
             ways = (
-                measure_ways(backbone, chosen.images, config, max_pixels=limit, reporter=reporter)
+                measure_ways(backbone, chosen.images, config, registers=outliers, max_pixels=limit, reporter=reporter)
                 if options.ways
                 else []
             )

@@ -116,7 +116,8 @@ def fixed_size(
 
     Raises:
         GeometryError: the size does not fit patch and stride.
-        ConfigError: the backbone was loaded in half precision, or `raw` without raw features in front of a denoiser.
+        ConfigError: the backbone was loaded in half precision, or `raw` without raw features in front of a denoiser,
+            also where it is of the kind `registers`.
     """
     if model.precision is not Precision.fp32:
         raise ConfigError(
@@ -128,6 +129,11 @@ def fixed_size(
         raise ConfigError(
             f"raw=true exports the features in front of a denoiser as well, and {model.full_name} has none that are raw"
             f" ({why}). Leave raw out, or give the denoiser of a frozen ViT."
+        )
+    if raw and isinstance(model, DenoisedBackbone) and model.denoiser.neurons is not None:
+        raise ConfigError(
+            f"raw=true and the registers of {model.full_name}: they change the forward pass, in which there are no raw"
+            " features. Leave raw out, and export the ViT alone as well."
         )
     backbone = model.backbone if isinstance(model, DenoisedBackbone) else model
     grid = backbone.grid if image_hw is None else backbone.grid_for(image_hw)

@@ -41,6 +41,16 @@ _DROPPING = (
     " end. dvt loads it; the plain model of its library has no place for its predictors."
 )
 """Purpose of a distilled ViT with `student.keep` below 1."""
+_REGISTERS = (
+    "A few neurons of a frozen ViT that write its high-norm outlier tokens, found on a few images without training."
+    " Their activations are moved to an extra token that is left out of the output (Jiang et al., *Vision Transformers"
+    " Don't Need Trained Registers*, 2025)."
+)
+"""Purpose of the registers that `dvt calibrate` found."""
+_REGISTERS_LIMITS = (
+    "The forward pass of the ViT changes, and with it its class and register tokens.",
+    "Other image sizes work; the neurons were found at the size named above.",
+)
 _NEEDS = {
     "transformers": "`pip install 'denoising-vit[transformers]'`",
     "open_clip": "`pip install 'denoising-vit[openclip]'`",
@@ -48,6 +58,7 @@ _NEEDS = {
     "module": "the package, whose function makes the ViT",
 }
 """What is needed beside dvt to load a ViT that is not of timm."""
+_ONLY_THESE = "It fits only the features named above: no other layer, norm or weights of the ViT."
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _LIMITS = {
     "denoiser": "Class and register tokens are those of the ViT, unchanged.",
@@ -86,7 +97,13 @@ def _purpose(info: ModelInfo) -> str:
         return _CALIBRATED
     if info.kind == "distilled" and "keep" in info.training.get("student", {}):
         return f"{_DROPPING} Method: {_PAPER}, and DynamicViT (Rao et al., NeurIPS 2021)."
+    if info.kind == "denoiser" and _has_registers(info):
+        return _REGISTERS
     return _PURPOSE[info.kind] + (f" Method: {_PAPER}." if info.kind != "backbone" else "")
+
+
+def _has_registers(info: ModelInfo) -> bool:
+    return info.architecture.get("kind") == "registers"
 
 
 def _header(info: ModelInfo) -> str:
@@ -157,6 +174,8 @@ def _facts(info: ModelInfo) -> str:
 
 
 def _limits(info: ModelInfo) -> str:
+    if info.kind == "denoiser" and _has_registers(info):
+        return "\n".join(f"- {line}" for line in (*_REGISTERS_LIMITS, _ONLY_THESE))
     lines = (
         "The position of a patch is removed from its features on purpose. Heads that need the place of a patch"
         " (detection, for instance) may need a position embedding of their own."
@@ -166,9 +185,7 @@ def _limits(info: ModelInfo) -> str:
         "Other image sizes work, by resampling a position embedding; they were not trained."
         if info.kind != "fixed_size"
         else "",
-        "It fits only the features named above: no other layer, norm or weights of the ViT."
-        if info.kind == "denoiser"
-        else "",
+        _ONLY_THESE if info.kind == "denoiser" else "",
     )
     return "\n".join(f"- {line}" for line in lines if line)
 

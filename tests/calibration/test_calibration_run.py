@@ -29,7 +29,7 @@ def quick(**options):
     return CalibrationConfig(num_images=18, windows=4, **options)
 
 
-@pytest.mark.parametrize("method", Method)
+@pytest.mark.parametrize("method", [each for each in Method if each is not Method.registers])
 def test_every_method_is_a_denoiser_that_its_folder_gives_back(method, vit, pieces, tmp_path):
     found = calibrate(vit, pieces, quick(method=method))
     found.denoiser.save_pretrained(tmp_path)

@@ -64,6 +64,7 @@ def test_patches_see_each_other_in_a_block_their_neighbours_in_3x3_and_nobody_in
         Kind.semantic_tokens: 36,
         Kind.linear: 1,
         Kind.affine: 1,
+        Kind.registers: 1,
     }  # three layers of 3 x 3 reach 4 x 4 from a corner
 
 

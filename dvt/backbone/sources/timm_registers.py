@@ -21,7 +21,7 @@ from dvt.shapes import ImageBatch
 class RegisterReader(TimmReader):
     """A plain ViT of timm whose outlier tokens are moved to an extra token, without training.
 
-    Jiang et al., "Vision Transformers Don't Need Trained Registers" (NeurIPS 2025). The extra token is appended in front
+    Jiang et al., "Vision Transformers Don't Need Trained Registers" (2025). The extra token is appended in front
     of the first block, with zeros and without a position embedding. Behind the activation function of an MLP, each of
     the given neurons is set to 0 at all patches, and its largest activation over the patches is given to the extra
     token, which does not leave the ViT. Prefix tokens keep their activations.
@@ -47,15 +47,14 @@ class RegisterReader(TimmReader):
             BackboneError: not a plain ViT of timm with plain MLPs, or neurons that it does not have.
         """
         mlps = plain_mlps(reader)
-        widths = [mlp.fc2.in_features for mlp in mlps]
+        widths = [mlp.fc2.weight.shape[1] for mlp in mlps]
         for block, index in neurons:
             if not (0 <= block < len(mlps) and 0 <= index < widths[block]):
                 raise BackboneError(
                     f"neuron {index} of block {block} does not exist: the {len(mlps)} blocks of {reader.facts.name}"
                     f" have {max(widths)} each. Give the registers of this ViT."
                 )
-        self.network, self.facts, self.norm = reader.network, reader.facts, reader.norm
-        self.recoloured = reader.recoloured
+        _share(self, reader)
         self._moved = {
             block: torch.isin(torch.arange(widths[block]), torch.tensor([i for b, i in neurons if b == block]))
             for block in sorted({block for block, _ in neurons})
@@ -93,19 +92,26 @@ class ActivationReader(TimmReader):
             BackboneError: not a plain ViT of timm with plain MLPs.
         """
         plain_mlps(reader)
-        self.network, self.facts, self.norm = reader.network, reader.facts, reader.norm
-        self.recoloured = reader.recoloured
+        _share(self, reader)
         self.activations: dict[int, Tensor] = {}
 
     def tokens(self, images: ImageBatch, layers: Sequence[int], grid: PatchGrid) -> list[Tokens]:
         """The tokens of blocks, before the final norm."""
-        call, kept = object(), {}
+        call = object()
+        kept: dict[int, Tensor] = {}
         mlps = plain_mlps(self)[: layers[-1] + 1]
         handles = [mlp.act.register_forward_hook(_keeper(call, kept, block)) for block, mlp in enumerate(mlps)]
         with _running(call, handles):
             taken = super().tokens(images, layers, grid)
         self.activations = kept
         return taken
+
+
+def _share(reader: TimmReader, other: TokenReader) -> None:
+    """Read the network of another reader."""
+    assert isinstance(other, TimmReader), "plain_mlps has checked it"
+    reader.network, reader.facts, reader.norm = other.network, other.facts, other.norm
+    reader.recoloured = other.recoloured
 
 
 def plain_mlps(reader: TokenReader) -> list[Mlp]:
