@@ -27,7 +27,7 @@ class Denoiser(nn.Module):
 
     Other kinds have convolutions, modules of semantic tokens or a single linear layer instead (`config.kind`,
     `kinds.py`). Of the kind `affine`, the position embedding is added behind the linear layer. One of the kind
-    `registers` changes the forward pass of the ViT (`DenoisedBackbone`) and nothing behind it: it holds `neurons` alone.
+    `registers` changes the forward pass of the ViT (`DenoisedBackbone`) and nothing behind it: it holds `neurons`.
 
     With `config.layers` the input also has the patches of earlier blocks of the ViT, behind the raw ones. They are
     normed and mixed with the raw ones before the block, as `config.mixing` says.

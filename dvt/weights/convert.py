@@ -74,8 +74,8 @@ def to_original(denoiser: Denoiser, state: Mapping[str, Tensor]) -> dict[str, di
         state: its weights, in the number format in which they are written.
 
     Raises:
-        WeightsError: it reads earlier blocks of the ViT, is linear, of semantic tokens, finer than the patches or a list of
-            neurons, for which the original has no place.
+        WeightsError: it reads earlier blocks of the ViT, is linear, of semantic tokens, finer than the patches or a
+            list of neurons, for which the original has no place.
     """
     config = denoiser.config
     faults = {

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 import dvt
+from dvt.backbone.pruning import Pruning
 from dvt.backbone.sources.timm_registers import RegisterReader
 from dvt.calibration.config import CalibrationConfig, Method
 from dvt.calibration.run import calibrate
@@ -18,6 +19,7 @@ from dvt.denoiser.network import Denoiser
 from dvt.errors import BackboneError, ConfigError, WeightsError
 from dvt.export.fixed_size import fixed_size
 from dvt.export.graph_files import trace
+from dvt.weights.info import ModelInfo
 
 BLOCK, NEURON = 2, 17
 PLACES = (7, 22, 30)
@@ -209,14 +211,10 @@ def test_load_denoised_takes_the_folder_with_the_weights_of_its_vit(clean_vit, t
 
 
 def registers_of(backbone, neurons):
-    from dataclasses import asdict
-
-    from dvt.weights.info import ModelInfo
-
     config = DenoiserConfig(kind=Kind.registers)
     denoiser = Denoiser(config, backbone.num_channels, backbone.grid.hw, len(neurons)).eval()
     denoiser.neurons.copy_(torch.tensor(neurons))
-    denoiser.info = ModelInfo(kind="denoiser", spec=backbone.spec, architecture=asdict(config), base_license=None)
+    denoiser.info = ModelInfo(kind="denoiser", spec=backbone.spec, architecture=config.to_plain(), base_license=None)
     return denoiser
 
 
@@ -282,6 +280,10 @@ def test_what_has_no_registers(vit, clean_vit, pieces):
     )
     with pytest.raises(BackboneError, match=r"method=registers does not work with eva02_tiny.*plain MLP"):
         calibrate(swiglu, pieces, quick())
+    dropping = dvt.load_backbone("vit_micro", image_size=SIZE, device="cpu")
+    dropping.reader.drop_patches(Pruning.of_depth(192, 6, keep=0.5))
+    with pytest.raises(BackboneError, match=r"drops patches on its way \(student.keep\)"):
+        calibrate(dropping, pieces, quick())
     with pytest.raises(BackboneError, match="neuron 768 of block 2 does not exist"):
         DenoisedBackbone(vit, registers_of(vit, [(2, 768)]))
     with pytest.raises(ConfigError, match="rank=99999: the MLPs up to block 2 have 2304 neurons"):

@@ -11,6 +11,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from dvt.backbone.pruning import PRUNING
 from dvt.backbone.reader import TokenReader, Tokens
 from dvt.backbone.sources.timm_reader import TimmReader
 from dvt.errors import BackboneError
@@ -118,8 +119,13 @@ def plain_mlps(reader: TokenReader) -> list[Mlp]:
     """The MLPs of all blocks.
 
     Raises:
-        BackboneError: not a plain ViT of timm, or its MLPs are not `fc1, act, fc2`.
+        BackboneError: not a plain ViT of timm, it drops patches, or its MLPs are not `fc1, act, fc2`.
     """
+    if hasattr(reader.network, PRUNING):
+        raise BackboneError(
+            f"method=registers does not work with {reader.facts.name}: this ViT drops patches on its way"
+            " (student.keep), and an extra token would be one of them. Give the ViT before it was distilled."
+        )
     blocks = list(reader.network.blocks) if isinstance(reader.network, VisionTransformer) else []
     mlps = [getattr(block, "mlp", None) for block in blocks]
     plain = [mlp for mlp in mlps if type(mlp) is Mlp and isinstance(mlp.norm, nn.Identity)]
