@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
+from math import inf
 from typing import Any, Final
 
 from dvt.errors import ConfigError
+from dvt.options import check_range
 from dvt.training.config import Missing, TrainingConfig
 
 ALL: Final = "all"
@@ -222,6 +224,64 @@ class RidgeConfig:
             raise ConfigError(f"ridge.strengths={self.strengths}: give at least one number, each above 0.")
 
 
+class Answer(str, Enum):
+    """What the position adversary should answer when it reads denoised features."""
+
+    clean = "clean"
+    """What it answers when it reads the clean features: the content of an image may say where a patch is."""
+    uniform = "uniform"
+    """All places alike."""
+
+
+HEAD_CHANNELS: Final = 16
+"""Channels of an attention head of the position adversary."""
+
+
+@dataclass(kw_only=True, slots=True)
+class AdversaryConfig:
+    """A position adversary: a small ViT that reads from denoised features where a patch stood (docs/adversary.md)."""
+
+    weight: float = 0.0
+    """Weight, in the loss of the denoiser, of what the adversary can read; 0: no adversary."""
+    answer: Answer = Answer.clean
+    """What it should answer for denoised features: the same as for clean ones (clean) or all places alike (uniform)."""
+    tokens: int = 16
+    """Patches of a set, which it reads together; they are drawn from all over the map."""
+    sets: int = 4
+    """Sets that it reads of each map in a step, fewer of a small map; no patch is in two of them."""
+    channels: int = 64
+    """Its channels, a multiple of 16."""
+    num_blocks: int = 2
+    """Its transformer blocks."""
+    consistency: float = 10.0
+    """Weight of bCR: a patch should get the same answer in another set of patches; 0: without."""
+    learning_rate: float = 1e-3
+    """Its highest learning rate; it warms up and falls as that of the denoiser does."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "weight", "consistency", least=0, below=inf, group="adversary.")
+        check_range(self, "tokens", "sets", "num_blocks", least=1, group="adversary.")
+        check_range(self, "learning_rate", above=0, below=inf, group="adversary.")
+        if self.channels < 1 or self.channels % HEAD_CHANNELS:
+            raise ConfigError(f"adversary.channels={self.channels}: give a multiple of {HEAD_CHANNELS}.")
+
+    def check_grid(self, grid_hw: tuple[int, int]) -> None:
+        """Refuse maps with fewer patches than a set.
+
+        Args:
+            grid_hw: rows and columns of the denoised maps.
+
+        Raises:
+            ConfigError: with what to give.
+        """
+        rows, columns = grid_hw
+        if self.weight and self.tokens > rows * columns:
+            raise ConfigError(
+                f"adversary.tokens={self.tokens}: the maps have {rows} x {columns} patches. Give"
+                f" {rows * columns} or fewer."
+            )
+
+
 @dataclass(kw_only=True, slots=True)
 class TrainConfig(TrainingConfig):
     """All options of stage 2."""
@@ -232,12 +292,21 @@ class TrainConfig(TrainingConfig):
     """The pairs it is trained on."""
     ridge: RidgeConfig = field(default_factory=RidgeConfig)
     """With denoiser.kind=linear: how it is solved."""
+    adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
+    """The position adversary."""
 
     def __post_init__(self) -> None:
         TrainingConfig.__post_init__(self)
         if self.denoiser.kind in (Kind.affine, Kind.registers):
             kind = self.denoiser.kind.value
             raise ConfigError(f"denoiser.kind={kind} is not trained: dvt calibrate images=... out=... computes it.")
+        if self.adversary.weight and self.denoiser.is_linear:
+            raise ConfigError(
+                f"adversary.weight={self.adversary.weight} with denoiser.kind=linear (recipe=ridge): it is solved, and"
+                " not trained by steps. Give another kind, or leave adversary.weight out."
+            )
+        if not self.adversary.weight and self.adversary != AdversaryConfig():
+            raise ConfigError("options of adversary have no effect with adversary.weight=0: give a weight, such as 1.")
 
 
 @dataclass(kw_only=True, slots=True)

@@ -14,6 +14,7 @@ from dvt.backbone.features import check_model
 from dvt.denoiser.config import Kind, Raw, TrainConfig, check_images
 from dvt.denoiser.network import Denoiser
 from dvt.denoiser.pairs import batch_maps, input_of, make_pair_set
+from dvt.denoiser.position_adversary import PositionAdversary
 from dvt.denoiser.ridge import check_ridge, solve_ridge, sums_text
 from dvt.images import MAX_PIXELS, ImageFile
 from dvt.losses import feature_distance
@@ -111,7 +112,9 @@ def start_run(info: PairsInfo, out: Path, config: TrainConfig, summary: str, rep
 
     Raises:
         TrainingError: a run that cannot be resumed.
+        ConfigError: an adversary that does not fit the maps.
     """
+    config.adversary.check_grid(_output_grid(info, config))
     start = find_start(config.resume, out / CHECKPOINTS, _settings(info, config), allow_changes=config.allow_changes)
     start.report(summary, reporter)
     return start
@@ -147,11 +150,25 @@ def train_on_pairs(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_for(config.seed, "first weights"))
         denoiser = Denoiser(config.denoiser, info.spec.channels, info.spec.grid.hw)
-    module = DenoiserModule(denoiser, config, _settings(info, config), backbone)
+    module = DenoiserModule(denoiser, config, _settings(info, config), backbone, _adversary(info, config))
     return train_and_publish(
         module, train, val, config, out, start, command="train", about=_about(info, config),
         state=denoiser.state_dict, reporter=reporter,
     )  # fmt: skip
+
+
+def _adversary(info: PairsInfo, config: TrainConfig) -> PositionAdversary | None:
+    """The untrained adversary of a run; it leaves the first weights of the denoiser as they are."""
+    if not config.adversary.weight:
+        return None
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed_for(config.seed, "first weights of the adversary"))
+        return PositionAdversary(config.adversary, info.spec.channels, _output_grid(info, config))
+
+
+def _output_grid(info: PairsInfo, config: TrainConfig) -> tuple[int, int]:
+    """Rows and columns of the denoised maps."""
+    return info.spec.grid.finer(config.denoiser.fine).hw
 
 
 def _about(info: PairsInfo, config: TrainConfig) -> ModelInfo:
@@ -169,6 +186,8 @@ def _settings(info: PairsInfo, config: TrainConfig) -> dict[str, Any]:
     """The settings that a resumed run must share with its checkpoint."""
     settings = comparable_settings(config, TrainConfig)
     del settings["ridge"]  # no part of a training by steps
+    if not config.adversary.weight:
+        del settings["adversary"]  # as in checkpoints from before this option
     del settings["pairs"]["missing"]  # images that were left out show in the number of images and in the data hash
     return {
         **settings,
@@ -180,12 +199,23 @@ def _settings(info: PairsInfo, config: TrainConfig) -> dict[str, Any]:
 
 
 class DenoiserModule(StageModule):
-    """Squared error plus cosine distance between the denoised and the clean features (paper, eq. 11)."""
+    """Squared error plus cosine distance between the denoised and the clean features (paper, eq. 11).
+
+    With an adversary the denoiser also minimises `adversary.weight` times what that reads of the position, and the
+    adversary learns in the same step, with a learning rate of its own.
+    """
 
     network: Denoiser
     learned, target = "denoised", "clean"
 
-    def __init__(self, denoiser: Denoiser, config: TrainConfig, settings: dict[str, Any], backbone: Backbone | None):
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        config: TrainConfig,
+        settings: dict[str, Any],
+        backbone: Backbone | None,
+        adversary: PositionAdversary | None = None,
+    ):
         """Set up the training.
 
         Args:
@@ -193,12 +223,25 @@ class DenoiserModule(StageModule):
             config: all options.
             settings: settings of the run as plain JSON; kept in the checkpoints.
             backbone: the frozen ViT that computes raw features of images; None where pairs hold raw features.
+            adversary: reads the position from denoised features; checkpoints hold it, the published model does not.
         """
         super().__init__(denoiser, config, settings, backbone)
+        self.adversary = adversary
+        self._seed = config.seed
+        self._readings: list[Tensor] = []
 
     def loss(self, batch: dict[str, Any]) -> Tensor:
-        """The distance over all patches of a batch."""
-        return feature_distance(self.network(self.raw(batch)), batch["clean"].float())
+        """The distance over all patches of a batch; with an adversary plus its losses."""
+        denoised, clean = self.network(self.raw(batch)), batch["clean"].float()
+        distance = feature_distance(denoised, clean)
+        if self.adversary is None:
+            return distance
+        options, losses = self.adversary.config, self.adversary.losses(denoised, clean, self._seed, self.global_step)
+        parts = {"distance": distance, "reads": losses.reads, "consistency": losses.consistency}
+        parts["reveals"] = losses.reveals
+        self.log_dict({f"train/{name}": value.detach() for name, value in parts.items()})
+        learns = losses.reads + options.consistency * losses.consistency
+        return distance + options.weight * losses.reveals + learns
 
     def raw(self, batch: dict[str, Any]) -> DenoiserInput:
         """The input of the denoiser for a batch."""
@@ -207,3 +250,40 @@ class DenoiserModule(StageModule):
     def maps(self, batch: dict[str, Any]) -> dict[str, FeatureMaps]:
         """The raw, clean and denoised maps of a batch."""
         return batch_maps(self.network, self.raw(batch), batch["clean"].float())
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The denoiser, and the adversary with its own learning rate."""
+        groups = super().parameter_groups()
+        if self.adversary is not None:
+            groups.append({"params": list(self.adversary.parameters()), "lr": self.adversary.config.learning_rate})
+        return groups
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip each network alone: gradients of the adversary must not shorten the steps of the denoiser."""
+        if self.adversary is None:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val:
+            for network in (self.network, self.adversary):
+                torch.nn.utils.clip_grad_norm_(network.parameters(), gradient_clip_val)
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the comparison and the readings of the adversary."""
+        super().on_validation_epoch_start()
+        self._readings = []
+
+    def compare(self, maps: dict[str, FeatureMaps]) -> None:
+        """Compare the maps of a batch, and let the adversary read them."""
+        super().compare(maps)
+        if self.adversary is not None:
+            read = [self.adversary.accuracy(maps[name]) for name in ("denoised", "clean")]
+            self._readings.append(torch.stack(read, dim=1))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over all validation images; of the adversary the share of rows and columns it reads right."""
+        super().on_validation_epoch_end()
+        if self.adversary is not None:
+            denoised, clean = torch.cat(self._readings).mean(dim=0)
+            found = {"adversary": denoised, "adversary_clean": clean, "adversary_chance": self.adversary.chance}
+            self.log_dict({f"val/{name}_accuracy": value for name, value in found.items()})

@@ -44,7 +44,7 @@ class SaveCheckpoints(L.Callback):
         step = trainer.global_step
         if step % self._config.save_every == 0 or step == self._config.num_steps or trainer.should_stop:
             assert isinstance(pl_module, StageModule)
-            check_replicas(trainer, pl_module.network)
+            check_replicas(trainer, pl_module)
             trainer.save_checkpoint(checkpoint_path(self._folder, step))
             if trainer.is_global_zero:
                 remove_old(self._folder, self._config.keep_checkpoints)

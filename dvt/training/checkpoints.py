@@ -29,7 +29,10 @@ T = TypeVar("T")
 
 ABANDONED = "abandoned"
 """Folder of checkpoints that are newer than the one a run was resumed from."""
-_FIXED = ("denoiser.", "student.trained_blocks", "student.layers", "student.keep:", "features.")
+_FIXED = (
+    "denoiser.", "adversary.channels", "adversary.num_blocks", "student.trained_blocks", "student.layers",
+    "student.keep:", "features.",
+)  # fmt: skip
 """Settings that can never change within a run: the weights would not fit, or would be for other features."""
 
 

@@ -112,7 +112,11 @@ class StageModule(L.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Compare the maps of a batch."""
-        self.comparison.update(self.maps(batch))
+        self.compare(self.maps(batch))
+
+    def compare(self, maps: dict[str, FeatureMaps]) -> None:
+        """Add the maps of a batch to the comparison."""
+        self.comparison.update(maps)
 
     def on_validation_epoch_end(self) -> None:
         """Log the means over all validation images."""
@@ -142,13 +146,17 @@ class StageModule(L.LightningModule):
             f"No checkpoint was written since. {_ADVICE}"
         )
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What AdamW trains: `params`, and their highest learning rate `lr`; the network first."""
+        peak = peak_learning_rate(self.options.optimizer, self.options.batch_size)
+        return [{"params": [each for each in self.network.parameters() if each.requires_grad], "lr": peak}]
+
     def configure_optimizers(self) -> Any:
         """AdamW, and the learning rate of every step."""
         options = self.options.optimizer
         peak = peak_learning_rate(options, self.options.batch_size)
         optimizer = torch.optim.AdamW(
-            [parameter for parameter in self.network.parameters() if parameter.requires_grad],
-            lr=peak,
+            self.parameter_groups(),
             betas=(options.beta1, options.beta2),
             weight_decay=options.weight_decay,
         )
@@ -167,10 +175,10 @@ class StageModule(L.LightningModule):
         now = learning_rate_at(self.global_step, self.options.num_steps, options, self.options.batch_size)
         optimizer, schedule = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
         assert isinstance(optimizer, torch.optim.Optimizer) and isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)
-        applied = {"lr": peak * (now / peak), "initial_lr": peak, "weight_decay": options.weight_decay}
-        for group in optimizer.param_groups:
-            group |= {**applied, "betas": (options.beta1, options.beta2)}
-        schedule.base_lrs = [peak] * len(optimizer.param_groups)
+        schedule.base_lrs = [group["lr"] for group in self.parameter_groups()]
+        applied = {"weight_decay": options.weight_decay, "betas": (options.beta1, options.beta2)}
+        for group, highest in zip(optimizer.param_groups, schedule.base_lrs, strict=True):
+            group |= {**applied, "lr": highest * (now / peak), "initial_lr": highest}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the settings of the run.
@@ -179,6 +187,6 @@ class StageModule(L.LightningModule):
             TrainingError: a loss since the last check, or a weight, is NaN or infinite; nothing is saved then.
         """
         self.check_losses()
-        if not all(bool(tensor.isfinite().all()) for tensor in self.network.parameters() if tensor.requires_grad):
+        if not all(bool(tensor.isfinite().all()) for tensor in self.parameters() if tensor.requires_grad):
             raise TrainingError(f"step {self.global_step} made weights that are not finite. {_ADVICE}")
         checkpoint[OURS] = {"settings": self.settings}

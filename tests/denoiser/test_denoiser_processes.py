@@ -40,11 +40,11 @@ def start(store, out, *options):
     )  # fmt: skip
 
 
-def finish_here(store, out):
+def finish_here(store, out, *options):
     """Run the command to its end in this process, with the threads of the others."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    assert run(command(store, out)) == 0
+    assert run(command(store, out, *options)) == 0
     torch.set_num_threads(before)
 
 
@@ -85,3 +85,19 @@ def test_two_processes_share_the_work_and_end_like_one(store, tmp_path, uninterr
     state, _ = read_model_folder(out)
     # The mean of two halves differs from the mean of the whole in the last bit, and Adam enlarges that near zero.
     assert all(torch.allclose(state[key], uninterrupted[key], atol=2e-3) for key in uninterrupted)
+
+
+@pytest.mark.slow
+def test_two_processes_with_an_adversary_end_like_one(store, tmp_path):
+    options = ("adversary.weight=1", "adversary.tokens=4", "num_steps=10", "validate_every=10")
+    finish_here(store, tmp_path / "one", *options)
+    process = start(store, tmp_path / "two", *options, "trainer.devices=2", "trainer.strategy=ddp")
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    (one, _), (two, _) = (read_model_folder(tmp_path / name) for name in ("one", "two"))
+    assert all(torch.allclose(one[key], two[key], atol=2e-3) for key in one)
+    (first, second) = (
+        torch.load(checkpoint_paths(tmp_path / name / "checkpoints")[0], weights_only=True)["state_dict"]
+        for name in ("one", "two")
+    )
+    assert all(torch.allclose(first[key], second[key], atol=2e-2) for key in first if "direction" not in key)
