@@ -65,4 +65,4 @@ class L2Attention(nn.Module):
 
     def _heads(self, tokens: Tensor) -> Tensor:
         """(S, N, C) to (S, heads, N, C / heads)."""
-        return tokens.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        return tokens.reshape(*tokens.shape[:2], self.num_heads, -1).transpose(1, 2)

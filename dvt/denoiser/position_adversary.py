@@ -121,12 +121,10 @@ class PositionAdversary(nn.Module):
     def accuracy(self, maps: FinerMaps) -> Float[Tensor, " B"]:
         """Share of the rows and columns of (B, H, W, C) maps that it reads right; the same sets at every call."""
         order = self.order(seed_for(0, "adversary in validation"))
-        answers = self.read(maps, order).split(self.grid_hw, dim=-1)
-        right = [
-            (logits.argmax(dim=-1) == places).float().mean(dim=1)
-            for logits, places in zip(answers, self._places(order, maps.device), strict=True)
-        ]
-        return (right[0] + right[1]) / 2
+        rows, columns = self._sides(self.read(maps, order))
+        at_row, at_column = self._places(order, maps.device)
+        right = (rows.argmax(dim=-1) == at_row).float() + (columns.argmax(dim=-1) == at_column).float()
+        return right.mean(dim=1) / 2
 
     @property
     def chance(self) -> float:
@@ -134,28 +132,34 @@ class PositionAdversary(nn.Module):
         rows, columns = self.grid_hw
         return (1 / rows + 1 / columns) / 2
 
+    def _sides(self, answers: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits of the rows, and those of the columns."""
+        return answers[..., : self.grid_hw[0]], answers[..., self.grid_hw[0] :]
+
     def _places(self, order: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
         """The row and the column of each patch."""
         columns = self.grid_hw[1]
         return (order // columns).to(device), (order % columns).to(device)
 
     def _cross_entropy(self, answers: Tensor, order: Tensor) -> Tensor:
+        """That of the right rows plus that of the right columns."""
+        sides = zip(self._sides(answers), self._places(order, answers.device), strict=True)
         rows, columns = (
-            functional.cross_entropy(logits.flatten(0, 1), places.repeat(len(answers)))
-            for logits, places in zip(
-                answers.split(self.grid_hw, dim=-1), self._places(order, answers.device), strict=True
-            )
+            functional.cross_entropy(logits.flatten(0, 1), places.repeat(len(answers))) for logits, places in sides
         )
         return rows + columns
 
     def _divergence(self, wanted: Tensor | None, given: Tensor) -> Tensor:
         """KL(wanted || given) of rows plus that of columns; None: all places alike."""
-        total = given.new_zeros(())
         targets = torch.zeros_like(given) if wanted is None else wanted
-        for target, logits in zip(targets.split(self.grid_hw, dim=-1), given.split(self.grid_hw, dim=-1), strict=True):
-            logs = target.log_softmax(dim=-1), logits.log_softmax(dim=-1)
-            total = total + functional.kl_div(logs[1], logs[0], reduction="none", log_target=True).sum(-1).mean()
-        return total
+        rows, columns = (
+            functional.kl_div(
+                logits.log_softmax(dim=-1).flatten(0, 1), target.log_softmax(dim=-1).flatten(0, 1),
+                reduction="batchmean", log_target=True,
+            )
+            for target, logits in zip(self._sides(targets), self._sides(given), strict=True)
+        )  # fmt: skip
+        return rows + columns
 
 
 class _Block(nn.Module):

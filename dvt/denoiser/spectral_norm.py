@@ -23,7 +23,7 @@ class SpectralLinear(nn.Linear):
         >>> import torch
         >>> layer = SpectralLinear(8, 4)
         >>> layer.weight.data *= 100  # changes nothing
-        >>> round(float(torch.linalg.matrix_norm(layer.normed_weight(), 2) / layer.initial), 4)
+        >>> round(float(torch.linalg.matrix_norm(layer.normed_weight().detach(), 2) / layer.initial), 4)
         1.0
     """
 
@@ -46,7 +46,8 @@ class SpectralLinear(nn.Linear):
     def normed_weight(self) -> Tensor:
         """(out_features, in_features) W'. The gradient goes through sigma(W) as well."""
         norm = (self.weight * self.direction).sum(dim=1).norm() / self.direction.norm()  # no product in 16 bits
-        return self.weight * (self.initial / norm)
+        normed: Tensor = self.weight * (self.initial / norm)
+        return normed
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features)."""
