@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -145,6 +145,18 @@ class TokenReader(ABC):
         """
 
     @abstractmethod
+    def entering(self, change: Callable[[Tensor], Tensor]) -> AbstractContextManager[None]:
+        """Change the tokens that enter the first block, in forward passes within this context.
+
+        Args:
+            change: gets the (B, P + N, C) embedded tokens, prefix tokens first, with what embeds the position before
+                the blocks; returns tokens of that shape.
+
+        Raises:
+            BackboneError: the blocks are not known.
+        """
+
+    @abstractmethod
     def fix(self, grid: PatchGrid, layer: int, norm: bool) -> None:
         """Keep what is needed for one layer at one image size: drop later blocks, resample position embeddings once."""
 
@@ -219,6 +231,24 @@ class HookReader(TokenReader):
     def set_grad_checkpointing(self, enable: bool) -> None:
         """Compute activations again in the backward pass instead of keeping them."""
         self._recomputes = enable
+
+    @contextmanager
+    def entering(self, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        """Change the tokens that enter the first block, in forward passes within this context."""
+
+        def changed(block: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+            if not given or not isinstance(given[0], Tensor):
+                raise BackboneError(
+                    f"the first block of {self.facts.name} does not take its tokens as its first argument: they cannot"
+                    " be changed there."
+                )
+            return (change(given[0]), *given[1:])
+
+        handle = self.blocks[0].register_forward_pre_hook(changed)
+        try:
+            yield
+        finally:
+            handle.remove()
 
     def _split(self, tokens: Any, layer: int, grid: PatchGrid) -> Tokens:
         if tokens is None:

@@ -29,6 +29,7 @@ usage: dvt distill store=FOLDER    images=WHERE out=FOLDER [key=value ...]    fr
   dvt distill store=runs/photos images=photos/ out=runs/d backbone.image_size=448              F read at another size
   dvt distill store=runs/photos images=photos/ out=runs/d student.layers=all                   and a layer on all blocks
   dvt distill store=runs/photos images=photos/ out=runs/d experiment=laptop                    both, on a CPU
+  dvt distill store=runs/photos images=photos/ out=runs/d mixing.kind=mixtoken           boxes of other images' patches
   dvt distill backbone=dinov2_base denoiser=runs/denoiser images=photos/ out=runs/distilled    from a denoiser
   dvt distill denoiser=runs/denoiser images=photos/ out=runs/d student.trained_blocks=4        its last four blocks
   dvt distill store=runs/photos images=photos/ out=runs/d student.keep=0.7                     drops patches: faster

@@ -1,6 +1,7 @@
 """Options of stage 3. Imports no torch: help pages read them."""
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Final
 
 from dvt.denoiser.config import check_layers
@@ -9,6 +10,7 @@ from dvt.training.config import Missing, TrainingConfig
 
 _RIDGE: Final = 0.1
 _KEEP_WEIGHT: Final = 2.0
+_TOP: Final = 5
 
 
 @dataclass(kw_only=True, slots=True)
@@ -86,6 +88,85 @@ class ImagesConfig:
             raise ConfigError(f"dataset.flip_probability={self.flip_probability}: give a share between 0 and 1.")
 
 
+class MixingKind(str, Enum):
+    """How the images of a step are mixed, and their targets with them."""
+
+    none = "none"
+    """Not at all."""
+    mixtoken = "mixtoken"
+    """MixToken: a box of embedded patches of another image, in place of the plain pass."""
+    unmix = "unmix"
+    """Un-Mix: mixed pixels, in a second pass beside the plain one."""
+
+
+@dataclass(kw_only=True, slots=True)
+class MixingConfig:
+    """Each image of a step mixed with the one at the mirrored place of the batch."""
+
+    kind: MixingKind = MixingKind.none
+    """none, mixtoken (a box of embedded patches of the other image; Jiang et al. 2021) or unmix (mixed pixels, in a
+    second pass of the student; Shen et al. 2022)."""
+    probability: float | None = None
+    """Share of the steps that are mixed; left out: 0.5 for mixtoken, 1 for unmix."""
+    global_share: float | None = None
+    """For unmix: share of the mixed steps that blend whole images, the others paste a box; left out: 0.5."""
+
+    def __post_init__(self) -> None:
+        for name in ("probability", "global_share"):
+            value = getattr(self, name)
+            if value is not None and self.kind is MixingKind.none:
+                raise ConfigError(
+                    f"mixing.{name}={value} is for mixing.kind=mixtoken or unmix: give one, or leave it out."
+                )
+        if self.probability is not None and not 0 < self.probability <= 1:
+            raise ConfigError(f"mixing.probability={self.probability}: give 0 < probability <= 1.")
+        if self.global_share is not None and self.kind is not MixingKind.unmix:
+            raise ConfigError(f"mixing.global_share={self.global_share} is for mixing.kind=unmix: leave it out.")
+        if self.global_share is not None and not 0 <= self.global_share <= 1:
+            raise ConfigError(f"mixing.global_share={self.global_share}: give a share between 0 and 1.")
+
+    @property
+    def share_of_steps(self) -> float:
+        """Share of the steps that are mixed: as given, else the default of the kind."""
+        if self.probability is not None:
+            return self.probability
+        return {MixingKind.none: 0.0, MixingKind.mixtoken: 0.5, MixingKind.unmix: 1.0}[self.kind]
+
+    @property
+    def share_of_blends(self) -> float:
+        """Share of the mixed steps that blend whole images."""
+        if self.kind is not MixingKind.unmix:
+            return 0.0
+        return 0.5 if self.global_share is None else self.global_share
+
+
+@dataclass(kw_only=True, slots=True)
+class LabelsConfig:
+    """Dense class labels as a second target: soft scores of a frozen linear classifier on the clean patches."""
+
+    weight: float = 0.0
+    """Weight of the soft cross entropy beside the distance of the features; 0: no labels."""
+    classifier: str | None = None
+    """A file with weight (K, C) and bias (K,), or with a ViT and its head; own: the head in the weights of the ViT."""
+    top: int = _TOP
+    """Number of classes with scores of their own per patch; the others together are one more."""
+
+    def __post_init__(self) -> None:
+        if not self.weight >= 0:
+            raise ConfigError(f"labels.weight={self.weight}: give 0 or more.")
+        if self.top < 1:
+            raise ConfigError(f"labels.top={self.top}: give at least 1.")
+        if self.weight and self.classifier is None:
+            raise ConfigError(
+                f"labels.weight={self.weight} needs a classifier: give labels.classifier=FILE, or own for the head in"
+                " the weights of the ViT."
+            )
+        if not self.weight:
+            for name, default in (("classifier", None), ("top", _TOP)):
+                if (value := getattr(self, name)) != default:
+                    raise ConfigError(f"labels.{name}={value} needs labels.weight above 0: give it, or leave it out.")
+
+
 @dataclass(kw_only=True, slots=True)
 class DistillConfig(TrainingConfig):
     """All options of stage 3.
@@ -104,3 +185,7 @@ class DistillConfig(TrainingConfig):
     """The student."""
     dataset: ImagesConfig = field(default_factory=ImagesConfig)
     """The images it is trained on."""
+    mixing: MixingConfig = field(default_factory=MixingConfig)
+    """Mixed images."""
+    labels: LabelsConfig = field(default_factory=LabelsConfig)
+    """Class labels of patches."""

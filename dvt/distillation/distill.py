@@ -1,9 +1,9 @@
 """Stage 3: distil a denoised ViT into a ViT that is clean by itself, resumably, and publish it as a model folder."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,7 +11,9 @@ from torch import Tensor
 from dvt.backbone.features import FeatureExtractor, Features
 from dvt.backbone.preprocess import Preprocess
 from dvt.backbone.pruning import drawn_masks
-from dvt.distillation.config import DistillConfig, ImagesConfig
+from dvt.distillation.config import DistillConfig, ImagesConfig, MixingKind
+from dvt.distillation.labels import PatchLabels
+from dvt.distillation.mixing import Mixture, check_mixing, draw_mixture, mixed_pass
 from dvt.distillation.ridge_start import ridge_start
 from dvt.distillation.student import Student, Teacher, class_token_weight
 from dvt.errors import ConfigError, ImageError, TrainingError
@@ -21,7 +23,7 @@ from dvt.numbers import takes_numbers
 from dvt.options import check_type
 from dvt.progress import SILENT, Reporter
 from dvt.runtime import seed_for
-from dvt.shapes import FeatureMaps
+from dvt.shapes import FeatureMaps, ImageBatch
 from dvt.spec import FeatureSpec
 from dvt.torch_state import own_torch_state
 from dvt.training.checkpoints import claim_folder, find_start, one_run
@@ -31,6 +33,8 @@ from dvt.training.module import Frozen, StageModule
 from dvt.training.run import Trained, comparable_settings, train_and_publish
 from dvt.weights.checkpoint import CHECKPOINTS, spec_settings
 from dvt.weights.info import ModelInfo
+
+T = TypeVar("T")
 
 
 @takes_numbers
@@ -88,9 +92,11 @@ def distill(
         if (value := getattr(config.dataset, name)) != getattr(ImagesConfig(), name):
             raise ConfigError(f"dataset.{name}={getattr(value, 'value', value)} is for teacher=store: leave it out.")
     student, token_weight = Student(backbone, config.student), class_token_weight(backbone, config.student)
+    check_mixing(config, backbone, token_weight)
+    labels = PatchLabels.of(config.labels, backbone)
     parts = split_images(images, config.dataset)
     claim_folder(out, student.kind)
-    settings = _settings(images, config, student, teacher, token_weight)
+    settings = _settings(images, config, student, teacher, token_weight, labels)
     start = find_start(config.resume, out / CHECKPOINTS, settings, allow_changes=config.allow_changes)
     name = getattr(teacher, "full_name", backbone.full_name)
     start.report(
@@ -100,7 +106,7 @@ def distill(
     )
     train, val = (DistillImages(part, teacher.grid.image_hw, config, max_pixels) for part in parts)
     start_from = train if start.checkpoint is None else None
-    module = DistillModule(student, config, settings, teacher, token_weight, start_from)
+    module = DistillModule(student, config, settings, teacher, token_weight, start_from, labels)
     about = ModelInfo(
         kind=student.kind,
         spec=backbone.spec,
@@ -109,7 +115,7 @@ def distill(
             "teacher_sha256": teacher.weights_hash,
             "teacher_settings": teacher.settings,
             "data_sha256": settings["data"],
-            "student": settings["student"],
+            **student_training(settings),
         },
         base_license=backbone.reader.facts.license,
         made_from=backbone.reader.made_from,
@@ -121,10 +127,15 @@ def distill(
 
 
 def _settings(
-    images: Sequence[ImageFile], config: DistillConfig, student: Student, teacher: Teacher, token_weight: float
+    images: Sequence[ImageFile],
+    config: DistillConfig,
+    student: Student,
+    teacher: Teacher,
+    token_weight: float,
+    labels: PatchLabels | None,
 ) -> dict[str, Any]:
     """All settings that a resumed run must share with its checkpoint."""
-    settings = student_settings(config, student, token_weight, teacher.backbone.spec)
+    settings = student_settings(config, student, token_weight, teacher.backbone.spec, labels)
     del settings["dataset"]["crop_area_min"]  # for stores
     if teacher.settings:
         settings["teacher_settings"] = teacher.settings
@@ -132,7 +143,7 @@ def _settings(
 
 
 def student_settings(
-    config: DistillConfig, student: Student, class_token_weight: float, spec: FeatureSpec
+    config: DistillConfig, student: Student, class_token_weight: float, spec: FeatureSpec, labels: PatchLabels | None
 ) -> dict[str, Any]:
     """The settings without those of teacher and data, which a resumed run must share with its checkpoint.
 
@@ -141,6 +152,7 @@ def student_settings(
         student: the network to train.
         class_token_weight: weight of the class token's distance.
         spec: features of the ViT.
+        labels: class labels of patches; None: there are none.
     """
     settings = comparable_settings(config, DistillConfig)
     del settings["student"]["gradient_checkpointing"]  # it changes the memory only
@@ -152,7 +164,23 @@ def student_settings(
     ridge = settings["student"].pop("ridge")
     if student.denoiser is not None:
         settings["student"] |= {"layers": student.denoiser.config.layers, "ridge": ridge}
+    del settings["mixing"], settings["labels"]  # checkpoints from before these options do not have them
+    if (mixing := config.mixing).kind is not MixingKind.none:
+        settings["mixing"] = {"kind": mixing.kind.value, "probability": mixing.share_of_steps}
+        if mixing.kind is MixingKind.unmix:
+            settings["mixing"]["global_share"] = mixing.share_of_blends
+    if labels is not None:
+        settings["labels"] = {"weight": config.labels.weight, "top": labels.top, "classifier": labels.weights_hash}
     return {**settings, "stage": "distill", **spec_settings(spec)}
+
+
+def student_training(settings: dict[str, Any]) -> dict[str, Any]:
+    """What a published student says of its training beside teacher and data.
+
+    Args:
+        settings: as `student_settings` gives them.
+    """
+    return {name: settings[name] for name in ("student", "mixing", "labels") if name in settings}
 
 
 def split_images(images: Sequence[ImageFile], config: ImagesConfig) -> tuple[list[ImageFile], list[ImageFile]]:
@@ -219,7 +247,8 @@ class DistillImages(ItemSet):
 class DistillModule(StageModule):
     """Training of a student with a model as teacher.
 
-    Squared error plus cosine distance between the patches of student and teacher; the same for the class token.
+    Squared error plus cosine distance between the patches of student and teacher, with the loss of class labels where
+    there are any; the distance of the class token too, in passes of images that are not mixed.
     """
 
     network: Student
@@ -234,6 +263,7 @@ class DistillModule(StageModule):
         teacher: FeatureExtractor,
         class_token_weight: float,
         start_from: ItemSet | None = None,
+        labels: PatchLabels | None = None,
     ):
         """Set up the training.
 
@@ -244,15 +274,29 @@ class DistillModule(StageModule):
             teacher: gives the patches and the class token to learn.
             class_token_weight: weight of the class token's distance beside that of the patches; 0: none.
             start_from: images from which a linear denoiser gets its first weights; None: it has some already.
+            labels: class labels of patches; None: there are none.
         """
         super().__init__(student, config, settings, teacher)
         self.class_token_weight = class_token_weight
         self._has_class_token = student.backbone.reader.facts.has_class_token
         self._start_from = Frozen(start_from if student.denoiser is not None else None)
+        self._labels = Frozen(labels)
 
     def on_fit_start(self) -> None:
-        """Solve the first weights of a linear denoiser; every process has those of the first."""
+        """Solve the first weights of a linear denoiser; every process has those of the first.
+
+        Raises:
+            ConfigError: images are to be mixed, and a process has one only.
+        """
         super().on_fit_start()
+        if self._labels.network is not None:
+            self._labels.network.to(self.device)
+        processes, images_per_step = self.trainer.world_size, self.options.batch_size
+        if self.options.mixing.kind is not MixingKind.none and images_per_step < 2 * processes:
+            raise ConfigError(
+                f"mixing.kind={self.options.mixing.kind.value} mixes the images of one process, and batch_size="
+                f"{images_per_step} gives each of {processes} one: give batch_size={2 * processes} or more."
+            )
         images, self._start_from = self._start_from.network, Frozen(None)
         if images is None or self.network.denoiser is None:
             return
@@ -262,22 +306,67 @@ class DistillModule(StageModule):
     def loss(self, batch: dict[str, Any]) -> Tensor:
         """The distance over all patches of a batch, plus the weighted distance over its class tokens.
 
-        A student that drops patches draws them, and the weighted distance of their shares is added.
+        A step of MixToken has the distance of the mixed images instead, one of Un-Mix has it as well. A student that
+        drops patches draws them, and the weighted distance of their shares is added.
         """
+        mixing, step = self.options.mixing, 0 if self.options.one_batch else self.global_step
+        mixture = draw_mixture(mixing, self.network.backbone.grid.hw, self.options.seed, step)
+        if mixture is not None and mixing.kind is MixingKind.mixtoken:
+            return self.mixed_loss(batch["image"], self.targets(batch, class_token=False)[0], mixture)
         patches, class_token = self.targets(batch)
-        with drawn_masks(seed_for(self.options.seed, f"masks {self.global_step} {self.global_rank}")) as masks:
-            given = self.network(batch["image"])
-        loss = feature_distance(given.patches.float(), patches)
-        if (pruning := self.network.pruning) is not None:
-            loss = loss + self.options.student.keep_weight * pruning.ratio_loss(masks.shares)
-        if class_token is None:
-            return loss
-        return loss + self.class_token_weight * feature_distance(given.prefix[:, 0].float(), class_token)
+        given, kept = self.drawn_pass(lambda: self.network(batch["image"]), "masks")
+        loss = self.distance(given.patches.float(), patches) + kept
+        if class_token is not None:
+            loss = loss + self.class_token_weight * feature_distance(given.prefix[:, 0].float(), class_token)
+        return loss if mixture is None else loss + self.mixed_loss(batch["image"], patches, mixture)
 
-    def targets(self, batch: dict[str, Any]) -> tuple[FeatureMaps, Tensor | None]:
-        """(B, H, W, C) patches and (B, C) class tokens to learn, float32; None where class tokens have no weight."""
+    def mixed_loss(self, images: ImageBatch, patches: FeatureMaps, mixture: Mixture) -> Tensor:
+        """Distance of the mixed images from both targets, each patch weighted by what it has of each image.
+
+        Args:
+            images: (B, 3, y, x), not mixed.
+            patches: (B, H, W, C) targets of the images, not mixed.
+            mixture: how they are mixed.
+        """
+        kind = self.options.mixing.kind
+        (given, own), kept = self.drawn_pass(lambda: mixed_pass(self.network, images, mixture, kind), "mixed masks")
+        return self.distance(given, patches, own) + self.distance(given, patches.flip(0), 1 - own) + kept
+
+    def drawn_pass(self, run: Callable[[], T], name: str) -> tuple[T, Tensor | float]:
+        """A pass of the student, and the weighted distance of the shares of patches that it kept; 0: it keeps all.
+
+        Args:
+            run: the pass.
+            name: of its masks; each pass of a step has its own.
+        """
+        with drawn_masks(seed_for(self.options.seed, f"{name} {self.global_step} {self.global_rank}")) as masks:
+            given = run()
+        pruning = self.network.pruning
+        return given, 0.0 if pruning is None else self.options.student.keep_weight * pruning.ratio_loss(masks.shares)
+
+    def distance(self, given: FeatureMaps, wanted: FeatureMaps, weight: Tensor | None = None) -> Tensor:
+        """Distance of (B, H, W, C) patches from their targets, plus the weighted loss of their class labels.
+
+        Args:
+            given: of the student.
+            wanted: to learn.
+            weight: of each patch, () or (H, W); None: 1.
+        """
+        distance, labels = feature_distance(given, wanted, weight), self._labels.network
+        if labels is None:
+            return distance
+        return distance + self.options.labels.weight * labels.loss(given, wanted, weight)
+
+    def targets(self, batch: dict[str, Any], *, class_token: bool = True) -> tuple[FeatureMaps, Tensor | None]:
+        """(B, H, W, C) patches and (B, C) class tokens to learn, float32; None where class tokens have no weight.
+
+        Args:
+            batch: images, with what the teacher needs.
+            class_token: whether class tokens are wanted.
+        """
         wanted = self.frozen.network(batch["image"])
-        return wanted.patches.float(), wanted.prefix[:, 0].float() if self.class_token_weight else None
+        has_weight = class_token and self.class_token_weight
+        return wanted.patches.float(), wanted.prefix[:, 0].float() if has_weight else None
 
     def features(self, batch: dict[str, Any]) -> dict[str, Features]:
         """Features of a batch from the original ViT (`raw`), the teacher and the student."""

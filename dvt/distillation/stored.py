@@ -10,7 +10,9 @@ from torch import Tensor
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.features import Features, check_model
 from dvt.distillation.config import DistillConfig
-from dvt.distillation.distill import DistillModule, student_settings
+from dvt.distillation.distill import DistillModule, student_settings, student_training
+from dvt.distillation.labels import PatchLabels
+from dvt.distillation.mixing import check_mixing
 from dvt.distillation.student import Student, class_token_weight
 from dvt.images import MAX_PIXELS, ImageFile
 from dvt.numbers import takes_numbers
@@ -76,13 +78,15 @@ def distill_from_store(
     out, config = Path(out), config or DistillConfig()
     check_logger(config.logger)
     student, token_weight = Student(backbone, config.student), class_token_weight(backbone, config.student)
+    check_mixing(config, backbone, token_weight)
+    labels = PatchLabels.of(config.labels, backbone)
     sources = open_sources(
         stores, backbone.spec, images, missing=config.dataset.missing, group="dataset", any_grid=True
     )
     info, (train, val) = sources.info, image_sets(sources, config, max_pixels)
     claim_folder(out, student.kind)
     settings = {
-        **student_settings(config, student, token_weight, backbone.spec),
+        **student_settings(config, student, token_weight, backbone.spec, labels),
         "teacher": "store",
         "num_images": info.num_images,
         "data": info.data_hash,
@@ -99,12 +103,12 @@ def distill_from_store(
         kind=student.kind,
         spec=backbone.spec,
         architecture=student.architecture,
-        training={"data_sha256": info.data_hash, "stage1": info.stage1, "student": settings["student"]},
+        training={"data_sha256": info.data_hash, "stage1": info.stage1, **student_training(settings)},
         base_license=backbone.reader.facts.license,
         made_from=backbone.reader.made_from,
     )
     start_from = train if start.checkpoint is None else None
-    module = StoredModule(student, config, settings, backbone, token_weight, start_from)
+    module = StoredModule(student, config, settings, backbone, token_weight, start_from, labels)
     return train_and_publish(
         module, train, val, config, out, start,
         command="distill", about=about, state=lambda: student.published_state(backbone), reporter=reporter,
@@ -131,9 +135,10 @@ class StoredModule(DistillModule):
     A step runs the frozen ViT only where class tokens have a weight.
     """
 
-    def targets(self, batch: dict[str, Any]) -> tuple[FeatureMaps, Tensor | None]:
+    def targets(self, batch: dict[str, Any], *, class_token: bool = True) -> tuple[FeatureMaps, Tensor | None]:
         """(B, H, W, C) patches and (B, C) class tokens to learn, float32; None where class tokens have no weight."""
-        token = self.frozen.network(batch["image"]).prefix[:, 0].float() if self.class_token_weight else None
+        has_weight = class_token and self.class_token_weight
+        token = self.frozen.network(batch["image"]).prefix[:, 0].float() if has_weight else None
         return batch["clean"].float(), token
 
     def features(self, batch: dict[str, Any]) -> dict[str, Features]:

@@ -5,7 +5,9 @@ import shutil
 from dataclasses import fields, is_dataclass
 
 import pytest
+import torch
 from noise import write_noise
+from safetensors.torch import save_file
 
 from dvt.backbone.config import BackboneConfig
 from dvt.backbone.load import load_backbone
@@ -134,6 +136,25 @@ def test_from_a_store_to_a_plain_vit(dvt, made, tmp_path):
     more = ("backbone.weights=random", "dataset.missing=skip", *FEW)
     write_noise(tmp_path / "photos" / "new.png", (70, 90), 9)
     assert "1 without features left out" in dvt("distill", "store=store", "images=photos", "out=two", *more).err
+
+
+def test_mixed_images_and_class_labels(dvt, made, tmp_path):
+    made("photos", "store")
+    save_file({"weight": torch.randn(3, 192), "bias": torch.zeros(3)}, tmp_path / "classes.safetensors")
+    labels = ("labels.weight=0.1", "labels.classifier=classes.safetensors", "labels.top=2")
+    common = ("store=store", "images=photos", "out=run", "backbone.weights=random", *FEW)
+    result = dvt("distill", *common, "mixing.kind=unmix", *labels)
+    assert result.code == 0, result.err
+    training = read_model_folder(tmp_path / "run", kind="distilled")[1].training
+    assert training["mixing"]["kind"] == "unmix" and training["labels"]["top"] == 2
+    for options, text in (
+        (("mixing.kind=cutmix",), "mixtoken"),
+        (("mixing.probability=0.5",), "is for mixing.kind=mixtoken or unmix"),
+        (("labels.weight=0.1", "labels.classifier=own"), "with weights=random: give a file"),
+        (("labels.weight=0.1", "labels.classifier=nothing.pth"), "nothing.pth does not exist"),
+    ):
+        refused = dvt("distill", *common, *options)
+        assert refused.code == 2 and text in refused.err, refused.err
 
 
 def test_a_vit_with_a_linear_layer_on_all_blocks_is_shown_and_exported(dvt, made, tmp_path):

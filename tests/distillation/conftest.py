@@ -5,13 +5,16 @@ import torch
 from PIL import Image
 
 from dvt.backbone.backbone import Backbone, Readout
+from dvt.backbone.load import load_backbone
 from dvt.backbone.sources.timm_build import build_vit
 from dvt.backbone.sources.timm_reader import TimmReader
 from dvt.backbone.weights import state_hash
+from dvt.decomposition.quality import load_quality
+from dvt.decomposition.run_list import ListOptions, decompose_list
 from dvt.denoiser.config import DenoiserConfig
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.denoiser.network import Denoiser
-from dvt.distillation.config import DistillConfig, ImagesConfig, StudentConfig
+from dvt.distillation.config import DistillConfig, ImagesConfig, LabelsConfig, MixingConfig, StudentConfig
 from dvt.images import find_images
 from dvt.runtime import Precision
 from dvt.training.config import LoggerConfig, LoggerKind, OptimizerConfig, TrainerConfig
@@ -82,12 +85,36 @@ def options():
     """options(num_steps=8, student={"trained_blocks": 1}): a few steps on the CPU, nothing logged."""
 
     def make(**changes):
-        groups = {"student": StudentConfig, "dataset": ImagesConfig, "optimizer": OptimizerConfig}
+        groups = {
+            "student": StudentConfig, "dataset": ImagesConfig, "optimizer": OptimizerConfig, "mixing": MixingConfig,
+            "labels": LabelsConfig,
+        }  # fmt: skip
         made = {name: kind(**changes.pop(name, {})) for name, kind in groups.items()}
         defaults = {
             "num_steps": 6, "batch_size": 4, "save_every": 2, "validate_every": 3, "show_every": 0, "log_every": 1,
             "trainer": TrainerConfig(accelerator="cpu"), "logger": LoggerConfig(kind=LoggerKind.none),
         }  # fmt: skip
         return DistillConfig(**(defaults | made | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def micro():
+    """micro(64) -> vit_micro at an image size."""
+    return lambda image_size, **readout: load_backbone("vit_micro", image_size=image_size, device="cpu", **readout)
+
+
+@pytest.fixture(scope="session")
+def decomposed(tmp_path_factory, images, micro):
+    """decomposed(32, fine=2) -> the folder of a store of the twelve images; each is made once."""
+    folder, made = tmp_path_factory.mktemp("stores"), {}
+
+    def make(image_size, fine=1):
+        if (image_size, fine) not in made:
+            path = made[image_size, fine] = folder / f"{image_size}-{fine}"
+            config = load_quality("tiny", {"num_views": 3, "fine": fine})
+            decompose_list(images, micro(image_size), path, config, ListOptions())
+        return made[image_size, fine]
 
     return make

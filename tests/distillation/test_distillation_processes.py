@@ -99,6 +99,18 @@ def test_two_processes_learn_what_one_does(launcher, layers, place):
     assert all(abs(half - whole) > 1e-4 for half, whole in zip(halves, wholes, strict=True))  # each sees its own half
 
 
+@pytest.mark.ddp
+@pytest.mark.slow
+def test_two_processes_mix_their_own_images(place):
+    """Each mirrors its own part of the batch; what saves checkpoints has compared their weights."""
+    mixing = ("mixing.kind=unmix", "images=photos")
+    done = start(*DVT, "distill", *OPTIONS, *mixing, "out=two", *TWO)
+    assert done.returncode == 0, done.stderr
+    assert float(moved(place / "two").norm()) > 0
+    few = start(*DVT, "distill", *OPTIONS, *mixing, "out=few", "batch_size=2", *TWO)
+    assert few.returncode == 2 and "batch_size=2 gives each of 2 one: give batch_size=4 or more" in few.stderr
+
+
 @pytest.mark.slow
 def test_processes_that_drift_apart_are_found_before_anything_is_saved(place):
     script = place / "unsynchronised.py"

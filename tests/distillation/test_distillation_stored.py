@@ -7,9 +7,6 @@ import torch
 from reporters import ActAt, Collect
 from torch.nn import functional
 
-from dvt.backbone.load import load_backbone
-from dvt.decomposition.quality import load_quality
-from dvt.decomposition.run_list import ListOptions, decompose_list
 from dvt.denoiser.denoised import DenoisedBackbone
 from dvt.distillation.config import DistillConfig, ImagesConfig, StudentConfig
 from dvt.distillation.distill import distill
@@ -29,27 +26,6 @@ from dvt.weights.build import load_denoised
 from dvt.weights.folder import WEIGHTS_FILE, read_model_folder
 
 LEARN = {"num_steps": 25, "save_every": 25, "validate_every": 25, "optimizer": {"base_learning_rate": 8e-3}}
-
-
-@pytest.fixture(scope="session")
-def micro():
-    """micro(64) -> vit_micro at an image size."""
-    return lambda image_size, **readout: load_backbone("vit_micro", image_size=image_size, device="cpu", **readout)
-
-
-@pytest.fixture(scope="session")
-def decomposed(tmp_path_factory, images, micro):
-    """decomposed(32, fine=2) -> the folder of a store of the twelve images; each is made once."""
-    folder, made = tmp_path_factory.mktemp("stores"), {}
-
-    def make(image_size, fine=1):
-        if (image_size, fine) not in made:
-            path = made[image_size, fine] = folder / f"{image_size}-{fine}"
-            config = load_quality("tiny", {"num_views": 3, "fine": fine})
-            decompose_list(images, micro(image_size), path, config, ListOptions())
-        return made[image_size, fine]
-
-    return make
 
 
 def sets_of(store, images, backbone, **dataset):

@@ -16,6 +16,7 @@ convolutional or hierarchical network.
 import copy
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Final
 
@@ -89,6 +90,13 @@ class ModuleReader(_OfModule):
                 f"gradient_checkpointing does not work with {self.facts.name}, whose blocks are not known: leave it"
                 ' out, or name them (blocks="encoder.layers").'
             )
+
+    def entering(self, change: Callable[[Tensor], Tensor]) -> AbstractContextManager[None]:
+        """Refuse it: the blocks are not known."""
+        raise BackboneError(
+            f"the tokens that enter the blocks of {self.facts.name} cannot be changed, as its blocks are not known:"
+            ' name them (blocks="encoder.layers").'
+        )
 
     def fix(self, grid: PatchGrid, layer: int, norm: bool) -> None:
         """Nothing: what is needed at one size is not known."""

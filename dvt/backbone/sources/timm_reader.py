@@ -1,7 +1,8 @@
 """ViTs of timm: the plain ones, at any size and stride, with or without dropping patches on the way."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -65,6 +66,16 @@ class TimmReader(TokenReader):
     def drop_patches(self, pruning: Pruning) -> None:
         """Make the ViT drop patches on its way."""
         add_pruning(self.network, pruning, name=self.facts.name)
+
+    @contextmanager
+    def entering(self, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        """Change the tokens that enter the first block, in forward passes within this context."""
+        # Not at the block: timm's checkpointing calls it again in the backward pass, outside of this context.
+        handle = self.network.norm_pre.register_forward_hook(lambda module, given, tokens: change(tokens))
+        try:
+            yield
+        finally:
+            handle.remove()
 
     def fetch(self) -> None:
         """Give the network its pretrained weights, of the hub."""
