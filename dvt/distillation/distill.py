@@ -355,7 +355,8 @@ class DistillModule(StageModule):
         distance, labels = feature_distance(given, wanted, weight), self._labels.network
         if labels is None:
             return distance
-        return distance + self.options.labels.weight * labels.loss(given, wanted, weight)
+        entropy: Tensor = labels.loss(given, wanted, weight)
+        return distance + self.options.labels.weight * entropy
 
     def targets(self, batch: dict[str, Any], *, class_token: bool = True) -> tuple[FeatureMaps, Tensor | None]:
         """(B, H, W, C) patches and (B, C) class tokens to learn, float32; None where class tokens have no weight.
