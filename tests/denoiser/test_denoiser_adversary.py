@@ -148,6 +148,10 @@ def test_sets_are_other_ones_at_every_step_and_have_no_patch_twice():
     orders = [adversary.order(seed) for seed in (0, 1)]
     assert all(len(order) == 16 and len(order.unique()) == 16 for order in orders)
     assert not torch.equal(*orders) and torch.equal(orders[0], adversary.order(0))
+    maps = draw(2, 4, 5, 8)
+    adversary = PositionAdversary(ON, 8, (4, 5))
+    first, again, next_step = (float(adversary.losses(maps, maps, 0, step).reads.detach()) for step in (0, 0, 1))
+    assert first == pytest.approx(again, abs=1e-6) and abs(first - next_step) > 1e-5
     places = torch.arange(20.0).reshape(1, 4, 5, 1)
     assert torch.equal(adversary.token_sets(places, orders[0]).flatten(), orders[0].float())
 
