@@ -113,7 +113,7 @@ def kept_row(
     for name, score in scores.items():
         most = int(blocks[name].max())
         tiles[f"{name}: score"] = colourise(score, 0.0, 1.0)
-        tiles[f"{name}: blocks passed, of {most}"] = colourise(blocks[name], 0, most)
+        tiles[f"{name}: blocks passed, of {most}"] = colourise(blocks[name].double(), 0.0, float(most))
     return _row(_to_pil(image), "image; what is kept: black 0, yellow 1 or all blocks", tiles)
 
 

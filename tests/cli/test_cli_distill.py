@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass
 import pytest
 import torch
 from noise import write_noise
+from PIL import Image
 from safetensors.torch import save_file
 
 from dvt.backbone.config import BackboneConfig
@@ -268,3 +269,36 @@ def test_it_is_public():
     from dvt.training.run import Trained
 
     assert package.distill is distill and package.Trained is Trained
+
+
+def test_a_student_that_drops_patches_is_shown_with_what_it_keeps(dvt, made, tmp_path):
+    """A row more than that of the plain student, and no row of raw in it."""
+    made("photos", "store")
+    heights = {}
+    for keep in ("1", "0.7"):
+        out = f"run{keep}"
+        options = (
+            "store=store",
+            "images=photos",
+            f"out={out}",
+            f"student.keep={keep}",
+            "backbone.weights=random",
+            *FEW,
+        )
+        told = dvt("distill", *options)
+        assert told.code == 0 and ("keeps 0.7 of the patches after 1, 3, 4 blocks" in told.err + told.out) == (
+            keep != "1"
+        )
+        shown = dvt(
+            "show",
+            "image=photos/0.png",
+            "method=[raw,distilled]",
+            f"distilled={out}",
+            *VIT,
+            "device=cpu",
+            f"out={out}.png",
+        )
+        assert shown.code == 0
+        with Image.open(tmp_path / f"{out}.png") as panel:
+            heights[keep] = panel.height
+    assert heights["0.7"] - heights["1"] > 200
