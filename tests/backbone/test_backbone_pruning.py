@@ -1,5 +1,7 @@
 """A ViT that drops patches: what is kept, that masks and removal agree, and that dropped patches come back."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -138,6 +140,7 @@ def test_every_predictor_learns(pruned, images):
     features.patches.square().mean().backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in pruned.pruning.parameters())
     assert all(bool(((share > 0) & (share <= 1)).all()) for share in draws.shares) and len(draws.shares) == 3
+    assert all(bool((later < earlier).all()) for earlier, later in pairwise(draws.shares)), "none comes back on the way"
     assert torch.equal(pruned(images).patches, pruned(images).patches), "outside of it nothing is drawn"
 
 
