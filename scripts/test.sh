@@ -2,8 +2,8 @@
 # Lint, types, import layers and tests. Needs Python >= 3.10 and a package index; makes .venv in the checkout and keeps it.
 #
 #   scripts/test.sh           the fast tests: none of the markers in pyproject.toml
-#   scripts/test.sh --ci      also the marked tests that are not slow, the wheel in an empty environment, the documentation
-#   scripts/test.sh --all     all tests, the wheel, the documentation; tests of a GPU run where there is one
+#   scripts/test.sh --ci      also the marked tests that are not slow, the wheel with the packages of .venv, the documentation
+#   scripts/test.sh --all     all tests, the wheel in an empty environment, the documentation; tests of a GPU run where there is one
 #   PYTHON=python3.12 scripts/test.sh      another Python, when .venv is made
 set -euo pipefail
 
@@ -44,9 +44,9 @@ finish() {  # the number of what was begun, and its name
 if [[ $tests != "$fast" ]]; then
     logs=$(mktemp -d)
     trap 'for group in "${started[@]}"; do kill -- "-$group" 2>/dev/null || true; done; rm -rf "$logs"' EXIT
-    begin scripts/test_wheel.sh
     begin scripts/browser_tools.sh
     begin scripts/docs.sh environment
+    if [[ ! $tests ]]; then begin scripts/test_wheel.sh; fi
 fi
 
 # .venv is complete when it was made for this folder and these requirements.
@@ -72,9 +72,10 @@ step "import layers: import-linter"
 
 if [[ $tests != "$fast" ]]; then
     step "a browser and packages of npm"
-    finish 1 browser_tools.sh
+    finish 0 browser_tools.sh
     cat "$logs/browser_tools.sh"
-    finish 2 docs.sh
+    finish 1 docs.sh
+    if [[ $tests ]]; then begin scripts/test_wheel.sh lent; fi
     begin scripts/docs.sh
 fi
 
@@ -82,8 +83,8 @@ step "tests: pytest"
 "$bin/python" -m pytest -m "$tests" -n 2 --dist loadscope --no-loadscope-reorder
 
 if [[ $tests != "$fast" ]]; then
-    step "the wheel in an empty environment"
-    finish 0 test_wheel.sh
+    step "the wheel in an environment of its own"
+    finish 2 test_wheel.sh
 
     step "documentation: mkdocs, warnings are errors"
     finish 3 docs.sh

@@ -109,6 +109,7 @@ def test_messages_name_extras_that_exist(metadata):
     assert not any(re.search(r"(?<![\w.-])dvt\[[a-z]+\]", text) for text in texts), "dvt[...] is another project"
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_the_tests_of_the_sdist_run(tmp_path):
     with tarfile.open(build("sdist", tmp_path)) as archive:

@@ -74,8 +74,8 @@ def to_original(denoiser: Denoiser, state: Mapping[str, Tensor]) -> dict[str, di
         state: its weights, in the number format in which they are written.
 
     Raises:
-        WeightsError: it reads earlier blocks of the ViT, is linear, of semantic tokens, finer than the patches or a
-            list of neurons, for which the original has no place.
+        WeightsError: it reads earlier blocks of the ViT, is linear, of semantic tokens, finer than the patches, of
+            several groups of channels or a list of neurons, for which the original has no place.
     """
     config = denoiser.config
     faults = {
@@ -83,6 +83,7 @@ def to_original(denoiser: Denoiser, state: Mapping[str, Tensor]) -> dict[str, di
         "one of semantic tokens": config.kind is Kind.semantic_tokens,
         "a list of neurons": config.kind is Kind.registers,
         "finer than the patches": config.fine > 1,
+        "of several groups of channels": config.groups > 1,
     }
     if what := next((fault for fault, holds in faults.items() if holds), None):
         raise WeightsError(

@@ -42,7 +42,7 @@ def metrics(text):
 
 
 @pytest.mark.plugins
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.slow)])
 def test_a_launcher_runs_the_jobs_and_brings_exit_codes_and_errors_back(sweep, tmp_path, launcher):
     options = ("denoiser.num_blocks=1,2,0", "denoiser.mlp_ratio=2", "out=run${denoiser.num_blocks}")
     done = sweep(f"hydra/launcher={launcher}", *options)

@@ -94,6 +94,7 @@ sys.exit(fuzz_run.main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_crashes_and_hangs_of_the_worker_are_findings_and_the_next_one_goes_on(tmp_path):
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"}

@@ -88,6 +88,7 @@ def test_a_sweep_makes_a_run_of_each(place):
         assert folder.name.endswith((place / name / "wandb_run").read_text().strip())
 
 
+@pytest.mark.slow
 def test_without_an_account_it_says_what_to_do(place):
     ran = train(place)
     assert ran.returncode == 2

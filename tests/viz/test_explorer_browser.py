@@ -290,7 +290,7 @@ def test_dark_and_light(browser, address):
         assert paper(page) == dark != light
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.slow)])
 def test_axe_finds_nothing_serious(browser, address, width):
     with opened(browser, address, viewport={"width": width, "height": 900}) as page:
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
