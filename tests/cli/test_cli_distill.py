@@ -242,7 +242,7 @@ def test_help_says_everything(dvt):
         "denoiser=null",
         "teacher=null",
         "dataset.crop_area_min=1",
-        "srt.max_shift=3",
+        "srt.* ",
         "backbone.* ",
         "num_steps=12510",
         "student.* ",
