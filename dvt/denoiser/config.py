@@ -300,6 +300,7 @@ class TrainConfig(TrainingConfig):
         if self.denoiser.kind in (Kind.affine, Kind.registers):
             kind = self.denoiser.kind.value
             raise ConfigError(f"denoiser.kind={kind} is not trained: dvt calibrate images=... out=... computes it.")
+        _refuse_without_effect(self.denoiser)
         if self.adversary.weight and self.denoiser.is_linear:
             raise ConfigError(
                 f"adversary.weight={self.adversary.weight} with denoiser.kind=linear (recipe=ridge): it is solved, and"
@@ -307,6 +308,24 @@ class TrainConfig(TrainingConfig):
             )
         if not self.adversary.weight and self.adversary != AdversaryConfig():
             raise ConfigError("options of adversary have no effect with adversary.weight=0: give a weight, such as 1.")
+
+
+def _refuse_without_effect(config: DenoiserConfig) -> None:
+    """Refuse options of other kinds. Folders of before may hold them, so `DenoiserConfig` takes them."""
+    own = {
+        "num_blocks": (Kind.block, Kind.semantic_tokens),
+        "position_embedding": (Kind.block, Kind.semantic_tokens),
+        "head_channels": (Kind.block,),
+        "mlp_ratio": (Kind.block,),
+    }
+    defaults = {each.name: each.default for each in fields(config)}
+    for name, kinds in own.items():
+        if config.kind not in kinds and (value := getattr(config, name)) != defaults[name]:
+            names = " or ".join(kind.value for kind in kinds)
+            raise ConfigError(
+                f"denoiser.{name}={value} has no effect with denoiser.kind={config.kind.value}: leave it out, or give"
+                f" denoiser.kind={names}."
+            )
 
 
 @dataclass(kw_only=True, slots=True)

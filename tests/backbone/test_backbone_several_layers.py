@@ -13,6 +13,7 @@ from dvt.errors import BackboneError, ConfigError, WeightsError
 from dvt.export.fixed_size import fixed_size
 from dvt.spec import FeatureSpec
 from dvt.training.config import LoggerConfig, LoggerKind, TrainerConfig
+from dvt.weights.convert import to_original
 
 LAYERS = (1, 3, 5)
 
@@ -85,6 +86,8 @@ def test_groups_of_channels_do_not_see_each_other():
     assert clean.shape == patches.shape
     maps = Denoiser(DenoiserConfig(groups=3, kind=Kind.conv3x3), 3 * 64, (4, 4))
     assert maps(patches).shape == patches.shape
+    with pytest.raises(WeightsError, match="of several groups of channels, and the original's format has no place"):
+        to_original(denoiser, denoiser.state_dict())
     for options in ({"groups": 5}, {"groups": 3, "kind": Kind.linear}, {"groups": 0}):
         with pytest.raises(ConfigError, match=r"denoiser.groups="):
             Denoiser(DenoiserConfig(**options), 3 * 64, (4, 4))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dvt.denoiser.config import DenoiserConfig, Kind, Mixing
+from dvt.denoiser.config import DenoiserConfig, Kind, Mixing, TrainConfig
 from dvt.denoiser.network import Denoiser
 from dvt.errors import ConfigError
 
@@ -140,3 +140,14 @@ def test_channels_that_do_not_make_heads_are_refused():
         denoiser(channels=100)
     with pytest.raises(ConfigError, match=r"denoiser.num_blocks=0: give at least 1"):
         DenoiserConfig(num_blocks=0)
+
+
+@pytest.mark.parametrize("kind", [Kind.conv1x1, Kind.linear])
+@pytest.mark.parametrize(
+    "option", [{"num_blocks": 2}, {"position_embedding": False}, {"head_channels": 32}, {"mlp_ratio": 2.0}]
+)
+def test_options_of_blocks_are_refused_in_the_training_of_other_kinds(kind, option):
+    with pytest.raises(ConfigError, match=rf"denoiser.{next(iter(option))}=\S+ has no effect with .*kind={kind.value}"):
+        TrainConfig(denoiser=DenoiserConfig(kind=kind, **option))
+    TrainConfig(denoiser=DenoiserConfig(**option))
+    assert DenoiserConfig(kind=kind, **option).kind is kind, "folders of before may hold it"
