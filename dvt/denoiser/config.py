@@ -83,19 +83,6 @@ class DenoiserConfig:
                 "denoiser.kind=registers changes the forward pass of the ViT and nothing behind it: leave out"
                 " denoiser.layers, denoiser.fine and denoiser.groups."
             )
-        if self.kind is Kind.semantic_tokens:
-            defaults = {each.name: each.default for each in fields(self)}
-            for name in ("head_channels", "mlp_ratio"):
-                if (value := getattr(self, name)) != defaults[name]:
-                    raise ConfigError(
-                        f"denoiser.{name}={value} has no effect with denoiser.kind=semantic_tokens, which has one head"
-                        " and no expansion: leave it out."
-                    )
-        elif self.tokens is not None:
-            raise ConfigError(
-                f"denoiser.tokens={self.tokens} has no effect with denoiser.kind={self.kind.value}: leave it out, or"
-                " give denoiser.kind=semantic_tokens."
-            )
 
     @property
     def num_tokens(self) -> int:
@@ -317,6 +304,7 @@ def _refuse_without_effect(config: DenoiserConfig) -> None:
         "position_embedding": (Kind.block, Kind.semantic_tokens),
         "head_channels": (Kind.block,),
         "mlp_ratio": (Kind.block,),
+        "tokens": (Kind.semantic_tokens,),
     }
     defaults = {each.name: each.default for each in fields(config)}
     for name, kinds in own.items():

@@ -89,7 +89,7 @@ class DenoisedBackbone(WrappedBackbone):
                 f"the denoiser is made for {denoiser.num_channels} channels, {backbone.full_name} has"
                 f" {backbone.num_channels}: give the denoiser of this backbone."
             )
-        self.reader = _reader(backbone, denoiser)
+        self.reader = reader_for(denoiser, backbone.reader)
         hashes = backbone.weights_hash + state_hash(denoiser)
         self.weights_hash = hashlib.sha256(hashes.encode()).hexdigest()
         self._grids_said: set[tuple[int, int]] = set()
@@ -184,11 +184,15 @@ def split_state(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[st
     return vit, denoiser
 
 
-def _reader(backbone: Backbone, denoiser: Denoiser) -> TokenReader:
-    """How a denoiser has its ViT read."""
+def reader_for(denoiser: Denoiser, reader: TokenReader) -> TokenReader:
+    """How a denoiser has its ViT read: through registers where it is of that kind, else as it is.
+
+    Raises:
+        BackboneError: registers, and a ViT that does not have these neurons.
+    """
     if denoiser.neurons is None:
-        return backbone.reader
-    return RegisterReader(backbone.reader, [(block, index) for block, index in denoiser.neurons.tolist()])
+        return reader
+    return RegisterReader(reader, [(block, index) for block, index in denoiser.neurons.tolist()])
 
 
 def _check_same_features(denoiser: Denoiser, backbone: Backbone) -> None:

@@ -120,9 +120,9 @@ def choose_images(images: Sequence[ImageFile], count: int, seed: int, max_pixels
         if failed:
             others += f"; {len(failed)} cannot be read: {next(iter(failed.values()))}"
         raise ImageError(
-            f"artifact scores need at least {MIN_IMAGES} images, better 100 (with fewer, chance looks like a pattern);"
-            f" found {len(chosen)}{others.removesuffix('.')}. Give a folder with more; any photographs will do, labels"
-            " are not needed."
+            f"artifact scores and calibrations need at least {MIN_IMAGES} images, better 100 (with fewer, chance looks"
+            f" like a pattern); found {len(chosen)}{others.removesuffix('.')}. Give a folder with more;"
+            " any photographs will do, labels are not needed."
         )
     return Choice(tuple(chosen.values()), failed)
 

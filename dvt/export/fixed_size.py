@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from dvt.backbone.backbone import Backbone
 from dvt.backbone.reader import TokenReader
-from dvt.backbone.sources.timm_registers import RegisterReader
-from dvt.denoiser.denoised import DenoisedBackbone
+from dvt.denoiser.denoised import DenoisedBackbone, reader_for
 from dvt.denoiser.network import Denoiser
 from dvt.errors import ConfigError, GeometryError
 from dvt.grid import PatchGrid
@@ -144,6 +143,5 @@ def fixed_size(
     if isinstance(model, DenoisedBackbone):
         denoiser = copy.deepcopy(model.denoiser).cpu()
         denoiser.set_grid(grid.hw)
-        if denoiser.neurons is not None:
-            reader = RegisterReader(reader, [(block, index) for block, index in denoiser.neurons.tolist()])
+        reader = reader_for(denoiser, reader)
     return FixedSize(reader, backbone.layers, backbone.norm, grid, denoiser, raw)

@@ -285,8 +285,8 @@ def test_a_student_that_drops_patches_is_shown_with_what_it_keeps(dvt, made, tmp
             "backbone.weights=random",
             *FEW,
         )
-        told = dvt("distill", *options)
-        assert told.code == 0 and ("keeps 0.7 of the patches after 1, 3, 4 blocks" in told.err + told.out) == (
+        result = dvt("distill", *options)
+        assert result.code == 0 and ("keeps 0.7 of the patches after 1, 3, 4 blocks" in result.err + result.out) == (
             keep != "1"
         )
         shown = dvt(

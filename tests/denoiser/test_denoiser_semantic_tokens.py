@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import dvt
 from dvt.decomposition.quality import load_quality
-from dvt.denoiser.config import DenoiserConfig, Kind, Mixing
+from dvt.denoiser.config import DenoiserConfig, Kind, Mixing, TrainConfig
 from dvt.denoiser.network import Denoiser
 from dvt.denoiser.semantic_tokens import (
     FilterTokenizer,
@@ -222,7 +222,7 @@ def test_what_has_no_effect_is_refused():
         ({"mlp_ratio": 2.0}, r"denoiser.mlp_ratio=2.0 has no effect with denoiser.kind=semantic_tokens"),
     ):
         with pytest.raises(ConfigError, match=message):
-            DenoiserConfig(**({"kind": Kind.semantic_tokens} | options))
+            TrainConfig(denoiser=DenoiserConfig(**({"kind": Kind.semantic_tokens} | options)))
     with pytest.raises(ConfigError, match=r"denoiser.groups=3 with denoiser.kind=semantic_tokens and 16 channels"):
         tokens_denoiser(groups=3)
     with pytest.raises(TypeError, match="tokens is '8', not of type int"):
